@@ -1,0 +1,209 @@
+/**
+ * Where the entries of a table live. A table has two homes of the same shape: one in the frame heap, rebuilt for
+ * every frame, and a lasting one in the arena's directory.
+ *
+ *   index: slots of 8 bytes { u32 entry, u32 hash }, a power of two of them, linear probing, entry 0 = free
+ *   chunks: { u32 next chunk, u32 end of its entries, u64 } then entries of `stride` bytes; entries never move
+ *
+ *   entry with a word as key:  { u64 key } value
+ *   entry with bytes as key:   { u64 first 8 bytes, u64 next 8, u32 ptr, u32 length, u32 hash, u32 } value
+ */
+import { INPUT, OUTPUT } from "../abi";
+import { bumpArena, giveBlock, growing, lasting, takeBlock, takeFrame } from "../heap";
+import { head, tail } from "../hash";
+import { sameBytes } from "../text";
+
+export const WORD_HEADER: usize = 8;
+export const BYTES_HEADER: usize = 32;
+const CHUNK_HEADER: usize = 16;
+const FRAME_CHUNK: usize = 0x4000;
+const ARENA_CHUNK: usize = 0x10000;
+const FIRST_SLOTS: u32 = 1024;
+/** Longer keys would fill the output window. */
+const KEY_BYTES_MAX: u32 = 1 << 20;
+
+@unmanaged export class Home {
+  /** Address of the first slot. */
+  index: u32;
+  /** Slots minus one. */
+  mask: u32;
+  /** Entries. */
+  count: u32;
+  /** Entries at which the index is doubled. */
+  room: u32;
+  /** First and last chunk; 0 if there is none. */
+  first: u32;
+  last: u32;
+  /** Where the next entry goes, and the end of the last chunk. */
+  next: u32;
+  end: u32;
+  /** Bytes of an entry. */
+  stride: u32;
+  /** Number of the table. */
+  table: u32;
+
+  /** An empty home: its index of the least size, no chunk. */
+  open(stride: u32, table: u32): void {
+    this.count = 0;
+    this.first = 0;
+    this.last = 0;
+    this.next = 0;
+    this.end = 0;
+    this.stride = stride;
+    this.table = table;
+    this.index = 0;
+    this.resize(FIRST_SLOTS);
+  }
+
+  private resize(slots: u32): void {
+    const bytes = <usize>slots << 3;
+    const before = <usize>this.index;
+    const beforeBytes = before ? (<usize>this.mask + 1) << 3 : 0;
+    if (lasting) growing(this.table);
+    const index = lasting ? takeBlock(bytes) : takeFrame(bytes, false);
+    memory.fill(index, 0, bytes);
+    const mask = slots - 1;
+    for (let at = before, end = before + beforeBytes; at < end; at += 8) {
+      const slot = load<u64>(at);
+      if (!slot) continue;
+      let i = <u32>(slot >> 32) & mask;
+      while (load<u64>(index + (<usize>i << 3))) i = (i + 1) & mask;
+      store<u64>(index + (<usize>i << 3), slot);
+    }
+    if (before) giveBlock(before, beforeBytes);
+    this.index = <u32>index;
+    this.mask = mask;
+    this.room = (slots >> 3) * 5;
+  }
+
+  /** Makes room for `more` entries, so that none of them has to grow the index. */
+  reserve(more: u32): void {
+    if (this.count + more <= this.room) return;
+    let slots = this.mask + 1;
+    while ((slots >> 3) * 5 < this.count + more) slots <<= 1;
+    this.resize(slots);
+  }
+
+  /** A new entry, not yet in the index. */
+  @inline private entry(): usize {
+    const at = <usize>this.next;
+    if (at + this.stride > <usize>this.end) return this.entryInNewChunk();
+    this.next = <u32>(at + this.stride);
+    this.count++;
+    return at;
+  }
+
+  private entryInNewChunk(): usize {
+    const least = max<usize>(lasting ? ARENA_CHUNK : FRAME_CHUNK, CHUNK_HEADER + this.stride);
+    if (lasting) growing(this.table);
+    const chunk = lasting ? bumpArena(least) : takeFrame((least + 7) & ~7, true);
+    store<u32>(chunk, 0);
+    if (this.last) {
+      store<u32>(this.last, <u32>chunk);
+      store<u32>(this.last, this.next, 4);
+    } else this.first = <u32>chunk;
+    this.last = <u32>chunk;
+    this.next = <u32>(chunk + CHUNK_HEADER + this.stride);
+    this.end = <u32>(chunk + least);
+    this.count++;
+    return chunk + CHUNK_HEADER;
+  }
+
+  /** The slot is found anew after the index grew. */
+  @inline private claim(slot: usize, hash: u32, entry: usize): void {
+    store<u64>(slot, <u64>entry | (<u64>hash << 32));
+    if (this.count > this.room) this.resize((this.mask + 1) << 1);
+  }
+
+  /** A new entry of a word key in a free slot; its value is not initialised. */
+  insertWord(slot: usize, hash: u32, key: u64): usize {
+    const entry = this.entry();
+    store<u64>(entry, key);
+    this.claim(slot, hash, entry);
+    return entry;
+  }
+
+  /**
+   * A new entry of a bytes key in a free slot. The bytes are copied, unless they stay where they are until the frame
+   * ends: in the input window, of a frame that is being mapped.
+   */
+  insertBytes(slot: usize, hash: u32, ptr: usize, length: u32, stays: bool): usize {
+    if (length > KEY_BYTES_MAX) throw new Error("a key is longer than 1 MiB");
+    const entry = this.entry();
+    store<u64>(entry, head(ptr, length));
+    store<u64>(entry, tail(ptr, length), 8);
+    let kept = ptr;
+    if (!stays || ptr < INPUT || ptr >= OUTPUT) {
+      if (length <= 16) kept = entry;
+      else {
+        const bytes = (<usize>length + 15) & ~7;
+        kept = lasting ? bumpArena(bytes) : takeFrame(bytes, true);
+        memory.copy(kept, ptr, length);
+      }
+    }
+    store<u32>(entry, <u32>kept, 16);
+    store<u32>(entry, length, 20);
+    store<u32>(entry, hash, 24);
+    this.claim(slot, hash, entry);
+    return entry;
+  }
+
+  /** The slot that holds this word key, or the free one where it belongs. */
+  @inline findWord(hash: u32, key: u64): usize {
+    const index = <usize>this.index;
+    const mask = this.mask;
+    let i = hash & mask;
+    while (true) {
+      const slot = index + (<usize>i << 3);
+      const entry = <usize>load<u32>(slot);
+      if (!entry || (load<u32>(slot, 4) == hash && load<u64>(entry) == key)) return slot;
+      i = (i + 1) & mask;
+    }
+  }
+
+  @inline findBytes(hash: u32, a: u64, b: u64, ptr: usize, length: u32): usize {
+    const index = <usize>this.index;
+    const mask = this.mask;
+    let i = hash & mask;
+    while (true) {
+      const slot = index + (<usize>i << 3);
+      const entry = <usize>load<u32>(slot);
+      if (!entry) return slot;
+      if (
+        load<u32>(slot, 4) == hash &&
+        load<u64>(entry) == a &&
+        load<u64>(entry, 8) == b &&
+        load<u32>(entry, 20) == length &&
+        (length <= 16 || sameBytes(<usize>load<u32>(entry, 16) + 16, ptr + 16, length - 16))
+      )
+        return slot;
+      i = (i + 1) & mask;
+    }
+  }
+}
+
+/** First entry of a home, 0 if it is empty; then `nextEntry`. Entries come in the order of their insertion. */
+export function firstEntry(home: Home): usize {
+  return home.first ? <usize>home.first + CHUNK_HEADER : 0;
+}
+
+/** The entry behind `entry`, which lies in `chunk`; `walkChunk` has the chunk of the answer. */
+export let walkChunk: usize = 0;
+
+export function startWalk(home: Home): usize {
+  walkChunk = home.first;
+  return firstEntry(home);
+}
+
+@inline export function nextEntry(home: Home, entry: usize): usize {
+  const next = entry + home.stride;
+  const end = walkChunk == <usize>home.last ? <usize>home.next : <usize>load<u32>(walkChunk, 4);
+  if (next < end) return next;
+  return nextChunk(home);
+}
+
+function nextChunk(home: Home): usize {
+  if (walkChunk == <usize>home.last) return 0;
+  walkChunk = load<u32>(walkChunk);
+  return walkChunk + CHUNK_HEADER;
+}

@@ -1,0 +1,35 @@
+/**
+ * What each figure has to reach. A ratio is always the peer's wall time over ours, taken round by round: 2
+ * says that we need half the time, 0.5 that we need twice as long.
+ */
+export interface Bar {
+  figure: string;
+  /** The peer as the figure names it, or null where the value stands alone. */
+  peer: string | null;
+  ratioMin?: number;
+  valueMax?: number;
+  /** The bar in words, for the table. */
+  words: string;
+}
+
+export const bars: Bar[] = [
+  { figure: "csv", peer: "duckdb", ratioMin: 5, words: ">= 5x as fast" },
+  { figure: "csv", peer: "c", ratioMin: 1 / 1.25, words: "<= 1.25x the time" },
+  { figure: "ndjson", peer: "duckdb", ratioMin: 3, words: ">= 3x as fast" },
+  { figure: "keys", peer: "duckdb", ratioMin: 2, words: ">= 2x as fast" },
+  { figure: "parquet", peer: "duckdb", ratioMin: 1 / 3, words: "<= 3x the time" },
+  { figure: "parquet", peer: "loop", ratioMin: 2, words: ">= 2x as fast" },
+  { figure: "scaling", peer: "one-jah", ratioMin: 1.8, words: ">= 1.8x as fast" },
+  { figure: "start", peer: "node", valueMax: 300, words: "<= 300 ms" },
+  { figure: "memory", peer: null, valueMax: 150, words: "<= 150 MB" },
+  { figure: "answer", peer: null, valueMax: 1, words: "1 for any --jahs" },
+];
+
+export function barOf(figure: string, peer: string | null): Bar | undefined {
+  return bars.find((bar) => bar.figure === figure && bar.peer === peer);
+}
+
+export function isMet(bar: Bar, value: number, ratio: number | null): boolean {
+  if (bar.valueMax !== undefined && value > bar.valueMax) return false;
+  return bar.ratioMin === undefined || (ratio !== null && ratio >= bar.ratioMin);
+}

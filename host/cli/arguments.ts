@@ -1,0 +1,37 @@
+/** Values of options. A value that is none is refused with what would be one. */
+import { InvalidArgumentError } from "commander";
+
+export function positive(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("It is a whole number from 1.");
+  return Number(text);
+}
+
+/** `512M`, `2G`, `1.5GiB`, or bytes. */
+export function bytes(text: string): number {
+  const found = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text);
+  const unit = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[found?.[2].toUpperCase() ?? ""];
+  if (!found || !unit || Number(found[1]) <= 0) throw new InvalidArgumentError("It is a size, such as 512M or 2G.");
+  return Math.round(Number(found[1]) * unit);
+}
+
+/** One byte, as a character; `tab` and `\t` are a tab. Its code. */
+export function character(text: string): number {
+  const one = text === "\\t" || text === "tab" ? "\t" : text;
+  if (Buffer.byteLength(one) !== 1 || one === '"' || one === "\n" || one === "\r") {
+    throw new InvalidArgumentError("It is one byte, and neither a quote nor a line break.");
+  }
+  return one.charCodeAt(0);
+}
+
+export function list(text: string): string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.some((name) => !name)) throw new InvalidArgumentError("They are names joined by commas.");
+  return names;
+}
+
+/** Seconds as milliseconds. */
+export function milliseconds(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds > 0) || seconds > 86_400) throw new InvalidArgumentError("They are seconds, from 0 to 86400.");
+  return seconds * 1000;
+}

@@ -1,0 +1,1 @@
+export async function newCommand(_folder: string): Promise<void> {}

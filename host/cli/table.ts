@@ -1,0 +1,75 @@
+/** Rows as a table for people. */
+import Table from "cli-table3";
+import pc from "picocolors";
+
+/** Rows that are drawn; a table of more is better read as ndjson or csv. */
+const ROWS_MAX = 1000;
+
+type Row = Record<string, unknown>;
+
+/** NDJSON rows, drawn as one table for each kind of row. `width` is that of the terminal, columns. */
+export function renderTables(ndjson: Buffer, width = 120): string {
+  const kinds = new Map<string, { title: string; rows: Row[]; count: number }>();
+  for (const line of lines(ndjson)) {
+    const row = JSON.parse(line) as Row;
+    const title = typeof row.table === "string" && "key" in row ? row.table : "output";
+    const id = `${title} ${Object.keys(row).join(" ")}`;
+    let kind = kinds.get(id);
+    if (!kind) kinds.set(id, (kind = { title, rows: [], count: 0 }));
+    kind.count++;
+    if (kind.rows.length < ROWS_MAX) kind.rows.push(row);
+  }
+  return [...kinds.values()].map((kind) => draw(kind, width)).join("\n");
+}
+
+function* lines(bytes: Buffer): Generator<string> {
+  for (let at = 0; at < bytes.length; ) {
+    const lf = bytes.indexOf(0x0a, at);
+    const end = lf < 0 ? bytes.length : lf;
+    if (end > at) yield bytes.toString("utf8", at, end);
+    at = end + 1;
+  }
+}
+
+function draw({ title, rows, count }: { title: string; rows: Row[]; count: number }, width: number): string {
+  const flat = rows.map(flatten);
+  const names = Object.keys(flat[0]);
+  const numeric = names.map((name) => flat.every((row) => row[name] === null || typeof row[name] === "number"));
+  const table = new Table({
+    head: names.map((name) => pc.bold(name)),
+    colAligns: numeric.map((isNumber) => (isNumber ? "right" : "left")),
+    style: { head: [], border: [], compact: true },
+    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
+  });
+  const cellMax = Math.max(16, Math.floor(width / 2));
+  for (const row of flat) table.push(names.map((name) => cell(row[name], cellMax)));
+  const more = count > rows.length ? `\n${count - rows.length} more rows; --format ndjson or csv gives them all` : "";
+  return `${pc.bold(title)} ${pc.dim(`(${count} ${count === 1 ? "row" : "rows"})`)}\n${table.toString()}${more}\n`;
+}
+
+function flatten(row: Row): Row {
+  const flat: Row = {};
+  for (const [name, value] of Object.entries(row)) {
+    if (name === "table") continue;
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+      for (const [inner, part] of Object.entries(value)) flat[`${name}.${inner}`] = part;
+    } else flat[name] = value;
+  }
+  return flat;
+}
+
+function cell(value: unknown, max: number): string {
+  let text: string;
+  if (value === null || value === undefined) text = "";
+  else if (typeof value === "number") text = Number.isInteger(value) ? String(value) : value.toPrecision(6).replace(/\.?0+$/, "");
+  else if (typeof value === "string") text = value.replace(/[\u0000-\u001f\u007f]/g, "\uFFFD");
+  else if (Array.isArray(value)) text = value.map((part) => (typeof part === "object" ? list(part) : String(part))).join(", ");
+  else text = JSON.stringify(value);
+  return text.length > max ? `${text.slice(0, max - 1)}\u2026` : text;
+}
+
+/** An entry of Top. */
+function list(part: unknown): string {
+  const { key, count } = part as { key?: unknown; count?: unknown };
+  return key === undefined ? JSON.stringify(part) : `${key} (${count})`;
+}

@@ -1,0 +1,1 @@
+export async function testCommand(_paths: string[]): Promise<void> {}

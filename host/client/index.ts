@@ -1,0 +1,8 @@
+/** Hallelujah as a library: `import { run } from "hallelujah"`. */
+export { run, type RunOptions, type Run } from "./run.ts";
+export type { Emitted, Row, TableRow } from "./rows.ts";
+export { buildKernel, type BuiltKernel } from "../compiler/cache.ts";
+export type { KernelDescriptor } from "../compiler/descriptor.ts";
+export { HallelujahError } from "../core/errors.ts";
+export type { Progress, Summary } from "../run/job.ts";
+export type { BadRecord } from "../run/problems.ts";

@@ -1,0 +1,140 @@
+/**
+ * Built kernels by content: the author's files, the SDK and the compilers' versions name the module, so that an
+ * unchanged kernel starts without AssemblyScript.
+ */
+import { createHash } from "node:crypto";
+import { mkdirSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { HallelujahError } from "../core/errors.ts";
+import { packageRoot } from "../core/package-root.ts";
+import { ABI_VERSION } from "../kernel/memory-map.ts";
+import { type KernelDescriptor, sectionNames, sectionText } from "./descriptor.ts";
+
+/** Modules kept; the ones not used for longest go first. */
+const KEPT_MAX = 256;
+
+export interface BuiltKernel {
+  /** The module's file. */
+  path: string;
+  descriptor: KernelDescriptor;
+  /** Whether it was there already. */
+  cached: boolean;
+}
+
+/** The module of a kernel: a `.wasm` file as it is, a `.ts` file built unless it was built before. */
+export async function buildKernel(file: string): Promise<BuiltKernel> {
+  if (file.endsWith(".wasm")) return { path: resolve(file), descriptor: readDescriptor(resolve(file)), cached: true };
+  const path = join(cacheFolder(), `${kernelHash(resolve(file))}.wasm`);
+  if (existsSync(path)) {
+    const descriptor = tryDescriptor(path);
+    if (descriptor) {
+      touch(path);
+      return { path, descriptor, cached: true };
+    }
+  }
+  const { compileKernel } = await import("./compile.ts");
+  const { wasm } = await compileKernel(file);
+  keep(path, wasm);
+  return { path, descriptor: readDescriptor(path), cached: false };
+}
+
+/** Where built modules lie: `HALLELUJAH_CACHE`, or the user's cache folder. */
+function cacheFolder(): string {
+  const { HALLELUJAH_CACHE, XDG_CACHE_HOME } = process.env;
+  if (HALLELUJAH_CACHE) return HALLELUJAH_CACHE;
+  const home = XDG_CACHE_HOME ?? (homedir() ? join(homedir(), ".cache") : tmpdir());
+  return join(home, "hallelujah");
+}
+
+function keep(path: string, wasm: Uint8Array): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const unfinished = `${path}.${process.pid}`;
+  writeFileSync(unfinished, wasm);
+  renameSync(unfinished, path); // another process finds the whole module or none
+  const files = readdirSync(dirname(path)).filter((name) => name.endsWith(".wasm"));
+  if (files.length <= KEPT_MAX) return;
+  const byAge = files
+    .map((name) => join(dirname(path), name))
+    .map((name) => ({ name, used: statSync(name, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+    .toSorted((a, b) => a.used - b.used);
+  for (const { name } of byAge.slice(0, files.length - KEPT_MAX)) rmSync(name, { force: true });
+}
+
+function touch(path: string): void {
+  try {
+    const now = new Date();
+    utimesSync(path, now, now);
+  } catch {
+    // a cache that cannot be written still serves
+  }
+}
+
+/** SHA-256 over everything that makes the module what it is. */
+function kernelHash(path: string): string {
+  const hash = createHash("sha256");
+  const seen = new Set<string>();
+  const add = (file: string) => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const text = readText(file);
+    hash.update(`${file}\0${text.length}\0${text}`);
+    for (const [, own] of text.matchAll(/from\s*["'](\.[^"']*)["']/g)) {
+      const base = resolve(dirname(file), own);
+      const found = [`${base}.ts`, join(base, "index.ts")].find((candidate) => existsSync(candidate));
+      if (found) add(found);
+    }
+  };
+  if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
+  add(path);
+  for (const file of [...sdkFiles(join(packageRoot, "assembly")), join(packageRoot, "package.json")]) {
+    hash.update(`${file.slice(packageRoot.length)}\0${readFileSync(file)}`);
+  }
+  return hash.digest("hex").slice(0, 40);
+}
+
+function sdkFiles(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .flatMap((entry) => {
+      const path = join(folder, entry.name);
+      return entry.isDirectory() ? sdkFiles(path) : entry.name.endsWith(".ts") ? [path] : [];
+    });
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new HallelujahError("kernel-unreadable", `${path} cannot be read`, { cause });
+  }
+}
+
+function tryDescriptor(path: string): KernelDescriptor | undefined {
+  try {
+    return readDescriptor(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The descriptor of a module file. Throws if it is no kernel, or one for another version of the SDK. */
+export function readDescriptor(path: string): KernelDescriptor {
+  let module: WebAssembly.Module;
+  try {
+    module = new WebAssembly.Module(readFileSync(path));
+  } catch (cause) {
+    if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`, { cause });
+    throw new HallelujahError("kernel-invalid", `${path} is no WebAssembly module`, { cause });
+  }
+  const text = sectionText(module, sectionNames.descriptor);
+  if (!text) {
+    throw new HallelujahError("kernel-invalid", `${path} is no kernel of Hallelujah; build one with: hallelujah build`);
+  }
+  const descriptor = JSON.parse(text) as KernelDescriptor;
+  if (descriptor.abi !== ABI_VERSION) {
+    const message = `${path} was built for version ${descriptor.abi} of the kernel interface, this is ${ABI_VERSION}; build it again`;
+    throw new HallelujahError("kernel-version", message);
+  }
+  return descriptor;
+}

@@ -1,0 +1,170 @@
+/**
+ * From a kernel's source to a WebAssembly module: the author's file with its `@record` and `@state` classes taken
+ * over by generated ones, the SDK under `hallelujah`, and AssemblyScript's compiler in this process.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import type { Diagnostic as AscDiagnostic } from "assemblyscript/asc";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { packageRoot } from "../core/package-root.ts";
+import { sdkVersion } from "../core/version.ts";
+import { ABI_VERSION, ARENA } from "../kernel/memory-map.ts";
+import { sectionNames, withSections } from "./descriptor.ts";
+import { CompileError, type Diagnostic } from "./diagnostics.ts";
+import { describe, generate } from "./generate.ts";
+import { type KernelModel, readKernel } from "./model.ts";
+
+const SDK = join(packageRoot, "assembly");
+/** Where asc looks for `import ... from "hallelujah"`, and under which name the SDK's files are compiled. */
+const SDK_IMPORT = /(?:^|\/)node_modules\/hallelujah\/(.+)$/;
+/** asc takes the entry and the runtime from outside its library, where nothing unsafe is allowed; these lead inside. */
+const ENTRIES: Record<string, string> = {
+  "kernel-entry.ts": 'export * from "hallelujah/main";',
+  "kernel-runtime.ts": 'import "hallelujah/runtime";',
+};
+
+/** A text with some ranges replaced, that knows where each of its offsets was before. */
+class EditedText {
+  private readonly edits: { start: number; end: number; text: string }[];
+  readonly text: string;
+
+  constructor(original: string, edits: { start: number; end: number; text: string }[]) {
+    this.edits = edits.toSorted((a, b) => a.start - b.start);
+    let text = "";
+    let at = 0;
+    for (const edit of this.edits) {
+      text += original.slice(at, edit.start) + edit.text;
+      at = edit.end;
+    }
+    this.text = text + original.slice(at);
+  }
+
+  /** Offset in the original; inside a replacement, its start. */
+  original(offset: number): number {
+    let shift = 0;
+    for (const { start, end, text } of this.edits) {
+      if (offset < start + shift) break;
+      if (offset < start + shift + text.length) return start;
+      shift += text.length - (end - start);
+    }
+    return offset - shift;
+  }
+}
+
+/** The author's file as it is compiled: classes become imports of the generated ones, on as many lines. */
+function edit(text: string, model: KernelModel): EditedText {
+  const edits = [...model.records, ...model.states].map(({ name, start, end }) => ({
+    start,
+    end,
+    text: `import { ${name} } from "hallelujah/generated";${text.slice(start, end).replace(/[^\n]+/g, "")}`,
+  }));
+  for (const { exportAt } of model.tables) {
+    if (exportAt !== undefined) edits.push({ start: exportAt, end: exportAt, text: "export " });
+  }
+  return new EditedText(text, edits);
+}
+
+export interface CompiledKernel {
+  wasm: Uint8Array;
+  /** Files of the author that went into it, absolute; the kernel itself first. */
+  sources: string[];
+}
+
+/** Compiles the kernel in `file`. Throws CompileError with every diagnostic. */
+export async function compileKernel(file: string): Promise<CompiledKernel> {
+  const path = resolve(file);
+  const base = dirname(path);
+  const name = basename(path);
+  const text = readSource(path);
+  const { model, problems } = readKernel(text, name);
+  if (problems.length) throw new CompileError(problems, text);
+  const edited = edit(text, model);
+  const generated = generate(model, `../../${name.replace(/\.ts$/, "")}`);
+  const sources = [path];
+  const outputs = new Map<string, Uint8Array | string>();
+  const diagnostics: Diagnostic[] = [];
+
+  const { default: asc } = await import("assemblyscript/asc");
+  const { error, stderr } = await asc.main(
+    [
+      "kernel-entry.ts",
+      ...["--baseDir", base, "--outFile", "kernel.wasm", "--sourceMap", "--runtime", "kernel-runtime"],
+      ...["--importMemory", "--initialMemory", String(ARENA >> 16), "--maximumMemory", "65536"],
+      ...["--memoryBase", "65536", "--enable", "simd", "-O3", "--noUnsafe", "--debug"],
+    ],
+    {
+      readFile: (wanted) => {
+        const sdk = SDK_IMPORT.exec(wanted.replaceAll("\\", "/"))?.[1];
+        if (sdk === "generated.ts") return generated;
+        if (sdk) return readOrNull(join(SDK, sdk));
+        if (wanted in ENTRIES) return ENTRIES[wanted];
+        if (wanted === "asconfig.json") return null;
+        const own = resolve(base, wanted);
+        if (own === path) return edited.text;
+        const other = readOrNull(own);
+        if (other !== null && !sources.includes(own)) sources.push(own);
+        return other;
+      },
+      writeFile: (wanted, contents) => {
+        outputs.set(basename(wanted), contents);
+      },
+      listFiles: () => [],
+      reportDiagnostic: (found) => {
+        if (found.category === ERROR) diagnostics.push(own(found, name, edited, base));
+      },
+    },
+  );
+  if (error) {
+    if (diagnostics.length) throw new CompileError(inAuthorsFile(diagnostics, name), text);
+    throw new HallelujahError("compiler-failed", `${name} did not compile: ${messageOf(error)}\n${stderr.toString()}`);
+  }
+  const descriptor = describe(model, name, ABI_VERSION, sdkVersion());
+  const wasm = withSections(outputs.get("kernel.wasm") as Uint8Array, {
+    [sectionNames.descriptor]: JSON.stringify(descriptor),
+    [sectionNames.sourceMap]: withoutContents(String(outputs.get("kernel.wasm.map"))),
+  });
+  return { wasm, sources };
+}
+
+const ERROR = 3; // DiagnosticCategory.Error of AssemblyScript
+
+/** A diagnostic of asc in terms of the author's text. */
+function own(found: AscDiagnostic, name: string, edited: EditedText, base: string): Diagnostic {
+  const file = found.range?.source?.normalizedPath ?? name;
+  if (!found.range || file !== name) {
+    const text = found.range ? readOrNull(resolve(base, file)) : null;
+    const line = text === null ? "" : `:${text.slice(0, found.range!.start).split("\n").length}`;
+    return { file: `${file}${line}`, message: found.message };
+  }
+  return {
+    file,
+    start: edited.original(found.range.start),
+    end: edited.original(found.range.end),
+    message: found.message,
+  };
+}
+
+/** What the author can mend; an error that shows in the SDK as well is the author's if there is one. */
+function inAuthorsFile(diagnostics: Diagnostic[], name: string): Diagnostic[] {
+  const mine = diagnostics.filter((diagnostic) => diagnostic.file === name);
+  return mine.length ? mine : diagnostics;
+}
+
+/** The source map without the texts of its sources, which would double the module. */
+function withoutContents(map: string): string {
+  const { sourcesContent: _, ...rest } = JSON.parse(map) as Record<string, unknown>;
+  return JSON.stringify(rest);
+}
+
+export function readSource(path: string): string {
+  if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
+  return readFileSync(path, "utf8");
+}
+
+function readOrNull(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}

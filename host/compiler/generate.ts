@@ -1,0 +1,361 @@
+/**
+ * What the compiler adds to a kernel: the module `hallelujah/generated`, with the classes behind `@record` and
+ * `@state`, the decoding of fields, and one function per thing that is done to every table.
+ */
+import type { AggregateModel, FieldModel, KernelModel, RecordModel, StateModel, TableModel } from "./model.ts";
+import { AGGREGATES, FIELD_TYPES } from "./types.ts";
+import type { KernelDescriptor, RecordDescriptor, StateField } from "./descriptor.ts";
+
+/** Offsets of a record's fields and its size, in bytes. */
+export function layoutRecord(record: RecordModel): RecordDescriptor {
+  let offset = 0;
+  const fields = record.fields.map((field) => {
+    const at = offset;
+    offset += FIELD_TYPES[field.type].size + (field.optional ? 8 : 0);
+    return { name: field.name, source: field.source, type: field.type, optional: field.optional, offset: at };
+  });
+  return { name: record.name, fields, size: offset };
+}
+
+function layoutState(state: StateModel): StateField[] {
+  let offset = 0;
+  return state.fields.map((field) => {
+    const { size, columns } = AGGREGATES[field.aggregate];
+    const at = offset;
+    offset += size;
+    return { ...field, offset: at, size, columns };
+  });
+}
+
+export function describe(model: KernelModel, file: string, abi: number, sdk: string): KernelDescriptor {
+  const states = new Map(model.states.map((state) => [state.name, layoutState(state)]));
+  return {
+    abi,
+    sdk,
+    file,
+    input: layoutRecord(model.records.find((record) => record.name === model.input)!),
+    outputs: model.records.filter((record) => record.name !== model.input).map(layoutRecord),
+    tables: model.tables.map(({ name, key, state }) => ({ name, key, state, fields: states.get(state)! })),
+  };
+}
+
+/** Source of `hallelujah/generated`. `kernel` is the path by which it imports the author's file. */
+export function generate(model: KernelModel, kernel: string): string {
+  const input = model.records.find((record) => record.name === model.input)!;
+  const tables = model.tables.map((table) => table.constant);
+  return [
+    HEAD,
+    ...aggregateImports(model),
+    `import { ${["each as kernelEach", ...tables].join(", ")} } from "${kernel}";`,
+    ...model.records.map(recordClass),
+    ...model.states.map(stateClass),
+    inputFunctions(input),
+    tableFunctions(model.tables),
+  ].join("\n");
+}
+
+const HEAD = `
+import { IS_NULL, MISSING } from "./abi";
+import { Text, sameBytes } from "./text";
+import { Time, renderTime } from "./time";
+import { Decimal } from "./decimal";
+import { Optional } from "./optional";
+import { columnBool, columnF64, columnI64, columnPresent, columnText } from "./record/columns";
+import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeField, u64Field } from "./record/field";
+import { boolean, decimal, float, label, nothing, raw, separator, put, signed, text, unsigned, format } from "./row";
+import { SKIP } from "./record/ndjson";
+`;
+
+/** Only what is used, so that a kernel does not pay for the sketches of others. */
+function aggregateImports(model: KernelModel): string[] {
+  const used = new Set(model.states.flatMap((state) => state.fields.map((field) => field.aggregate)));
+  return [...used].map((name) => `import { ${name} } from "./state/${AGGREGATES[name].module}";`);
+}
+
+const self = (offset: number) => `changetype<usize>(this) + ${offset}`;
+const bytesOf = (value: string) => Buffer.from(value);
+const data = (value: string) => `memory.data<u8>([${[...bytesOf(value)].join(",")}])`;
+const words = (count: number) => Array.from({ length: count }, (_, i) => `  private __${i}: u64;`).join("\n");
+
+function fullType({ aggregate, type }: AggregateModel): string {
+  return type ? `${aggregate}<${type}>` : aggregate;
+}
+
+function recordClass(record: RecordModel): string {
+  const { fields, size } = layoutRecord(record);
+  return `
+@unmanaged export class ${record.name} {
+${words(size / 8)}
+${fields.map((field) => accessors(field, field.offset)).join("\n")}
+  __emitRoom(): usize {
+    return ${64 * (fields.length + 1) + fields.reduce((sum, field) => sum + bytesOf(field.name).length, 0)}${fields
+      .filter((field) => field.type === "Text")
+      .map((field) => ` + <usize>load<u32>(${self(field.offset + (field.optional ? 8 : 0))}, 4) * 6`)
+      .join("")};
+  }
+  __emit(): void {
+${fields.map((field, i) => emitField(field, field.offset, i === 0)).join("\n")}
+    if (format != 1) put(0x7d);
+    if (format != 2) put(0x0a);
+  }
+}`;
+}
+
+function accessors(field: FieldModel, offset: number): string {
+  const { name, type, optional } = field;
+  if (optional) {
+    return `  @inline get ${name}(): Optional<${type}> { return changetype<Optional<${type}>>(${self(offset)}); }`;
+  }
+  if (FIELD_TYPES[type].view) {
+    return `  @inline get ${name}(): ${type} { return changetype<${type}>(${self(offset)}); }
+  @inline set ${name}(value: ${type}) { store<u64>(${self(offset)}, load<u64>(changetype<usize>(value))); }`;
+  }
+  const wide = type === "bool" ? "u64" : type.startsWith("f") ? type : type.startsWith("i") ? "i64" : "u64";
+  return `  @inline get ${name}(): ${type} { return load<${type}>(${self(offset)}); }
+  @inline set ${name}(value: ${type}) { store<${wide}>(${self(offset)}, <${wide}>value); }`;
+}
+
+function emitField(field: FieldModel, offset: number, first: boolean): string {
+  const name = `${first ? ",\n{" : ","}${JSON.stringify(field.name)}:`;
+  const at = self(offset + (field.optional ? 8 : 0));
+  const value = field.optional
+    ? `if (load<u64>(${self(offset)})) ${renderField(field.type, at)}; else nothing();`
+    : `${renderField(field.type, at)};`;
+  const length = bytesOf(name).length;
+  const start = first
+    ? `if (format == 2) raw(${data(name)}, ${length}); else if (format == 0) raw(${data(name)} + 2, ${length - 2});`
+    : "";
+  const next = first ? "" : `if (format != 1) raw(${data(name)}, ${bytesOf(name).length}); else separator();`;
+  return `    ${start}${next}\n    ${value}`;
+}
+
+function renderField(type: string, at: string): string {
+  if (type === "Text") return `text(load<u32>(${at}), load<u32>(${at}, 4))`;
+  if (type === "Time") return `renderTime(load<i64>(${at}))`;
+  if (type === "Decimal") return `decimal(load<i64>(${at}))`;
+  if (type === "bool") return `boolean(load<u8>(${at}) != 0)`;
+  if (type.startsWith("f")) return `float(<f64>load<${type}>(${at}))`;
+  return type.startsWith("i") ? `signed(load<i64>(${at}))` : `unsigned(load<u64>(${at}))`;
+}
+
+function stateClass(state: StateModel): string {
+  const fields = layoutState(state).map((field) => ({ ...field, full: fullType(field) }));
+  const call = (name: string) => (field: (typeof fields)[number]) =>
+    `changetype<${field.full}>(${self(field.offset)}).${name}`;
+  const size = fields.reduce((sum, field) => sum + field.size, 0);
+  let column = 0;
+  const orders = fields.map((field) => {
+    const first = column;
+    column += field.columns.length || 1;
+    return `    if (column < ${column}) return ${call("order")(field)}(column - ${first});`;
+  });
+  return `
+${fields.map((f) => `if (offsetof<${f.full}>() != ${f.size}) ERROR("the size of ${f.full} is not ${f.size}");`).join("\n")}
+@unmanaged export class ${state.name} {
+${words(size / 8)}
+${fields.map((f) => `  @inline get ${f.name}(): ${f.full} { return changetype<${f.full}>(${self(f.offset)}); }`).join("\n")}
+  @inline __init(): void {
+${fields.map((field) => `    ${call("init")(field)}();`).join("\n")}
+  }
+  @inline __room(): usize {
+    return ${fields.map((field) => `${call("room")(field)}()`).join(" + ")};
+  }
+  @inline __write(o: usize): usize {
+${fields.map((field) => `    o = ${call("write")(field)}(o);`).join("\n")}
+    return o;
+  }
+  @inline __merge(p: usize): usize {
+${fields.map((field) => `    p = ${call("merge")(field)}(p);`).join("\n")}
+    return p;
+  }
+  __render(): void {
+${fields
+  .map((field) => {
+    const name = `,${JSON.stringify(field.name)}:`;
+    return `    label(${data(name)}, ${bytesOf(name).length}); ${call("render")(field)}();`;
+  })
+  .join("\n")}
+  }
+  __order(column: u32): f64 {
+${orders.join("\n")}
+    return NaN;
+  }
+}`;
+}
+
+/** Everything that the decoders ask of the input record. */
+function inputFunctions(input: RecordModel): string {
+  const { fields, size } = layoutRecord(input);
+  const mask = (test: (field: FieldModel) => boolean) =>
+    `0x${fields.reduce((bits, field, i) => (test(field) ? bits | (1n << BigInt(i)) : bits), 0n).toString(16)}`;
+  const cases = (body: (field: (typeof fields)[number]) => string) =>
+    fields.map((field, i) => `    case ${i}: ${body(field)}`).join("\n");
+  return `
+const RECORD: usize = memory.data(${Math.max(8, size)}, 8);
+/** Fields that a record must have, a bit each. */
+export const REQUIRED: u64 = ${mask((field) => !field.optional)};
+const OPTIONAL: u64 = ${mask((field) => field.optional)};
+const JSON_KINDS: usize = memory.data<u8>([${fields.map((field) => FIELD_TYPES[field.type].json).join(",")}]);
+
+@inline export function each(): void {
+  kernelEach(changetype<${input.name}>(RECORD));
+}
+
+/** Before a record: optional fields are absent until they are seen. */
+@inline export function begin(): void {
+${fields.filter((field) => field.optional).map((field) => `  store<u64>(RECORD + ${field.offset}, 0);`).join("\n")}
+}
+
+@inline export function isEmptyAbsent(field: u32): bool {
+  return ${fields.some((field) => field.optional) ? "((OPTIONAL >> field) & 1) != 0" : "false"};
+}
+
+@inline export function jsonKinds(field: u32): u32 {
+  return load<u8>(JSON_KINDS + field);
+}
+
+/** A field that is null: fine if it is optional, else \`reason\`. */
+export function absent(field: u32, reason: u32): u32 {
+  switch (field) {
+${cases((field) => (field.optional ? `store<u64>(RECORD + ${field.offset}, 0); return 0;` : "return reason;"))}
+  }
+  return reason;
+}
+
+@inline export function decode(field: u32, p: usize, end: usize): u32 {
+  switch (field) {
+${cases((field) => {
+  const at = `RECORD + ${field.offset + (field.optional ? 8 : 0)}`;
+  const set = field.optional ? `store<u64>(RECORD + ${field.offset}, 1); ` : "";
+  return `{ ${set}return ${FIELD_TYPES[field.type].decode(at)}; }`;
+})}
+  }
+  return 0;
+}
+
+@inline export function column(field: u32, d: usize, row: u32): u32 {
+  switch (field) {
+${cases((field) => {
+  const at = `RECORD + ${field.offset + (field.optional ? 8 : 0)}`;
+  const missing = field.optional ? "return 0;" : "return IS_NULL;";
+  const set = field.optional ? `store<u64>(RECORD + ${field.offset}, 1); ` : "";
+  return `{ if (!columnPresent(d, row)) ${missing} ${set}${columnRead(field.type, at)}; return 0; }`;
+})}
+  }
+  return 0;
+}
+${nameTable(fields)}`;
+}
+
+function columnRead(type: string, at: string): string {
+  if (type === "Text") return `columnText(d, row, ${at})`;
+  if (type === "f64") return `store<f64>(${at}, columnF64(d, row))`;
+  if (type === "f32") return `store<f32>(${at}, <f32>columnF64(d, row))`;
+  if (type === "bool") return `store<u64>(${at}, <u64>columnBool(d, row))`;
+  return `store<i64>(${at}, columnI64(d, row))`;
+}
+
+/** The tree of NDJSON names: `user.id` is the key `id` below the node `user`, or the key `user.id` itself. */
+function nameTable(fields: FieldModel[]): string {
+  const entries: { node: number; target: number; name: string }[] = [];
+  const nodes = new Map<string, number>([["", 0]]);
+  fields.forEach((field, index) => {
+    const parts = field.source.split(".");
+    let path = "";
+    for (const [depth, part] of parts.entries()) {
+      const node = nodes.get(path)!;
+      path = depth ? `${path}.${part}` : part;
+      if (depth === parts.length - 1) entries.push({ node, target: index, name: part });
+      else if (!nodes.has(path)) {
+        nodes.set(path, nodes.size);
+        entries.push({ node, target: 0x80000000 + nodes.get(path)!, name: part });
+      }
+    }
+    if (parts.length > 1) entries.push({ node: 0, target: index, name: field.source });
+  });
+  const names = entries.map((entry) => bytesOf(entry.name));
+  let offset = 0;
+  const table = entries.flatMap(({ node, target }, i) => {
+    const at = offset;
+    offset += names[i].length;
+    return [node, target, at, names[i].length];
+  });
+  return `
+const NAME_BYTES: usize = memory.data<u8>([${[...Buffer.concat(names), 0, 0, 0, 0, 0, 0, 0, 0].join(",")}]);
+const NAME_TABLE: usize = memory.data<u32>([${table.join(",")}]);
+
+/** What the key [p, p + length) below a node means: a field, a node, or nothing that is wanted. */
+export function lookup(node: u32, p: usize, length: u32): u32 {
+  for (let at = NAME_TABLE, end = NAME_TABLE + ${entries.length * 16}; at < end; at += 16) {
+    if (load<u32>(at) == node && load<u32>(at, 12) == length) {
+      if (sameBytes(NAME_BYTES + load<u32>(at, 8), p, length)) return load<u32>(at, 4);
+    }
+  }
+  return SKIP;
+}`;
+}
+
+function tableFunctions(tables: TableModel[]): string {
+  const all = (body: (name: string) => string) => tables.map((table) => `  ${body(table.constant)}`).join("\n");
+  const one = (body: (name: string, table: TableModel) => string) =>
+    `  switch (table) {\n${tables.map((table, i) => `    case ${i}: ${body(table.constant, table)}`).join("\n")}\n  }`;
+  const prefix = (table: TableModel) => `,\n{"table":${JSON.stringify(table.name)},"key":`;
+  return `
+export function resetTables(): void {
+${all((name) => `${name}.reset();`)}
+}
+export function groupTables(owners: u32): void {
+${all((name) => `${name}.group(owners);`)}
+}
+export function encodeTables(owner: u32, o: usize): usize {
+${all((name) => `o = ${name}.encode(owner, o);`)}
+  return o;
+}
+export function applyTable(table: u32, p: usize, count: u32): usize {
+${one((name) => `return ${name}.apply(p, count);`)}
+  return unreachable();
+}
+export function adoptTable(table: u32, p: usize, count: u32): usize {
+${one((name) => `return ${name}.adopt(p, count);`)}
+  return unreachable();
+}
+export function size(table: u32): u32 {
+${one((name) => `return ${name}.size();`)}
+  return 0;
+}
+export function orderBy(table: u32, column: i32, descending: bool): void {
+${one((name) => `${name}.orderBy(column, descending); return;`)}
+}
+export function sample(table: u32, most: u32): usize {
+${one((name) => `return ${name}.sample(most);`)}
+  return 0;
+}
+export function split(table: u32, addresses: usize, splitters: u32): void {
+${one((name) => `${name}.split(addresses, splitters); return;`)}
+}
+export function rangeSize(table: u32, range: u32): u32 {
+${one((name) => `return ${name}.rangeSize(range);`)}
+  return 0;
+}
+export function encodeRange(table: u32, range: u32, from: u32, to: u32): usize {
+${one((name) => `return ${name}.encodeRange(range, from, to);`)}
+  return 0;
+}
+export function sortRange(table: u32, range: u32): u32 {
+${one((name) => `return ${name}.sortRange(range);`)}
+  return 0;
+}
+/** Renders rows; see Table.render. The bytes end at \`renderedEnd\`. */
+export function render(table: u32, from: u32, to: u32): u32 {
+${one((name, table) => {
+  const json = bytesOf(prefix(table)).length;
+  const csv = `${table.name},`;
+  return `return format == 1
+      ? ${name}.render(from, to, ${data(csv)}, ${bytesOf(csv).length})
+      : format == 2
+      ? ${name}.render(from, to, ${data(prefix(table))}, ${json})
+      : ${name}.render(from, to, ${data(prefix(table))} + 2, ${json - 2});`;
+})}
+  return 0;
+}`;
+}

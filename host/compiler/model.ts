@@ -1,0 +1,330 @@
+/**
+ * Reads a kernel's source with AssemblyScript's own parser: its records, states, tables and `each`, and everything
+ * that a kernel may not have. Nothing is generated here.
+ */
+import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } from "assemblyscript";
+import { nearest } from "../core/errors.ts";
+import type { Diagnostic } from "./diagnostics.ts";
+import { AGGREGATES, FIELD_TYPES, KEY_TYPES, TUPLES } from "./types.ts";
+
+export interface FieldModel {
+  name: string;
+  source: string;
+  type: string;
+  optional: boolean;
+}
+
+export interface AggregateModel {
+  name: string;
+  aggregate: string;
+  type?: string;
+}
+
+/** A class that the compiler replaces: where it stands in the text. */
+interface ClassModel<F> {
+  name: string;
+  start: number;
+  end: number;
+  fields: F[];
+}
+
+export type RecordModel = ClassModel<FieldModel>;
+export type StateModel = ClassModel<AggregateModel>;
+
+export interface TableModel {
+  /** Name of the constant in the kernel. */
+  constant: string;
+  /** Name under which its rows come out. */
+  name: string;
+  key: string[];
+  keyType: string;
+  state: string;
+  /** Where `export` goes, unless it is exported already. */
+  exportAt?: number;
+}
+
+export interface KernelModel {
+  records: RecordModel[];
+  states: StateModel[];
+  tables: TableModel[];
+  input: string;
+}
+
+// The parser's nodes, as far as they are looked at here.
+interface AnyNode extends Node {
+  name: AnyNode;
+  identifier: { text: string } | undefined;
+  text: string;
+  flags: number;
+  members: AnyNode[];
+  decorators: (AnyNode & { args: (AnyNode & { value?: string })[] | null })[] | null;
+  declarations: AnyNode[];
+  type: AnyNode | null;
+  typeName: AnyNode;
+  typeArguments: AnyNode[] | null;
+  initializer: AnyNode | null;
+  args: (AnyNode & { value?: string })[];
+  signature: AnyNode & { parameters: AnyNode[]; returnType: AnyNode };
+  value: string;
+  literalKind: number;
+}
+
+const RESERVED = new Set([
+  ...Object.keys(FIELD_TYPES),
+  ...Object.keys(AGGREGATES),
+  ...Object.keys(TUPLES),
+  "Table",
+  "Optional",
+  "Cursor",
+  "out",
+]);
+const FIELDS_MAX = 64;
+const TABLES_MAX = 64;
+
+/** Reads `text`; `problems` are everything wrong with it, the model is whole only if there are none. */
+export function readKernel(text: string, file: string): { model: KernelModel; problems: Diagnostic[] } {
+  const parser = new Parser();
+  parser.parseFile(text, file, true);
+  const reader = new Reader(text, file);
+  for (const problem of parser.diagnostics) {
+    reader.problems.push({
+      file,
+      message: problem.message,
+      ...(problem.range ? { start: problem.range.start, end: problem.range.end } : {}),
+    });
+  }
+  if (!reader.problems.length) reader.read(parser.sources.find((source) => source.normalizedPath === file)!);
+  return { model: reader.model, problems: reader.problems };
+}
+
+class Reader {
+  readonly problems: Diagnostic[] = [];
+  readonly model: KernelModel = { records: [], states: [], tables: [], input: "" };
+  private readonly text: string;
+  private readonly file: string;
+
+  constructor(text: string, file: string) {
+    this.text = text;
+    this.file = file;
+  }
+
+  read(source: Source): void {
+    const statements = source.statements as unknown as AnyNode[];
+    for (const node of statements) {
+      if (node.kind === NodeKind.ClassDeclaration) this.readClass(node);
+    }
+    let each: AnyNode | undefined;
+    for (const node of statements) {
+      if (node.kind === NodeKind.Variable) for (const variable of node.declarations) this.readVariable(node, variable);
+      if (node.kind === NodeKind.FunctionDeclaration && node.name.text === "each") each = node;
+    }
+    this.readEach(each);
+  }
+
+  private problem(node: Node, message: string, hint?: string): void {
+    const { start, end } = node.range;
+    this.problems.push({ file: this.file, start, end, message, ...(hint ? { hint } : {}) });
+  }
+
+  private readClass(node: AnyNode): void {
+    const kinds = (node.decorators ?? []).map((decorator) => decorator.name.text);
+    if (kinds.includes("record")) this.readRecord(node);
+    else if (kinds.includes("state")) this.readState(node);
+    else {
+      for (const member of node.members) {
+        if (member.kind === NodeKind.FieldDeclaration && member.flags & CommonFlags.Static) {
+          this.problem(member, "a static field is forgotten after every frame", "keep it in a Table");
+        }
+      }
+    }
+  }
+
+  /** The fields of a @record or @state class; everything else in it is refused. */
+  private fieldsOf(node: AnyNode, kind: string): AnyNode[] {
+    const name = node.name.text;
+    if (RESERVED.has(name)) this.problem(node.name, `${name} is a name of the SDK`, "give the class another name");
+    const fields: AnyNode[] = [];
+    for (const member of node.members) {
+      if (member.kind !== NodeKind.FieldDeclaration || member.flags & CommonFlags.Static) {
+        this.problem(member, `a @${kind} class has fields only`, "write a function outside the class instead");
+      } else if (!member.type) this.problem(member.name, `the field ${member.name.text} has no type`);
+      else if (member.initializer) this.problem(member.initializer, `a field of a @${kind} class has no initializer`);
+      else if (member.name.text.startsWith("__")) this.problem(member.name, "names with __ are the engine's");
+      else fields.push(member);
+    }
+    if (!node.members.length) this.problem(node.name, `${name} has no fields`);
+    return fields;
+  }
+
+  private readRecord(node: AnyNode): void {
+    const fields: FieldModel[] = [];
+    for (const member of this.fieldsOf(node, "record")) {
+      const written = member.type!;
+      const optional = typeText(written) === "Optional";
+      const inner = optional ? written.typeArguments?.[0] : written;
+      const type = inner ? typeText(inner) : "";
+      if (!inner) this.problem(written, "Optional takes a type", "write Optional<f64>");
+      else if (!(type in FIELD_TYPES)) {
+        this.problem(
+          inner,
+          `${this.slice(inner)} is no type of a record's field`,
+          suggestion(type, Object.keys(FIELD_TYPES), "string" === type ? "Text" : "number" === type ? "f64" : undefined),
+        );
+      }
+      fields.push({ name: member.name.text, source: this.sourceName(member), type, optional });
+    }
+    if (fields.length > FIELDS_MAX) this.problem(node.name, `a record has at most ${FIELDS_MAX} fields`);
+    this.model.records.push({ name: node.name.text, start: node.range.start, end: node.range.end, fields });
+  }
+
+  /** The name in the input: that of the field, unless `@name("...")` gives another. */
+  private sourceName(member: AnyNode): string {
+    for (const decorator of member.decorators ?? []) {
+      const value = decorator.args?.[0]?.value;
+      if (decorator.name.text !== "name") this.problem(decorator, `@${decorator.name.text} is unknown on a field`);
+      else if (typeof value !== "string" || !value) this.problem(decorator, '@name takes a text: @name("user.id")');
+      else return value;
+    }
+    return member.name.text;
+  }
+
+  private readState(node: AnyNode): void {
+    const fields: AggregateModel[] = [];
+    for (const member of this.fieldsOf(node, "state")) {
+      const name = member.name.text;
+      const aggregate = typeText(member.type!);
+      if (name === "table" || name === "key") this.problem(member.name, `a state field is never called ${name}`);
+      const found = AGGREGATES[aggregate];
+      if (!found) {
+        const plain = aggregate in FIELD_TYPES;
+        this.problem(
+          member.type!,
+          plain ? `${aggregate} has no rule for merging two of them` : `${aggregate} is no aggregate`,
+          plain
+            ? `write what is to be kept: Sum<${aggregate}>, Min<${aggregate}>, Max<${aggregate}>, First<${aggregate}>, Last<${aggregate}> or Count`
+            : suggestion(aggregate, Object.keys(AGGREGATES)),
+        );
+        continue;
+      }
+      const argument = member.type!.typeArguments?.[0];
+      const type = argument ? typeText(argument) : found.takes[0];
+      if (argument && !found.takes.includes(type!)) {
+        const takes = found.takes.length ? `it takes ${found.takes.join(", ")}` : `write ${aggregate} alone`;
+        this.problem(argument, `${aggregate} does not take ${this.slice(argument)}`, takes);
+      } else if (!argument && found.needsType) {
+        this.problem(member.type!, `${aggregate} needs a type`, `write ${aggregate}<${found.takes.at(-1)}>`);
+      }
+      fields.push({ name, aggregate, ...(type ? { type } : {}) });
+    }
+    this.model.states.push({ name: node.name.text, start: node.range.start, end: node.range.end, fields });
+  }
+
+  private readVariable(statement: AnyNode, variable: AnyNode): void {
+    const value = variable.initializer;
+    if (!(variable.flags & CommonFlags.Const)) {
+      this.problem(
+        statement,
+        `${variable.name.text} would be forgotten after every frame`,
+        "a kernel's state lives in a Table; a constant is written with const",
+      );
+    } else if (value?.kind === NodeKind.New && typeText(value) === "Table") this.readTable(statement, variable, value);
+    else if (value && isCollection(value)) {
+      this.problem(
+        value,
+        `${variable.name.text} is a collection, and what is put into it is forgotten after every frame`,
+        "keep what lasts in a Table; write a fixed list as a function with a switch",
+      );
+    }
+  }
+
+  private readTable(statement: AnyNode, variable: AnyNode, value: AnyNode): void {
+    const [key, state] = value.typeArguments ?? [];
+    const name = value.args[0]?.value;
+    if (!key || !state) {
+      this.problem(value, "a Table takes the types of its key and of its state", "write new Table<Text, Weather>(...)");
+      return;
+    }
+    if (typeof name !== "string" || !/^[A-Za-z_][\w-]*$/.test(name)) {
+      this.problem(value, "a Table takes a name of letters, digits, - and _", 'write new Table<...>("stations")');
+      return;
+    }
+    if (this.model.tables.some((table) => table.name === name)) {
+      this.problem(value, `there are two tables called ${name}`);
+    }
+    if (statement.declarations.length > 1) this.problem(statement, "declare each table in a statement of its own");
+    const parts = typeText(key) in TUPLES ? (key.typeArguments ?? []) : [key];
+    if (typeText(key) in TUPLES && parts.length !== TUPLES[typeText(key)]) {
+      this.problem(key, `${typeText(key)} takes ${TUPLES[typeText(key)]} types`);
+    }
+    for (const part of parts) {
+      if (!KEY_TYPES.includes(typeText(part))) {
+        this.problem(part, `${this.slice(part)} is no type of a key`, `keys are ${KEY_TYPES.join(", ")}, Pair or Triple`);
+      }
+    }
+    if (!this.model.states.some((candidate) => candidate.name === typeText(state))) {
+      this.problem(
+        state,
+        `${typeText(state)} is no @state class of this file`,
+        suggestion(typeText(state), this.model.states.map((candidate) => candidate.name)),
+      );
+    }
+    this.model.tables.push({
+      constant: variable.name.text,
+      name,
+      key: parts.map(typeText),
+      keyType: this.slice(key),
+      state: typeText(state),
+      ...(variable.flags & CommonFlags.Export ? {} : { exportAt: statement.range.start }),
+    });
+    if (this.model.tables.length > TABLES_MAX) this.problem(value, `a kernel has at most ${TABLES_MAX} tables`);
+  }
+
+  private readEach(each: AnyNode | undefined): void {
+    if (!each) {
+      this.problems.push({
+        file: this.file,
+        message: "the kernel has no function each",
+        hint: "write: export function each(record: YourRecord): void { ... }",
+      });
+      return;
+    }
+    if (!(each.flags & CommonFlags.Export)) this.problem(each.name, "each is not exported", "write export function each");
+    const { parameters, returnType } = each.signature;
+    if (parameters.length !== 1) this.problem(each.name, "each takes one record");
+    else {
+      const type = parameters[0].type!;
+      const name = typeText(type);
+      if (!this.model.records.some((record) => record.name === name)) {
+        this.problem(
+          type,
+          `${name} is no @record class of this file`,
+          suggestion(name, this.model.records.map((record) => record.name)),
+        );
+      }
+      this.model.input = name;
+    }
+    if (typeText(returnType) !== "void") this.problem(each.name, "each returns nothing", "write : void");
+  }
+
+  private slice(node: Node): string {
+    return this.text.slice(node.range.start, node.range.end);
+  }
+}
+
+function isCollection(node: AnyNode): boolean {
+  if (node.kind === NodeKind.New) return true;
+  return (
+    node.kind === NodeKind.Literal &&
+    (node.literalKind === LiteralKind.Array || node.literalKind === LiteralKind.Object)
+  );
+}
+
+/** The name of a type, or of what `new` makes. */
+function typeText(node: AnyNode): string {
+  const name = node.kind === NodeKind.New ? node.typeName : node.name;
+  return name?.identifier?.text ?? "";
+}
+
+function suggestion(name: string, candidates: string[], meant = nearest(name, candidates)): string {
+  return meant ? `did you mean ${meant}?` : candidates.length ? `write one of: ${candidates.join(", ")}` : "declare it";
+}

@@ -1,0 +1,109 @@
+/** Inputs that only arrive in order: standard input and compressed files, as chunks of decompressed bytes. */
+import { createReadStream } from "node:fs";
+import type { Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { HEAD_BYTES } from "../core/limits.ts";
+import { isGzip } from "./discover.ts";
+
+const CHUNK_BYTES = 256 * 1024;
+
+export class ByteStream {
+  /** Name for messages. */
+  readonly name: string;
+  /** Bytes taken from the file or pipe so far, before decompression. */
+  rawBytes = 0;
+  private readonly chunks: AsyncIterator<Buffer>;
+  private readonly buffered: Buffer[] = [];
+  private readonly closing: () => void;
+
+  private constructor(name: string, chunks: AsyncIterator<Buffer>, closing: () => void) {
+    this.name = name;
+    this.chunks = chunks;
+    this.closing = closing;
+  }
+
+  /** Opens a file, or standard input for `-`; gzip is recognised by its first bytes. */
+  static async open(path: string, stdin: Readable): Promise<ByteStream> {
+    const name = path === "-" ? "standard input" : path;
+    const raw = path === "-" ? stdin : createReadStream(path, { highWaterMark: CHUNK_BYTES });
+    const counted: { stream?: ByteStream } = {};
+    const source = (async function* () {
+      for await (const chunk of raw as AsyncIterable<Buffer | string>) {
+        const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+        if (counted.stream) counted.stream.rawBytes += bytes.length;
+        yield bytes;
+      }
+    })();
+    let first: Buffer = Buffer.alloc(0);
+    while (first.length < 2) {
+      const { value, done } = await source.next();
+      if (done) break;
+      first = Buffer.concat([first, value]);
+    }
+    const whole = (async function* () {
+      if (first.length) yield first;
+      yield* source;
+    })();
+    const chunks = isGzip(first) ? gunzip(whole) : whole;
+    const close = () => {
+      if (path !== "-") raw.destroy();
+    };
+    counted.stream = new ByteStream(name, chunks[Symbol.asyncIterator]() as AsyncIterator<Buffer>, close);
+    counted.stream.rawBytes = first.length;
+    return counted.stream;
+  }
+
+  /** The first bytes, at most about HEAD_BYTES; `next` gives them again. */
+  async head(): Promise<Buffer> {
+    let length = 0;
+    while (length < HEAD_BYTES) {
+      const chunk = await this.pull();
+      if (!chunk) break;
+      this.buffered.push(chunk);
+      length += chunk.length;
+    }
+    const head = Buffer.concat(this.buffered);
+    this.buffered.splice(0, this.buffered.length, ...(head.length ? [head] : []));
+    return head.subarray(0, HEAD_BYTES);
+  }
+
+  /** The next bytes; undefined at the end. */
+  async next(): Promise<Buffer | undefined> {
+    return this.buffered.shift() ?? this.pull();
+  }
+
+  close(): void {
+    this.closing();
+  }
+
+  private async pull(): Promise<Buffer | undefined> {
+    try {
+      const { value, done } = await this.chunks.next();
+      return done ? undefined : value;
+    } catch (cause) {
+      const zlib = (cause as { code?: string }).code?.startsWith("Z_");
+      const what = zlib ? "is broken gzip" : "cannot be read";
+      throw new HallelujahError(zlib ? "input-corrupt" : "input-unreadable", `${this.name} ${what}: ${messageOf(cause)}`, {
+        cause,
+      });
+    }
+  }
+}
+
+/** Decompressed chunks; a stream of several members is one (RFC 1952, 2.2). */
+async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
+  const feed = (async () => {
+    try {
+      for await (const chunk of source) {
+        if (!gunzip.write(chunk)) await new Promise((done) => gunzip.once("drain", done));
+      }
+      gunzip.end();
+    } catch (error) {
+      gunzip.destroy(error as Error);
+    }
+  })();
+  yield* gunzip as AsyncIterable<Buffer>;
+  await feed;
+}

@@ -1,0 +1,238 @@
+/**
+ * Maps one frame: input window -> decode -> `each` -> the frame's tables -> parts of routed entries per owner. Pure in
+ * the frame's bytes: the same frame gives the same parts in any Jah.
+ */
+import { readBatch, openArrow, type ArrowFile } from "../input/arrow.ts";
+import { openParquet, readRowGroup, type ParquetFile } from "../input/parquet.ts";
+import { COLUMN_ROWS, FRAME_BYTES, RECORD_BYTES_MAX, SENTINEL_BYTES } from "../core/limits.ts";
+import { type Column, cutFrames, type FieldWish, sliceColumn, writeFrame } from "../kernel/columns.ts";
+import type { KernelInstance } from "../kernel/instance.ts";
+import * as map from "../kernel/memory-map.ts";
+import type { FrameDone, FrameTask, Problem, SourceSpec } from "../wire/jah.ts";
+import { RangeReader, type Window } from "./reader.ts";
+
+const EXCERPT_BYTES = 80;
+const TOO_LONG = 16;
+
+export interface MappedFrame {
+  done: FrameDone;
+  /** Parts of routed sections, per owner. */
+  parts: Uint8Array[][];
+}
+
+export class Mapper {
+  private kernel: KernelInstance;
+  private readonly sources: SourceSpec[];
+  private readonly owners: number;
+  private readonly wishes: FieldWish[];
+  private readonly reader: RangeReader;
+  private parts: Uint8Array[][] = [];
+  private emitted: Uint8Array[] = [];
+  private planned = -1;
+  private columnFile: { source: number; file: ParquetFile | ArrowFile } | undefined;
+
+  constructor(kernel: KernelInstance, sources: SourceSpec[], owners: number, wishes: FieldWish[]) {
+    this.kernel = kernel;
+    this.sources = sources;
+    this.owners = owners;
+    this.wishes = wishes;
+    this.reader = new RangeReader(kernel);
+  }
+
+  /** After the kernel was instantiated anew over the same memory. */
+  use(kernel: KernelInstance): void {
+    this.kernel = kernel;
+    this.reader.use(kernel);
+  }
+
+  close(): void {
+    this.reader.close();
+  }
+
+  /** Maps a frame. `exactStart` is where the frame before ended, if this Jah mapped it just now. */
+  async map(task: FrameTask, exactStart: number | undefined): Promise<MappedFrame> {
+    const source = this.sources[task.source];
+    this.plan(task.source);
+    this.parts = Array.from({ length: this.owners }, () => []);
+    this.emitted = [];
+    this.kernel.exports.beginFrame();
+    const done: FrameDone = {
+      frame: task.frame,
+      source: task.source,
+      ...{ start: 0, end: 0, rows: 0, bad: 0, problems: [], emittedRows: 0, lines: 0, quoted: false },
+    };
+    if (task.kind === "range") this.mapRange(task, source, exactStart ?? task.start, done);
+    else if (task.kind === "bytes") this.mapBytes(task, source, done);
+    else await this.mapRows(task, source, done);
+    this.flush(done);
+    done.rows += this.kernel.u32(map.ROWS_GOOD);
+    done.bad += this.kernel.u32(map.ROWS_BAD);
+    done.quoted = this.kernel.u32(map.QUOTED) !== 0;
+    if (this.emitted.length) done.emitted = Buffer.concat(this.emitted);
+    return { done, parts: this.parts };
+  }
+
+  /** The plan of the columns, in the control block. */
+  private plan(source: number): void {
+    if (this.planned === source) return;
+    const { plan } = this.sources[source];
+    const bytes = this.kernel.bytes;
+    new Uint16Array(bytes.buffer, map.PLAN, plan.length).set(plan);
+    this.planned = source;
+  }
+
+  private mapRange(
+    task: FrameTask & { kind: "range" },
+    source: SourceSpec,
+    start: number | undefined,
+    done: FrameDone,
+  ): void {
+    const limit = Math.min((task.index + 1) * FRAME_BYTES, source.size);
+    done.start = start ?? this.reader.findStart(source, task.index * FRAME_BYTES, task.quotesFrom);
+    done.end = done.start;
+    if (done.start >= limit) return; // a record that started before covers the frame
+    let window = this.reader.read(source, done.start, limit);
+    let from = map.INPUT;
+    while (true) {
+      const status = this.call(source, from, map.INPUT + (limit - window.start), window);
+      if (status === map.DONE) break;
+      from = this.kernel.u32(map.NEXT);
+      if (status === map.PART) {
+        this.flush(done);
+        this.kernel.exports.beginPart();
+      } else {
+        window = this.reader.extend(source, window, window.start + (from - map.INPUT));
+        if (window.end < source.size && window.final) {
+          const record = window.start + (from - map.INPUT);
+          this.note(done, from, TOO_LONG, 0, 0, record);
+          done.bad++;
+          done.end = this.reader.skipLine(source, window.end);
+          this.collectProblems(done, window.start);
+          if (done.end >= limit) return;
+          window = this.reader.read(source, done.end, limit);
+          from = map.INPUT;
+        }
+      }
+    }
+    done.end = Math.min(window.start + (this.kernel.u32(map.FRAME_END) - map.INPUT), source.size);
+    this.collectProblems(done, window.start);
+  }
+
+  private mapBytes(task: FrameTask & { kind: "bytes" }, source: SourceSpec, done: FrameDone): void {
+    const { bytes } = task;
+    done.end = task.offset + bytes.length;
+    done.start = task.offset;
+    const memory = this.kernel.bytes;
+    memory.set(bytes, map.INPUT);
+    const end = map.INPUT + bytes.length;
+    memory.fill(0x0a, end, end + SENTINEL_BYTES);
+    const window = { start: 0, end: bytes.length, final: true };
+    let from = map.INPUT;
+    while (this.call(source, from, end, window) === map.PART) {
+      from = this.kernel.u32(map.NEXT);
+      this.flush(done);
+      this.kernel.exports.beginPart();
+    }
+    this.collectProblems(done, task.offset);
+    for (const problem of done.problems) problem.line = countLines(bytes, problem.offset - task.offset);
+    done.lines = countLines(bytes, bytes.length);
+  }
+
+  private call(source: SourceSpec, from: number, limit: number, window: Window): number {
+    const end = map.INPUT + (window.end - window.start);
+    const { exports } = this.kernel;
+    if (source.format === "csv") return exports.mapCsv(from, limit, end, window.final, source.delimiter);
+    if (source.format === "ndjson") return exports.mapNdjson(from, limit, end, window.final);
+    return exports.mapLines(from, limit, end, window.final);
+  }
+
+  /** A row group or a record batch, in slices that fit the input window. */
+  private async mapRows(task: FrameTask & { kind: "rows" }, source: SourceSpec, done: FrameDone): Promise<void> {
+    const columns = await this.readColumns(task, source);
+    const rows = columns.rows;
+    let first = true;
+    for (const [from, to] of cutFrames(columns.columns, rows, map.CONTROL - map.INPUT, COLUMN_ROWS)) {
+      if (!first) {
+        this.flush(done);
+        this.kernel.exports.beginPart();
+      }
+      first = false;
+      const slices = columns.columns.map((column) => sliceColumn(column, from, to));
+      writeFrame(this.kernel.bytes, map.INPUT, map.CONTROL, to - from, slices);
+      let row = 0;
+      while (this.kernel.exports.mapColumnRows(map.INPUT, row) === map.PART) {
+        row = this.kernel.u32(map.NEXT);
+        this.flush(done);
+        this.kernel.exports.beginPart();
+      }
+      this.collectProblems(done, from, false);
+    }
+  }
+
+  private async readColumns(
+    task: FrameTask & { kind: "rows" },
+    source: SourceSpec,
+  ): Promise<{ rows: number; columns: Column[] }> {
+    const parquet = source.format === "parquet";
+    if (this.columnFile?.source !== task.source) {
+      const file = parquet ? await openParquet(source.path!) : await openArrow(source.path!);
+      this.columnFile = { source: task.source, file };
+    }
+    const { file } = this.columnFile!;
+    return parquet
+      ? readRowGroup(file as ParquetFile, task.index, this.wishes)
+      : readBatch(file as ArrowFile, task.index, this.wishes);
+  }
+
+  /** Takes the frame's entries and emitted records out as a part. */
+  private flush(done: FrameDone): void {
+    const { exports } = this.kernel;
+    const emitted = exports.emittedBytes();
+    if (emitted) {
+      done.emittedRows += exports.emittedRows();
+      this.emitted.push(this.kernel.bytes.slice(map.OUTPUT, map.OUTPUT + emitted));
+    }
+    exports.group(this.owners);
+    for (let owner = 0; owner < this.owners; owner++) {
+      const end = exports.encode(owner);
+      if (end > map.ENTRIES) this.parts[owner].push(this.kernel.bytes.slice(map.ENTRIES, end));
+    }
+  }
+
+  /** Moves the problems of the last call from the control block into `done`. `start` is the source's offset of INPUT. */
+  private collectProblems(done: FrameDone, start: number, text = true): void {
+    const count = this.kernel.u32(map.PROBLEM_COUNT);
+    for (let i = 0; i < count; i++) {
+      const at = map.PROBLEMS + i * 16;
+      const row = this.kernel.u32(at);
+      const offset = text ? start + (row - map.INPUT) : start + row;
+      this.note(done, text ? row : 0, this.kernel.u32(at + 4), this.kernel.u32(at + 8), this.kernel.u32(at + 12), offset);
+    }
+    const { bytes } = this.kernel;
+    bytes.fill(0, map.PROBLEM_COUNT, map.PROBLEM_COUNT + 4);
+  }
+
+  private note(done: FrameDone, row: number, reason: number, field: number, detail: number, offset: number): void {
+    if (done.problems.length >= map.PROBLEMS_MAX) return;
+    const problem: Problem = {
+      ...{ frame: done.frame, source: done.source, offset, reason, field, detail },
+      excerpt: row ? this.excerpt(row) : "",
+    };
+    done.problems.push(problem);
+  }
+
+  private excerpt(row: number): string {
+    const bytes = this.kernel.bytes.subarray(row, row + EXCERPT_BYTES);
+    const lf = bytes.indexOf(0x0a);
+    const text = Buffer.from(lf < 0 ? bytes : bytes.subarray(0, lf)).toString();
+    return lf < 0 ? `${text}...` : text;
+  }
+}
+
+function countLines(bytes: Uint8Array, end: number): number {
+  let lines = 0;
+  for (let at = bytes.indexOf(0x0a); at >= 0 && at < end; at = bytes.indexOf(0x0a, at + 1)) lines++;
+  return lines;
+}
+
+if (RECORD_BYTES_MAX + FRAME_BYTES > map.CONTROL - map.INPUT) throw new TypeError("a record must fit the input window");

@@ -1,0 +1,173 @@
+/**
+ * A Jah at work: frames are mapped and their entries routed to the owners of their partitions; entries that arrive for
+ * this Jah's own partitions are applied in frame order. Applying goes before mapping. The event loop turns between
+ * frames, so that peers and the main job are heard.
+ */
+import { HallelujahError } from "../core/errors.ts";
+import { INBOX_BYTES, RUN_FRAMES } from "../core/limits.ts";
+import type { FieldWish } from "../kernel/columns.ts";
+import { createMemory, KernelInstance } from "../kernel/instance.ts";
+import * as map from "../kernel/memory-map.ts";
+import { Peers } from "../shuffle/peers.ts";
+import { type Batch, decodeBatches, encodeBatch, partsOf, RANGE, ROUTED } from "../wire/batch.ts";
+import type { FrameDone, FrameTask, FromJah, StartMessage } from "../wire/jah.ts";
+import { failureOf } from "./failure.ts";
+import { Inbox } from "./inbox.ts";
+import { Mapper } from "./mapper.ts";
+import { Results } from "./results.ts";
+
+/** Time after which the main job is told which frame is in work, ms. */
+const SLOW_MS = 200;
+
+export class Pipeline {
+  readonly peers: Peers;
+  readonly results: Results;
+  /** The frame in work; read from outside by whoever stops a kernel that never returns. */
+  current: FrameTask | undefined;
+  private kernel: KernelInstance;
+  private readonly module: WebAssembly.Module;
+  private readonly memory: WebAssembly.Memory;
+  private readonly mapper: Mapper;
+  private readonly inbox = new Inbox();
+  private readonly job: StartMessage;
+  private readonly tell: (message: FromJah) => void;
+  private readonly tasks: FrameTask[] = [];
+  private done: FrameDone[] = [];
+  private lastMapped: { frame: number; source: number; end: number } | undefined;
+  private lastTold = performance.now();
+  private appliedTold = 0;
+  private running = false;
+  private failed = false;
+
+  constructor(module: WebAssembly.Module, job: StartMessage, tell: (message: FromJah) => void) {
+    this.module = module;
+    this.job = job;
+    this.tell = tell;
+    this.memory = createMemory(job.stateBytesMax);
+    this.kernel = this.instantiate();
+    this.mapper = new Mapper(this.kernel, job.sources, job.jahs, job.columns as FieldWish[]);
+    this.peers = new Peers(job, () => this.wake(), (error) => this.fail(error));
+    this.results = new Results(this.kernel, this.peers, job);
+  }
+
+  private instantiate(): KernelInstance {
+    const kernel = new KernelInstance(this.module, this.memory);
+    kernel.exports.start(this.job.format, this.job.delimiter);
+    return kernel;
+  }
+
+  /** Serves this Jah's socket; there is none to serve for a lone Jah. */
+  async listen(): Promise<void> {
+    if (this.job.jahs > 1) await this.peers.listen((body) => this.receive(body));
+  }
+
+  /** Takes on frames to be mapped, in this order. */
+  take(frames: FrameTask[]): void {
+    this.tasks.push(...frames);
+    this.wake();
+  }
+
+  private receive(body: Buffer): boolean {
+    let urgent = false;
+    for (const batch of decodeBatches(body)) {
+      if (batch.kind === RANGE) {
+        this.results.receive(batch);
+        urgent = true;
+      } else {
+        urgent ||= batch.frame === this.inbox.next;
+        this.inbox.add(batch);
+      }
+    }
+    this.wake();
+    return urgent || this.inbox.bytes < INBOX_BYTES;
+  }
+
+  private wake(): void {
+    if (this.running || this.failed) return;
+    this.running = true;
+    setImmediate(() => void this.work());
+  }
+
+  private async work(): Promise<void> {
+    try {
+      const applied = this.applyReady();
+      const task = this.peers.full ? undefined : this.tasks.shift();
+      if (task) await this.mapFrame(task);
+      this.running = false;
+      if (applied || task) this.wake();
+      else this.tellApplied();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Applies what is next in frame order; whether there was any. */
+  private applyReady(): boolean {
+    let batch = this.inbox.take();
+    if (!batch) return false;
+    for (let i = 0; batch; i++) {
+      this.apply(batch);
+      if (i === RUN_FRAMES) break;
+      batch = this.inbox.take();
+    }
+    if (this.inbox.bytes < INBOX_BYTES) this.peers.release();
+    if (this.inbox.next - this.appliedTold >= RUN_FRAMES) this.tellApplied();
+    return true;
+  }
+
+  private apply(batch: Batch): void {
+    for (const part of partsOf(batch.payload)) {
+      this.kernel.bytes.set(part, map.INPUT);
+      this.kernel.exports.apply(map.INPUT, map.INPUT + part.length);
+    }
+  }
+
+  private async mapFrame(task: FrameTask): Promise<void> {
+    if (performance.now() - this.lastTold > SLOW_MS) {
+      this.tell({ type: "at", frame: task.frame });
+      this.lastTold = performance.now();
+    }
+    if (this.job.freshInstances) {
+      this.kernel = this.instantiate();
+      this.mapper.use(this.kernel);
+    }
+    this.current = task;
+    const last = this.lastMapped;
+    const follows = last && last.frame + 1 === task.frame && last.source === task.source;
+    const exact = task.kind === "range" && task.start === undefined && follows ? last.end : undefined;
+    const { done, parts } = await this.mapper.map(task, exact);
+    this.current = undefined;
+    this.lastMapped = { frame: done.frame, source: done.source, end: done.end };
+    const head = { kind: ROUTED, frame: done.frame, source: done.source, start: done.start, end: done.end };
+    for (let owner = 0; owner < this.job.jahs; owner++) {
+      const batch = encodeBatch(head, parts[owner]);
+      if (owner === this.job.jah) for (const own of decodeBatches(batch)) this.inbox.add(own);
+      else this.peers.send(owner, batch);
+    }
+    this.done.push(done);
+    if (!this.tasks.length || this.done.length >= RUN_FRAMES) this.tellDone();
+  }
+
+  private tellDone(): void {
+    const fieldsSeen = this.kernel.u64(map.FIELDS_SEEN);
+    this.tell({ type: "done", frames: this.done, applied: this.inbox.next, fieldsSeen });
+    this.done = [];
+    this.appliedTold = this.inbox.next;
+    this.lastTold = performance.now();
+  }
+
+  private tellApplied(): void {
+    if (this.inbox.next === this.appliedTold) return;
+    this.appliedTold = this.inbox.next;
+    this.tell({ type: "applied", applied: this.inbox.next });
+  }
+
+  fail(error: unknown): void {
+    if (this.failed) return;
+    this.failed = true;
+    const task = this.current;
+    const source = task && this.job.sources[task.source];
+    if (error instanceof HallelujahError && !task) return this.tell({ type: "failed", failure: failureOf(error) });
+    this.tell({ type: "failed", failure: failureOf(error, this.kernel, task, source) });
+  }
+}

@@ -1,0 +1,85 @@
+/** One kernel in one memory: the exports of assembly/main.ts with their types, and the memory as bytes. */
+import { instantiateSync } from "@assemblyscript/loader";
+import { HallelujahError } from "../core/errors.ts";
+import * as map from "./memory-map.ts";
+
+export interface KernelExports {
+  start(emitFormat: number, delimiter: number): void;
+  beginFrame(): void;
+  beginPart(): void;
+  mapCsv(from: number, limit: number, end: number, final: boolean, delimiter: number): number;
+  mapLines(from: number, limit: number, end: number, final: boolean): number;
+  mapNdjson(from: number, limit: number, end: number, final: boolean): number;
+  mapColumnRows(base: number, from: number): number;
+  countQuotes(from: number, end: number): number;
+  emittedBytes(): number;
+  emittedRows(): number;
+  group(owners: number): void;
+  encode(owner: number): number;
+  apply(from: number, end: number): void;
+  adopt(from: number, end: number): void;
+  size(table: number): number;
+  orderBy(table: number, column: number, descending: boolean): void;
+  sample(table: number, most: number): number;
+  split(table: number, addresses: number, splitters: number): void;
+  rangeSize(table: number, range: number): number;
+  encodeRange(table: number, range: number, from: number, to: number): number;
+  sortRange(table: number, range: number): number;
+  renderAs(format: number, delimiter: number): void;
+  render(table: number, from: number, to: number): number;
+  renderedEnd(): number;
+}
+
+/** A kernel that stopped itself: `throw` in the kernel or in the SDK. */
+export class KernelAbort extends Error {
+  override name = "KernelAbort";
+}
+
+export class KernelInstance {
+  readonly exports: KernelExports;
+  readonly memory: WebAssembly.Memory;
+  private view: Uint8Array;
+  private words: DataView;
+
+  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory) {
+    this.memory = memory;
+    this.view = new Uint8Array(memory.buffer);
+    this.words = new DataView(memory.buffer);
+    const instance = instantiateSync(module, {
+      env: {
+        memory,
+        abort: (message: number) => {
+          throw new KernelAbort(message ? instance.exports.__getString(message) : "it ended itself");
+        },
+      },
+    });
+    this.exports = instance.exports as unknown as KernelExports;
+  }
+
+  /** The whole memory; a fresh view after it grew. */
+  get bytes(): Uint8Array {
+    if (this.view.buffer !== this.memory.buffer) {
+      this.view = new Uint8Array(this.memory.buffer);
+      this.words = new DataView(this.memory.buffer);
+    }
+    return this.view;
+  }
+
+  u32(address: number): number {
+    void this.bytes;
+    return this.words.getUint32(address, true);
+  }
+
+  u64(address: number): bigint {
+    void this.bytes;
+    return this.words.getBigUint64(address, true);
+  }
+}
+
+/** A memory of the drawn map whose arena may grow to `stateBytesMax`. */
+export function createMemory(stateBytesMax: number): WebAssembly.Memory {
+  const fixed = map.ARENA >> 16;
+  const maximum = Math.min(65536, fixed + Math.ceil(stateBytesMax / 65536));
+  if (maximum <= fixed + 1) throw new HallelujahError("memory-too-small", "a Jah needs at least 128 KiB for its state");
+  return new WebAssembly.Memory({ initial: fixed + 1, maximum });
+}

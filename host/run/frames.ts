@@ -1,0 +1,74 @@
+/** All frames of a job in their one order, numbered from 0 as they are handed out. */
+import { FRAME_BYTES, RUN_FRAMES } from "../core/limits.ts";
+import { Cutter } from "../input/cutter.ts";
+import { ByteStream } from "../input/stream.ts";
+import type { FrameTask, Problem } from "../wire/jah.ts";
+import type { Source } from "./plan.ts";
+
+const TOO_LONG = 16;
+
+/**
+ * Yields runs of frames: some consecutive frames of a file, else one. `onProblem` hears of records that were dropped
+ * while a stream was cut.
+ */
+export async function* framesOf(
+  sources: Source[],
+  jahs: number,
+  onProblem: (problem: Problem) => void,
+): AsyncGenerator<FrameTask[]> {
+  let frame = 0;
+  for (const [source, spec] of sources.entries()) {
+    if (spec.kind === "rows") {
+      for (let index = 0; index < spec.frames; index++) yield [{ kind: "rows", frame: frame++, source, index }];
+    } else if (spec.kind === "range") {
+      // Small files are shared out evenly, too.
+      const run = Math.max(1, Math.min(RUN_FRAMES, Math.floor(spec.frames / (jahs * 4))));
+      for (let first = firstFrame(spec); first < spec.frames; first += run) {
+        const last = Math.min(first + run, spec.frames);
+        const tasks: FrameTask[] = [];
+        for (let index = first; index < last; index++) tasks.push({ kind: "range", frame: frame++, source, index });
+        yield tasks;
+      }
+    } else {
+      for await (const task of bytesOf(spec, source, onProblem, () => frame++)) yield [task];
+    }
+  }
+}
+
+/** The frame in which a file's first record starts; frames before hold only the header line. */
+function firstFrame(source: Source): number {
+  return Math.floor(source.dataStart / FRAME_BYTES);
+}
+
+async function* bytesOf(
+  spec: Source,
+  source: number,
+  onProblem: (problem: Problem) => void,
+  nextFrame: () => number,
+): AsyncGenerator<FrameTask> {
+  const stream = spec.stream!;
+  const cutter = new Cutter(spec.dataStart, spec.format === "csv", spec.delimiter);
+  let skip = spec.dataStart;
+  try {
+    for (let more = true; more; ) {
+      const chunk = await stream.next();
+      if (chunk) {
+        const skipped = Math.min(skip, chunk.length);
+        skip -= skipped;
+        cutter.push(chunk.subarray(skipped));
+      } else {
+        cutter.end();
+        more = false;
+      }
+      for (let cut = cutter.next(); cut; cut = cutter.next()) {
+        const frame = nextFrame();
+        for (const offset of cut.tooLong) {
+          onProblem({ frame, source, offset, reason: TOO_LONG, field: 0, detail: 0, excerpt: "" });
+        }
+        yield { kind: "bytes", frame, source, bytes: cut.bytes, offset: cut.offset };
+      }
+    }
+  } finally {
+    stream.close();
+  }
+}

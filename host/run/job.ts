@@ -1,0 +1,421 @@
+/**
+ * The main job: frames are handed to Jahs as they have room, confirmed in order, and when every Jah has applied every
+ * frame the tables are read out. This file is the control flow; what it decides by lies beside it.
+ */
+import { availableParallelism } from "node:os";
+import type { Readable } from "node:stream";
+import { buildKernel, type BuiltKernel } from "../compiler/cache.ts";
+import { HallelujahError, nearest } from "../core/errors.ts";
+import { FRAME_TIMEOUT_MS, PROBLEMS_SHOWN, RUNS_PER_JAH, WINDOW_FRAMES_PER_JAH } from "../core/limits.ts";
+import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
+import type { Failure, FrameDone, FrameTask, FromJah, Problem, SourceFormat } from "../wire/jah.ts";
+import { Chain } from "./chain.ts";
+import { explainFailure } from "./failure.ts";
+import { framesOf } from "./frames.ts";
+import { gather, type Order, orderColumns, parseOrder } from "./gather.ts";
+import { type Jah, Jahs } from "./jahs.ts";
+import { planSources, type Source, wishesOf } from "./plan.ts";
+import { type BadRecord, describeProblems, formatBadRecord } from "./problems.ts";
+import { checkFieldsSeen } from "./fields.ts";
+import { stuckStack } from "./watchdog.ts";
+
+export interface JobOptions {
+  /** The kernel: a `.ts` file, which is built if need be, or a built `.wasm`. */
+  kernel: string;
+  /** Files, folders, globs; `-` is standard input. */
+  inputs: string[];
+  inputFormat?: SourceFormat;
+  /** CSV: the byte between fields; found out if not given. */
+  delimiter?: number;
+  /** CSV: names of the columns, for files without a header line. */
+  columns?: string[];
+  /** Processes; as many as there are CPUs if not given. */
+  jahs?: number;
+  /** End with an error at the first record that does not fit. */
+  strict?: boolean;
+  /** Bytes of state that each Jah may hold; 4 GiB less 128 MiB at most. */
+  stateBytesMax?: number;
+  /** `temperature.mean`, `-temperature.mean`, `key` or `-key`; by key if not given. */
+  order?: string;
+  /** Rows of each table; all if not given. */
+  limit?: number;
+  /** Only this table. */
+  table?: string;
+  frameTimeoutMs?: number;
+  signal?: AbortSignal;
+  stdin?: Readable;
+  /** A new instance of the kernel for each frame, as its tests want it. */
+  freshInstances?: boolean;
+  onProgress?: (progress: Progress) => void;
+}
+
+export interface Progress {
+  /** Bytes of input done, of how many; 0 if that is not known. */
+  bytes: number;
+  bytesTotal: number;
+  rows: number;
+}
+
+export interface Summary {
+  rows: number;
+  badRecords: number;
+  /** The first bad records. */
+  problems: BadRecord[];
+  frames: number;
+  jahs: number;
+  /** Rows written per table. */
+  tables: Record<string, number>;
+  emitted: number;
+  bytes: number;
+}
+
+/** Where rows go. */
+export interface Sink {
+  format: typeof NDJSON | typeof CSV | typeof JSON_ARRAY;
+  delimiter: number;
+  /** Whether Jahs may write rows to the standard output themselves. */
+  shared: boolean;
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+const STATE_BYTES_MAX = 2 ** 32 - (128 << 20);
+
+/** Runs a job to its end. Rows go to `sink`; rejects with a HallelujahError, and leaves no process behind. */
+export async function runJob(options: JobOptions, sink: Sink): Promise<Summary> {
+  const job = new Job(options, sink);
+  try {
+    return await job.run();
+  } finally {
+    job.stop();
+  }
+}
+
+class Job {
+  private readonly options: JobOptions;
+  private readonly sink: Sink;
+  private readonly jahs: Jahs;
+  private kernel!: BuiltKernel;
+  private sources: Source[] = [];
+  private readonly chain = new Chain();
+  /** Frames handed out, with what is needed to hand them out again. */
+  private readonly tasks = new Map<number, FrameTask>();
+  private handedOut = 0;
+  private allHandedOut = false;
+  private rows = 0;
+  private bad = 0;
+  private emitted = 0;
+  private fieldsSeen = 0n;
+  private readonly problems: Problem[] = [];
+  private readonly lines = new Map<number, number>();
+  private linesInSource = { source: -1, lines: 0 };
+  private bytesDone = 0;
+  private quoted = false;
+  private lastEnd: { source: number; end: number } | undefined;
+  private writing: Promise<void> = Promise.resolve();
+  private wroteRow = false;
+  private readonly failure: Promise<never>;
+  private fail!: (error: Error) => void;
+  private wake: () => void = () => {};
+  private listening = 0;
+  private readonly onAbort = () => this.fail(new HallelujahError("aborted", "the run was stopped"));
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(options: JobOptions, sink: Sink) {
+    this.options = options;
+    this.sink = sink;
+    this.failure = new Promise((_, fail) => {
+      this.fail = fail;
+    });
+    this.failure.catch(() => {});
+    options.signal?.throwIfAborted();
+    options.signal?.addEventListener("abort", this.onAbort, { once: true });
+    this.jahs = new Jahs(options.jahs ?? availableParallelism(), sink.shared, {
+      message: (jah, message) => this.receive(jah, message),
+      failure: (error) => this.fail(this.explain(error)),
+    });
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+    this.options.signal?.removeEventListener("abort", this.onAbort);
+    this.jahs.stop();
+    for (const source of this.sources) source.stream?.close();
+  }
+
+  async run(): Promise<Summary> {
+    return Promise.race([this.work(), this.failure]);
+  }
+
+  private async work(): Promise<Summary> {
+    const { options } = this;
+    this.kernel = await buildKernel(options.kernel);
+    const { descriptor } = this.kernel;
+    const tables = this.chooseTables();
+    const stdin = options.stdin ?? process.stdin;
+    this.sources = await planSources(descriptor, { ...options, stdin });
+    this.jahs.start({
+      kernel: this.kernel.path,
+      sources: this.sources.map(({ stream: _, ...spec }) => spec),
+      stateBytesMax: Math.min(options.stateBytesMax ?? STATE_BYTES_MAX, STATE_BYTES_MAX),
+      format: this.sink.format,
+      delimiter: this.sink.delimiter,
+      columns: wishesOf(descriptor.input.fields),
+      writeRows: this.sink.shared,
+      freshInstances: options.freshInstances ?? false,
+    });
+    this.timer = setInterval(() => this.watch(), 100);
+    await this.header(tables);
+    await this.handOut();
+    await this.until(() => this.allHandedOut && this.chain.next === this.handedOut && this.lowestApplied() === this.handedOut);
+    await this.writing;
+    checkFieldsSeen(this.fieldsSeen, this.rows + this.bad, descriptor, this.sources);
+    const counts = await this.readTables(tables);
+    if (this.sink.format === JSON_ARRAY) await this.sink.write(Buffer.from(this.wroteRow ? "\n]\n" : "[]\n"));
+    return {
+      rows: this.rows,
+      badRecords: this.bad,
+      problems: this.badRecords(),
+      frames: this.handedOut,
+      jahs: this.jahs.all.length,
+      tables: counts,
+      emitted: this.emitted,
+      bytes: this.bytesDone,
+    };
+  }
+
+  /** The tables that are written, each with its order: what is wrong with the options shows before the work. */
+  private chooseTables(): { table: number; order: Order }[] {
+    const { descriptor } = this.kernel;
+    const { table: wanted, order } = this.options;
+    const names = descriptor.tables.map((table) => table.name);
+    if (wanted !== undefined && !names.includes(wanted)) {
+      const meant = nearest(wanted, names);
+      const hint = meant ? `; did you mean ${meant}?` : "";
+      throw new HallelujahError("table-unknown", `the kernel has no table ${wanted}${hint}\nit has: ${names.join(", ")}`);
+    }
+    const chosen = descriptor.tables.flatMap((table, index) =>
+      wanted === undefined || table.name === wanted ? [{ table: index, descriptor: table }] : [],
+    );
+    const streams = chosen.length + (wanted === undefined ? descriptor.outputs.length : 0);
+    if (this.sink.format === CSV && streams > 1) {
+      const all = [...names, ...descriptor.outputs.map((output) => output.name)].join(", ");
+      const message = `one CSV holds one kind of row, but the kernel has ${all}; choose a table with --table, or another --format`;
+      throw new HallelujahError("csv-tables", message);
+    }
+    return chosen.map(({ table, descriptor: described }) => ({
+      table,
+      order: order === undefined ? { column: -1, descending: false } : parseOrder(order, described),
+    }));
+  }
+
+  /** What comes before the rows. */
+  private async header(tables: { table: number }[]): Promise<void> {
+    if (this.sink.format === JSON_ARRAY) return;
+    if (this.sink.format !== CSV) return;
+    const { descriptor } = this.kernel;
+    const delimiter = String.fromCharCode(this.sink.delimiter);
+    const [chosen] = tables;
+    const names = chosen
+      ? ["table", ...keyColumns(descriptor.tables[chosen.table].key), ...orderColumns(descriptor.tables[chosen.table])]
+      : descriptor.outputs[0]?.fields.map((field) => field.name);
+    if (names) await this.sink.write(Buffer.from(`${names.join(delimiter)}\n`));
+  }
+
+  private async handOut(): Promise<void> {
+    const dropped = (problem: Problem) => {
+      this.bad++;
+      this.problems.push(problem);
+    };
+    for await (const run of framesOf(this.sources, this.jahs.all.length, dropped)) {
+      await this.until(() => this.freeJah() !== undefined && this.inWindow());
+      const [first] = run;
+      if (first.kind === "range" && this.quoted && this.lastEnd?.source === first.source) {
+        first.quotesFrom = this.lastEnd.end;
+      }
+      for (const task of run) this.tasks.set(task.frame, task.kind === "bytes" ? { ...task, bytes: EMPTY } : task);
+      this.handedOut = run.at(-1)!.frame + 1;
+      this.assign(this.freeJah()!, run);
+    }
+    this.allHandedOut = true;
+  }
+
+  private freeJah(): Jah | undefined {
+    const [least] = this.jahs.all.toSorted((a, b) => a.runs - b.runs);
+    return least.runs < RUNS_PER_JAH ? least : undefined;
+  }
+
+  private inWindow(): boolean {
+    return this.handedOut - this.lowestApplied() < WINDOW_FRAMES_PER_JAH * this.jahs.all.length;
+  }
+
+  private lowestApplied(): number {
+    return Math.min(...this.jahs.all.map((jah) => jah.applied));
+  }
+
+  private assign(jah: Jah, run: FrameTask[]): void {
+    if (!jah.frames.size) jah.heardAt = performance.now();
+    for (const task of run) jah.frames.add(task.frame);
+    jah.runs++;
+    jah.send({ type: "map", frames: run });
+  }
+
+  private until(condition: () => boolean): Promise<void> {
+    if (condition()) return Promise.resolve();
+    return new Promise((done) => {
+      this.wake = () => {
+        if (!condition()) return;
+        this.wake = () => {};
+        done();
+      };
+    });
+  }
+
+  private receive(jah: Jah, message: FromJah): void {
+    jah.heardAt = performance.now();
+    switch (message.type) {
+      case "listening":
+        if (++this.listening === this.jahs.all.length) for (const each of this.jahs.all) each.send({ type: "connect" });
+        break;
+      case "done":
+        jah.applied = message.applied;
+        this.fieldsSeen |= message.fieldsSeen;
+        for (const done of message.frames) this.mapped(jah, done);
+        jah.runs = jah.frames.size ? Math.max(1, jah.runs - 1) : 0;
+        break;
+      case "applied":
+        jah.applied = message.applied;
+        break;
+      case "failed":
+        this.fail(this.explain(message.failure));
+        break;
+      case "answer":
+        jah.answer(message.id, message.value);
+        break;
+      case "at":
+        break;
+    }
+    this.wake();
+  }
+
+  private mapped(jah: Jah, done: FrameDone): void {
+    jah.frames.delete(done.frame);
+    if (done.quoted) this.quoted = true;
+    if (!this.lastEnd || done.source > this.lastEnd.source || done.end > this.lastEnd.end) {
+      this.lastEnd = { source: done.source, end: done.end };
+    }
+    const { confirmed, again } = this.chain.add(done);
+    for (const frame of confirmed) this.confirm(frame);
+    if (again) {
+      const task = this.tasks.get(again.frame)!;
+      this.assign(jah, [{ ...task, start: again.start } as FrameTask]);
+    }
+  }
+
+  /** A frame's numbers count from here on, in frame order. */
+  private confirm(done: FrameDone): void {
+    this.tasks.delete(done.frame);
+    this.rows += done.rows;
+    this.bad += done.bad;
+    if (this.linesInSource.source !== done.source) this.linesInSource = { source: done.source, lines: 0 };
+    for (const problem of done.problems) {
+      if (this.problems.length >= PROBLEMS_SHOWN) break;
+      this.problems.push(problem);
+      this.lines.set(done.frame, this.linesInSource.lines);
+    }
+    this.linesInSource.lines += done.lines;
+    this.emitted += done.emittedRows;
+    if (done.emitted && this.options.table === undefined) {
+      const bytes = done.emitted;
+      this.writing = this.writing.then(() => this.writeRows(bytes)).catch((error) => this.fail(error as Error));
+    }
+    this.progress(done);
+    if (this.options.strict && this.bad) {
+      const [first] = this.badRecords();
+      this.fail(new HallelujahError("bad-record", `${formatBadRecord(first)}\nstopped, as --strict asks`));
+    }
+  }
+
+  private async writeRows(bytes: Uint8Array): Promise<void> {
+    const first = !this.wroteRow && this.sink.format === JSON_ARRAY;
+    if (first) await this.sink.write(Buffer.from("["));
+    this.wroteRow = true;
+    await this.sink.write(first ? bytes.subarray(1) : bytes);
+  }
+
+  private progress(done: FrameDone): void {
+    const source = this.sources[done.source];
+    if (source.kind === "bytes") this.bytesDone = this.sources.reduce((sum, each, i) => sum + diskDone(each, i, done.source), 0);
+    else {
+      const part = source.kind === "range" ? done.end - done.start : source.size / source.frames;
+      this.bytesDone += part;
+    }
+    const known = this.sources.every((each) => each.diskBytes > 0);
+    const bytesTotal = known ? this.sources.reduce((sum, each) => sum + each.diskBytes, 0) : 0;
+    this.options.onProgress?.({ bytes: this.bytesDone, bytesTotal, rows: this.rows });
+  }
+
+  private badRecords(): BadRecord[] {
+    const shown = this.problems.slice(0, PROBLEMS_SHOWN);
+    return describeProblems(shown, this.sources, this.kernel.descriptor.input.fields, (problem) => {
+      const before = this.lines.get(problem.frame);
+      if (before === undefined || problem.line === undefined) return undefined;
+      const header = this.sources[problem.source].dataStart > 3 ? 1 : 0;
+      return before + problem.line + 1 + header;
+    });
+  }
+
+  private async readTables(tables: { table: number; order: Order }[]): Promise<Record<string, number>> {
+    const { descriptor } = this.kernel;
+    const jahs = this.jahs.all;
+    const sizes = await Promise.all(jahs.map((jah) => jah.call("sizes", { tables: descriptor.tables.length })));
+    const stateBytes = sizes.reduce((sum, size) => sum + size.bytes, 0);
+    const counts: Record<string, number> = {};
+    for (const { table, order } of tables) {
+      const entries = sizes.reduce((sum, size) => sum + size.entries[table], 0);
+      if (entries && !this.wroteRow && this.sink.format === JSON_ARRAY) await this.sink.write(Buffer.from("["));
+      const request = { table, order, entries, stateBytes, limit: this.options.limit ?? Infinity, written: this.wroteRow };
+      const rows = await gather(jahs, request, (bytes) => this.sink.write(bytes));
+      counts[descriptor.tables[table].name] = rows;
+      this.wroteRow ||= rows > 0;
+    }
+    return counts;
+  }
+
+  /** Stops a Jah that has been at one frame for too long. */
+  private watch(): void {
+    const limit = this.options.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
+    const now = performance.now();
+    for (const jah of this.jahs.all) {
+      if (!jah.frames.size || now - jah.heardAt < limit) continue;
+      clearInterval(this.timer);
+      void stuckStack(jah).then(({ frame, stack }) => {
+        const failure: Failure = {
+          kind: "trap",
+          code: "frame-timeout",
+          message: `the kernel was still at one frame after ${limit / 1000} s; a loop that never ends? (--frame-timeout gives it more)`,
+          stack,
+          frame: frame ?? Math.min(...jah.frames),
+        };
+        this.fail(this.explain(failure));
+      });
+      return;
+    }
+  }
+
+  private explain(error: Failure | HallelujahError): HallelujahError {
+    if (error instanceof HallelujahError) return error;
+    const task = error.frame === undefined ? undefined : this.tasks.get(error.frame);
+    return explainFailure(error, this.kernel, this.sources, task, this.options.stateBytesMax ?? STATE_BYTES_MAX);
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+function keyColumns(key: string[]): string[] {
+  return key.length === 1 ? ["key"] : key.map((_, i) => `key.${i}`);
+}
+
+function diskDone(source: Source, index: number, current: number): number {
+  if (index > current) return 0;
+  return index < current ? source.diskBytes : (source.stream?.rawBytes ?? source.diskBytes);
+}

@@ -1,0 +1,105 @@
+/** From inputs to sources: what each file is, where its records start, and how many frames it has. */
+import type { Readable } from "node:stream";
+import type { KernelDescriptor, RecordField } from "../compiler/descriptor.ts";
+import { FIELD_TYPES } from "../compiler/types.ts";
+import { HallelujahError } from "../core/errors.ts";
+import { FRAME_BYTES } from "../core/limits.ts";
+import { openArrow } from "../input/arrow.ts";
+import { bomLength, csvShape } from "../input/csv-header.ts";
+import { findFiles, formatOf, type InputFile, isGzip, nameWithoutGz, readHead, refuseBinary } from "../input/discover.ts";
+import { openParquet } from "../input/parquet.ts";
+import { ByteStream } from "../input/stream.ts";
+import { type FieldWish, findColumn } from "../kernel/columns.ts";
+import type { SourceFormat, SourceSpec } from "../wire/jah.ts";
+
+/** A source with what only the main job knows of it. */
+export interface Source extends SourceSpec {
+  /** Name for messages. */
+  name: string;
+  kind: "range" | "rows" | "bytes";
+  /** Frames, where they are known beforehand. */
+  frames: number;
+  /** Bytes on disk, for progress. */
+  diskBytes: number;
+  /** Whether the file was opened as a stream already (its head was needed). */
+  stream?: ByteStream;
+}
+
+export interface InputOptions {
+  inputs: string[];
+  inputFormat?: SourceFormat;
+  delimiter?: number;
+  columns?: string[];
+  stdin: Readable;
+}
+
+export async function planSources(kernel: KernelDescriptor, options: InputOptions): Promise<Source[]> {
+  const files = await findFiles(options.inputs);
+  if (!files.length) throw new HallelujahError("input-missing", "name at least one input: a file, a folder, or -");
+  const sources: Source[] = [];
+  for (const file of files) sources.push(await planSource(kernel, file, options));
+  return sources;
+}
+
+/** What the columns of Parquet and Arrow are asked for. */
+export function wishesOf(fields: RecordField[]): FieldWish[] {
+  return fields.map(({ source, type, optional }) => ({ name: source, type: FIELD_TYPES[type].column, optional }));
+}
+
+async function planSource(kernel: KernelDescriptor, file: InputFile, options: InputOptions): Promise<Source> {
+  const { fields } = kernel.input;
+  const fromPipe = file.path === "-" || file.size === 0;
+  const head = fromPipe ? undefined : readHead(file.path);
+  if (head && !isGzip(head)) return planFile(fields, file, head, options);
+  const stream = await ByteStream.open(file.path, options.stdin);
+  const name = nameWithoutGz(file.path === "-" ? "" : file.path);
+  const text = await stream.head();
+  const format = formatOf(name, text, options.inputFormat, wantsLines(fields));
+  if (format === "parquet" || format === "arrow") {
+    throw new HallelujahError("input-format", `${stream.name}: ${format} is read from files that are not compressed`);
+  }
+  refuseBinary(stream.name, text);
+  const base = { name: stream.name, kind: "bytes" as const, frames: 0, diskBytes: file.size, size: 0, stream, format };
+  return { ...base, ...(await shapeOf(format, stream.name, text, fields, options)) };
+}
+
+async function planFile(
+  fields: RecordField[],
+  file: InputFile,
+  head: Buffer,
+  options: InputOptions,
+): Promise<Source> {
+  const { path, size } = file;
+  const format = formatOf(path, head, options.inputFormat, wantsLines(fields));
+  const base = { name: path, path, format, size, diskBytes: size };
+  if (format === "parquet" || format === "arrow") {
+    const opened = format === "parquet" ? await openParquet(path) : await openArrow(path);
+    for (const wish of wishesOf(fields)) findColumn(path, opened.columns, wish);
+    const frames = "rowGroups" in opened ? opened.rowGroups.length : opened.batches.length;
+    return { ...base, kind: "rows", frames, dataStart: 0, delimiter: 0, plan: [] };
+  }
+  if (!options.inputFormat) refuseBinary(path, head);
+  const shape = await shapeOf(format, path, head, fields, options);
+  return { ...base, ...shape, kind: "range", frames: Math.ceil(size / FRAME_BYTES) };
+}
+
+async function shapeOf(
+  format: SourceFormat,
+  name: string,
+  head: Buffer,
+  fields: RecordField[],
+  options: InputOptions,
+): Promise<{ delimiter: number; dataStart: number; plan: number[] }> {
+  if (format === "lines" && !(fields.length === 1 && fields[0].type === "Text")) {
+    const message = `${name} is read as lines, which a record of one Text field takes: @record class Line { line: Text }`;
+    throw new HallelujahError("input-format", message);
+  }
+  if (format !== "csv") return { delimiter: 0, dataStart: bomLength(head), plan: [] };
+  if (!head.length) return { delimiter: 0x2c, dataStart: 0, plan: [0, 0xffff] };
+  const { delimiter, dataStart, plan } = csvShape(name, head, fields, options);
+  return { delimiter, dataStart, plan };
+}
+
+function wantsLines(fields: RecordField[]): boolean {
+  return fields.length === 1 && fields[0].type === "Text" && fields[0].source === "line";
+}

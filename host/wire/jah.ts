@@ -1,0 +1,134 @@
+/** What the main job and its Jahs say to each other, over the channel of a forked process. */
+
+/** How the bytes of a source become records. */
+export type SourceFormat = "csv" | "ndjson" | "lines" | "parquet" | "arrow";
+
+/** A source as a Jah needs it. Frames of sources that only the main job can read come with their bytes. */
+export interface SourceSpec {
+  /** File to read ranges or row groups from; undefined where frames carry their bytes. */
+  path?: string;
+  format: SourceFormat;
+  /** Bytes of the file. */
+  size: number;
+  /** Where the first record starts, behind a byte-order mark and the header line. */
+  dataStart: number;
+  /** CSV: the byte between fields. */
+  delimiter: number;
+  /** CSV: pairs of columns to pass over and the field that follows; see PLAN in assembly/abi.ts. */
+  plan: number[];
+}
+
+export type FrameTask =
+  /** Records that start in bytes [index * FRAME_BYTES, (index + 1) * FRAME_BYTES) of the source. */
+  | {
+      kind: "range";
+      frame: number;
+      source: number;
+      index: number;
+      /** Where its first record starts, if that is known. */
+      start?: number;
+      /** A record's start before the frame, from which quotes are counted to guess the frame's first record. */
+      quotesFrom?: number;
+    }
+  /** A row group of a Parquet file or a record batch of an Arrow file. */
+  | { kind: "rows"; frame: number; source: number; index: number }
+  /** Whole records. */
+  | { kind: "bytes"; frame: number; source: number; bytes: Uint8Array; offset: number };
+
+/** A record that does not fit. */
+export interface Problem {
+  frame: number;
+  source: number;
+  /** Where it starts: byte offset, or row number in its row group (columns). */
+  offset: number;
+  /** Line within the frame, from 0; only where frames carry their bytes. */
+  line?: number;
+  reason: number;
+  field: number;
+  detail: number;
+  /** The start of the record, as text. */
+  excerpt: string;
+}
+
+export interface FrameDone {
+  frame: number;
+  source: number;
+  /** Where its records start and end in the source (bytes; 0 for columns). */
+  start: number;
+  end: number;
+  rows: number;
+  bad: number;
+  problems: Problem[];
+  emitted?: Uint8Array;
+  emittedRows: number;
+  /** Lines in the frame; only where frames carry their bytes. */
+  lines: number;
+  /** Whether a quoted CSV field was seen. */
+  quoted: boolean;
+}
+
+/** Why a Jah cannot go on. */
+export interface Failure {
+  kind: "trap" | "memory" | "input" | "internal";
+  code: string;
+  message: string;
+  /** Stack with the places in the kernel's code. */
+  stack: string;
+  frame?: number;
+  source?: number;
+  start?: number;
+  end?: number;
+  table?: number;
+  /** Entries of that table in this Jah. */
+  entries?: number;
+}
+
+export interface StartMessage {
+  type: "start";
+  jah: number;
+  jahs: number;
+  kernel: string;
+  sources: SourceSpec[];
+  /** Where Jahs listen for each other: a folder of sockets. */
+  sockets: string;
+  stateBytesMax: number;
+  format: number;
+  delimiter: number;
+  /** Names and types of the wanted columns, for Parquet and Arrow. */
+  columns: { name: string; type: string; optional: boolean }[];
+  /** Whether rows are written to the standard output that is shared with the main job. */
+  writeRows: boolean;
+  /** A new instance of the kernel for every frame: what a kernel keeps outside its tables shows as wrong. */
+  freshInstances: boolean;
+}
+
+export type ToJah =
+  | StartMessage
+  | { type: "connect" }
+  | { type: "map"; frames: FrameTask[] }
+  | { type: "call"; id: number; method: keyof JahMethods; argument: unknown };
+
+export type FromJah =
+  | { type: "listening" }
+  | { type: "done"; frames: FrameDone[]; applied: number; fieldsSeen: bigint }
+  | { type: "at"; frame: number }
+  | { type: "applied"; applied: number }
+  | { type: "failed"; failure: Failure }
+  | { type: "answer"; id: number; value: unknown };
+
+/** What the main job asks of a Jah when all frames are applied. */
+export interface JahMethods {
+  /** Entries of each table, and bytes of the arena. */
+  sizes: { argument: { tables: number }; answer: { entries: number[]; bytes: number } };
+  order: { argument: { table: number; column: number; descending: boolean }; answer: void };
+  /** Sampled keys, in the order-preserving form of Table.sample. */
+  sample: { argument: { table: number; most: number }; answer: Uint8Array };
+  split: { argument: { table: number; splitters: Uint8Array[] }; answer: void };
+  /** Sends this Jah's part of a range to its owner, or renders it as the owner. */
+  range: {
+    argument: { table: number; range: number; owner: number; limit: number };
+    answer: { rows: number };
+  };
+  /** Writes a rendered range to the standard output; or answers its bytes, where rows are not written by Jahs. */
+  write: { argument: { range: number; first: boolean }; answer: { bytes: Uint8Array[] } };
+}

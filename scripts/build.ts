@@ -1,0 +1,26 @@
+/** Builds dist/: one bundle per process and entry, dependencies left to node_modules but for undici's client. */
+import { execFileSync } from "node:child_process";
+import { cpSync, rmSync } from "node:fs";
+import { build } from "esbuild";
+
+rmSync("dist", { recursive: true, force: true });
+await build({
+  entryPoints: {
+    "cli/main": "host/cli/main.ts",
+    "jah/main": "host/jah/main.ts",
+    index: "host/client/index.ts",
+    testing: "host/client/testing.ts",
+  },
+  outdir: "dist",
+  bundle: true,
+  splitting: true,
+  chunkNames: "chunks/[name]-[hash]",
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  sourcemap: "linked",
+  packages: "external",
+  legalComments: "none",
+});
+execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], { stdio: "inherit" });
+cpSync("host/client/kernel.d.ts", "dist/kernel.d.ts");

@@ -9,3 +9,4 @@ export { Pair, Triple, pair, triple } from "./state/key";
 export { Count, First, Last, Max, Min, Stats, Sum } from "./state/aggregates";
 export { Distinct } from "./state/distinct";
 export { Quantiles } from "./state/quantiles";
+export { Top } from "./state/top";

@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import type { Diagnostic as AscDiagnostic } from "assemblyscript/asc";
+import { asc, type Diagnostic as AscDiagnostic } from "./asc.mjs";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { sdkVersion } from "../core/version.ts";
@@ -84,7 +84,6 @@ export async function compileKernel(file: string): Promise<CompiledKernel> {
   const outputs = new Map<string, Uint8Array | string>();
   const diagnostics: Diagnostic[] = [];
 
-  const { default: asc } = await import("assemblyscript/asc");
   const { error, stderr } = await asc.main(
     [
       "kernel-entry.ts",

@@ -2,7 +2,7 @@
  * Reads a kernel's source with AssemblyScript's own parser: its records, states, tables and `each`, and everything
  * that a kernel may not have. Nothing is generated here.
  */
-import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } from "assemblyscript";
+import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } from "./asc.mjs";
 import { nearest } from "../core/errors.ts";
 import type { Diagnostic } from "./diagnostics.ts";
 import { AGGREGATES, FIELD_TYPES, KEY_TYPES, TUPLES } from "./types.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import asc from "assemblyscript/asc";
+import { asc } from "../../host/compiler/asc.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 

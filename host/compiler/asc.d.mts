@@ -1,0 +1,41 @@
+// The parts of AssemblyScript's API that are used here.
+export interface Range {
+  start: number;
+  end: number;
+}
+export interface Node {
+  kind: number;
+  range: Range;
+}
+export interface Source {
+  normalizedPath: string;
+  statements: Node[];
+}
+export class Parser {
+  diagnostics: { message: string; range: Range | null }[];
+  sources: Source[];
+  parseFile(text: string, path: string, isEntry: boolean): void;
+}
+export const NodeKind: Record<
+  "ClassDeclaration" | "FieldDeclaration" | "FunctionDeclaration" | "Literal" | "New" | "Variable",
+  number
+>;
+export const LiteralKind: Record<"Array" | "Object", number>;
+export const CommonFlags: Record<"Const" | "Export" | "Static", number>;
+
+export interface Diagnostic {
+  message: string;
+  category: number;
+  range?: { start: number; end: number; source: { normalizedPath: string } | null } | null;
+}
+export interface Options {
+  readFile(name: string, base: string): string | null;
+  writeFile(name: string, contents: Uint8Array | string, base: string): void;
+  listFiles(folder: string, base: string): string[] | null;
+  reportDiagnostic?(diagnostic: Diagnostic): void;
+}
+export interface Result {
+  error: Error | null;
+  stderr: { toString(): string };
+}
+export const asc: { main(argv: string[], options: Options): Promise<Result> };

@@ -71,7 +71,7 @@ export const AGGREGATES: Record<string, AggregateType> = {
   Last: { module: "aggregates", size: 16, columns: [], takes: [...ORDERED, "Text"], needsType: true },
   Distinct: { module: "distinct", size: 16, columns: [], takes: [], needsType: false },
   Quantiles: { module: "quantiles", size: 24, columns: ["p50", "p90", "p99"], takes: [], needsType: false },
-  Top: { module: "top", size: 32, columns: [], takes: ["Text", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "Time"], needsType: true },
+  Top: { module: "top", size: 24, columns: [], takes: ["Text", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "Time"], needsType: true },
 };
 
 /** Types of keys, and of the parts of a `Pair` or `Triple`. */

@@ -6,15 +6,8 @@
 const K0: u64 = 0x9e3779b97f4a7c15;
 const K1: u64 = 0xd6e8feb86659fd93;
 const K2: u64 = 0xa0761d6478bd642f;
-
-/** Folds two words and a length into 64 well-mixed bits (multiply and xor-shift, after splitmix64). */
-@inline export function mix(a: u64, b: u64, length: u32): u64 {
-  let h = (a ^ ((<u64>length) << 56)) * K0;
-  h ^= h >> 32;
-  h = (h ^ b) * K1;
-  h ^= h >> 29;
-  return h * K2;
-}
+const K3: u64 = 0xe7037ed1a0b428db;
+const K4: u64 = 0x8ebc6af09c88c6e3;
 
 @inline export function hashWord(key: u64): u32 {
   let h = key * K0;
@@ -32,30 +25,54 @@ export function hash64(key: u64): u64 {
   return h ^ (h >> 33);
 }
 
-/** The first 8 bytes of a text of `length` bytes, zero behind its end. Reads 8 bytes. */
-@inline export function head(ptr: usize, length: u32): u64 {
-  const word = load<u64>(ptr);
-  return length >= 8 ? word : length == 0 ? 0 : word & (<u64>-1 >> ((8 - length) << 3));
+/** 32 bytes of ones, then 32 of zeros: from 32 - n on, what masks the bytes behind a text of n. */
+const ONES: usize = memory.data<u8>([
+  255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+  255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0,
+]);
+
+/** Where the mask of a text starts. No min: V8 makes a branch of it, and lengths cannot be foreseen. */
+@inline function maskOf(length: u32): usize {
+  const over = <i32>length - 32;
+  return ONES - <usize>(over & (over >> 31));
 }
 
-/** Bytes 8 to 15 of a text of `length` bytes, zero behind its end. */
-@inline export function tail(ptr: usize, length: u32): u64 {
-  return length <= 8 ? 0 : head(ptr + 8, length - 8);
+/** The first 16 bytes of a text of `length` bytes, zero behind its end. Reads 16 bytes. */
+@inline export function lead(ptr: usize, length: u32): v128 {
+  return v128.and(v128.load(ptr), v128.load(maskOf(length)));
 }
 
-/** Hash of the bytes behind the first 16, for long keys. */
+/** Bytes 16 to 31, zero behind the end. */
+@inline export function follow(ptr: usize, length: u32): v128 {
+  return v128.and(v128.load(ptr, 16), v128.load(maskOf(length), 16));
+}
+
+/** Hash of a text from its first 32 bytes, masked; longer ones go on with `hashLong`. */
+@inline export function hashLead(a: v128, b: v128, length: u32): u64 {
+  const a0 = v128.extract_lane<u64>(a, 0);
+  const a1 = v128.extract_lane<u64>(a, 1);
+  const b0 = v128.extract_lane<u64>(b, 0);
+  const b1 = v128.extract_lane<u64>(b, 1);
+  // High bits are folded down first, as a product only spreads upwards; the four products run side by side.
+  let h = (a0 ^ (a0 >> 32)) * K0 + (a1 ^ (a1 >> 32)) * K1 + (b0 ^ (b0 >> 32)) * K2 + (b1 ^ (b1 >> 32)) * K3;
+  h += <u64>length * K4;
+  h ^= h >> 32;
+  return h * K0;
+}
+
+/** Continues a hash over the bytes behind the first 32. */
 export function hashLong(ptr: usize, length: u32, seed: u64): u64 {
   let h = seed;
-  let i: u32 = 16;
-  while (i < length) {
-    h = mix(h ^ head(ptr + i, length - i), tail(ptr + i, length - i), 0);
-    i += 16;
+  for (let i: u32 = 32; i < length; i += 32) {
+    h = rotl<u64>(h, 29) ^ hashLead(lead(ptr + i, length - i), follow(ptr + i, length - i), length);
+    h *= K1;
   }
   return h;
 }
 
-/** 64-bit hash of bytes. */
+/** 64-bit hash of bytes. Its upper half is the better one. */
 @inline export function hashBytes(ptr: usize, length: u32): u64 {
-  const h = mix(head(ptr, length), tail(ptr, length), length);
-  return length <= 16 ? h : hashLong(ptr, length, h);
+  const h = hashLead(lead(ptr, length), follow(ptr, length), length);
+  return length <= 32 ? h : hashLong(ptr, length, h);
 }

@@ -17,6 +17,8 @@ const FREE: usize = ARENA + 0x10;
 export const HOMES: usize = ARENA + 0x100;
 export const HOME_BYTES: usize = 64;
 const FIRST: usize = ARENA + 0x10000;
+/** Memory behind the last byte in use: wide loads run past the end of what they read. */
+const SLACK: usize = 64;
 
 let frameTop: usize = FRAME_HEAP;
 /** Bytes taken from the frame heap for entries and blocks; indexes do not count, so parts depend on bytes alone. */
@@ -66,10 +68,10 @@ export function bumpArena(bytes: usize): usize {
   const at = <usize>load<u32>(TOP);
   const end = at + ((bytes + 7) & ~7);
   const have = <usize>memory.size() << 16;
-  if (end < at) outOfMemory();
-  if (end > have) {
+  if (end + SLACK < at) outOfMemory();
+  if (end + SLACK > have) {
     // Grow by an eighth, so that growing is rare; when that is refused, by what is needed.
-    const need = <i32>((end - have + 0xffff) >> 16);
+    const need = <i32>((end + SLACK - have + 0xffff) >> 16);
     const wish = max<i32>(need, <i32>min<usize>((have - ARENA) >> 19, 1024));
     if (memory.grow(wish) < 0 && memory.grow(need) < 0) outOfMemory();
   }

@@ -1,6 +1,6 @@
 /** Builds dist/: one bundle per process and entry, dependencies left to node_modules but for undici's client. */
 import { execFileSync } from "node:child_process";
-import { cpSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { build } from "esbuild";
 
 rmSync("dist", { recursive: true, force: true });
@@ -23,4 +23,3 @@ await build({
   legalComments: "none",
 });
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], { stdio: "inherit" });
-cpSync("host/client/kernel.d.ts", "dist/kernel.d.ts");

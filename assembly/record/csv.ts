@@ -6,21 +6,17 @@
  */
 import { BAD_QUOTES, DONE, FRAME_END, MORE, NEXT, PART, PLAN, PLAN_END, QUOTED, ROWS_GOOD } from "../abi";
 import { TOO_FEW_FIELDS, TOO_MANY_FIELDS, UNCLOSED_QUOTE } from "../abi";
-import { begin, decode, each, isEmptyAbsent } from "../generated";
+import { begin, decode, each, isEmptyAbsent, mapPlainRows, PLANNED } from "../generated";
 import { partFull } from "../heap";
 import { problem } from "./problem";
-
-const LF: u8 = 0x0a;
-const CR: u8 = 0x0d;
-const QUOTE: u8 = 0x22;
+import { CR, LF, QUOTE, structurals } from "./structure";
 
 /** The first delimiter or line feed at or after `p`. */
-@inline function fieldEnd(p: usize, delimiters: v128): usize {
+function fieldEnd(p: usize, delimiters: v128): usize {
   while (true) {
-    const v = v128.load(p);
-    const hits = i8x16.bitmask(v128.or(i8x16.eq(v, delimiters), i8x16.eq(v, i8x16.splat(LF))));
+    const hits = structurals(p, delimiters);
     if (hits) return p + <usize>ctz(hits);
-    p += 16;
+    p += 64;
   }
 }
 
@@ -81,15 +77,51 @@ function unescape(start: usize, end: usize, doubled: u32): void {
   quotedEnd = o;
 }
 
+/** Rows that are read with care before plain ones are tried again, once most rows are not plain. */
+const CAREFUL_ROWS: u32 = 256;
+
 /**
  * Maps the records that start in [from, limit). Bytes are there up to `end`; `final` says that no more will come for
  * the record at hand. Returns DONE, PART or MORE, with NEXT or FRAME_END in the control block.
+ *
+ * Plain rows (no quote, as many fields as there are columns, all of them fit) take a loop of their own; each other row
+ * is read with care.
  */
 export function mapCsv(from: usize, limit: usize, end: usize, final: bool, delimiter: u32): u32 {
+  const plannedInOrder = isPlanInOrder();
+  let careful: u32 = plannedInOrder ? 1 : u32.MAX_VALUE;
+  let p = from;
+  while (p < limit) {
+    if (plannedInOrder) {
+      const next = mapPlainRows(p, limit, end, delimiter);
+      if (partFull) return part(next);
+      careful = next - p < 1024 ? min(careful << 1, CAREFUL_ROWS) : 1;
+      p = next;
+      if (p >= limit) break;
+    }
+    const status = mapWithCare(p, limit, end, final, delimiter, careful);
+    if (status != DONE) return status;
+    p = <usize>load<u32>(NEXT);
+  }
+  store<u32>(FRAME_END, <u32>p);
+  return DONE;
+}
+
+/** Whether the wanted columns come in the order in which the record declares its fields. */
+function isPlanInOrder(): bool {
+  for (let i: u32 = 0; i < PLANNED; i++) if (<u32>load<u16>(PLAN + (<usize>i << 2), 2) != i) return false;
+  return true;
+}
+
+/** Maps up to `most` records, whatever they are; DONE leaves the next one's start in NEXT. */
+function mapWithCare(from: usize, limit: usize, end: usize, final: bool, delimiter: u32, most: u32): u32 {
   const delimiters = i8x16.splat(<i8>delimiter);
   let rows = load<u32>(ROWS_GOOD);
   let p = from;
-  while (p < limit) {
+  // Structural bytes are found 64 at a time: `hits` are those at `block` + bit that were not passed yet.
+  let block = p;
+  let hits = structurals(p, delimiters);
+  for (let left = most; left && p < limit; left--) {
     const row = p;
     let plan = PLAN;
     let reason: u32 = 0;
@@ -106,6 +138,8 @@ export function mapCsv(from: usize, limit: usize, end: usize, final: bool, delim
       if (load<u8>(p) == QUOTE) {
         stop = quoted(p, end, delimiters);
         if (!stop) break;
+        block = stop + 1;
+        hits = structurals(block, delimiters);
         if (quotedBad && !reason) {
           reason = BAD_QUOTES;
           detail = columns;
@@ -113,7 +147,12 @@ export function mapCsv(from: usize, limit: usize, end: usize, final: bool, delim
         start = quotedStart;
         bytesEnd = quotedEnd;
       } else {
-        stop = fieldEnd(p, delimiters);
+        while (!hits) {
+          block += 64;
+          hits = structurals(block, delimiters);
+        }
+        stop = block + <usize>ctz(hits);
+        hits &= hits - 1;
         bytesEnd = stop;
         if (load<u8>(stop) == LF && load<u8>(stop - 1) == CR && stop > p) bytesEnd--;
       }
@@ -136,6 +175,8 @@ export function mapCsv(from: usize, limit: usize, end: usize, final: bool, delim
       if (!final) return more(row, rows);
       problem(row, UNCLOSED_QUOTE, columns, 0);
       p = lineEnd(row) + 1;
+      block = p;
+      hits = structurals(p, delimiters);
       continue;
     }
     if (stop >= end && !final) return more(row, rows);
@@ -151,10 +192,13 @@ export function mapCsv(from: usize, limit: usize, end: usize, final: bool, delim
       each();
     }
     __heap_release();
-    if (partFull) return part(p, rows);
+    if (partFull) {
+      store<u32>(ROWS_GOOD, rows);
+      return part(p);
+    }
   }
   store<u32>(ROWS_GOOD, rows);
-  store<u32>(FRAME_END, <u32>p);
+  store<u32>(NEXT, <u32>p);
   return DONE;
 }
 
@@ -175,21 +219,26 @@ export function mapLines(from: usize, limit: usize, end: usize, final: bool): u3
     }
     p = stop + 1;
     __heap_release();
-    if (partFull) return part(p, rows);
+    if (partFull) {
+      store<u32>(ROWS_GOOD, rows);
+      return part(p);
+    }
   }
   store<u32>(ROWS_GOOD, rows);
   store<u32>(FRAME_END, <u32>p);
   return DONE;
 }
 
+/** The record at `row` does not end in the bytes that are there. */
 export function more(row: usize, rows: u32): u32 {
+  __heap_release(); // the record is read again from its start
   store<u32>(ROWS_GOOD, rows);
   store<u32>(NEXT, <u32>row);
   return MORE;
 }
 
-export function part(next: usize, rows: u32): u32 {
-  store<u32>(ROWS_GOOD, rows);
+/** The frame's tables are full: mapping goes on at `next` after a flush. */
+export function part(next: usize): u32 {
   store<u32>(NEXT, <u32>next);
   return PART;
 }

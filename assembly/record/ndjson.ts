@@ -27,6 +27,8 @@ export const NODE: u32 = 0x8000_0000;
 const STRING: u32 = 1;
 const NUMBER: u32 = 2;
 const BOOLEAN: u32 = 4;
+/** What a text takes. */
+const ANY: u32 = 7;
 
 /** Nodes above the one whose keys are read. */
 const nodes: usize = memory.data(128);
@@ -71,7 +73,10 @@ let stringEnd: usize = 0;
 /** Passes over a string; 0 if it is broken. */
 @inline function skipString(p: usize): usize {
   let stop = stringStop(p + 1);
-  while (load<u8>(stop) == BACKSLASH) stop = stringStop(stop + 2);
+  while (load<u8>(stop) == BACKSLASH) {
+    if (load<u8>(stop, 1) < 0x20) return 0; // a line ends there
+    stop = stringStop(stop + 2);
+  }
   return load<u8>(stop) == QUOTE ? stop + 1 : 0;
 }
 
@@ -170,6 +175,42 @@ function putCodePoint(o: usize, code: u32): usize {
   }
 }
 
+/**
+ * Whether [p, end) starts and ends as a number of JSON does. What is between is left to the parser of the field, which
+ * takes a little more than JSON: no leading zero, plus or point, no point at the end.
+ */
+@inline function numberBounds(p: usize, end: usize): bool {
+  const q = p + usize(load<u8>(p) == 0x2d);
+  const first = load<u8>(q) - 0x30;
+  if (first > 9 || load<u8>(end - 1) - 0x30 > 9) return false;
+  return first != 0 || load<u8>(q, 1) - 0x30 > 9;
+}
+
+/** Whether [p, end) is a number of JSON (RFC 8259, 6): asked where a text takes it as it is. */
+function isNumber(p: usize, end: usize): bool {
+  if (!numberBounds(p, end)) return false;
+  let digits = false;
+  let point = false;
+  let exponent = false;
+  for (p += usize(load<u8>(p) == 0x2d); p < end; p++) {
+    const byte = load<u8>(p);
+    if (byte - 0x30 < 10) {
+      digits = true;
+      continue;
+    }
+    if (!digits || exponent) return false;
+    if (byte == 0x2e) {
+      if (point) return false;
+      point = true;
+    } else if ((byte | 0x20) == 0x65) {
+      exponent = true;
+      p += usize(load<u8>(p, 1) == 0x2b || load<u8>(p, 1) == 0x2d);
+    } else return false;
+    digits = false;
+  }
+  return digits;
+}
+
 /** Passes over an object or an array; 0 if it is broken. */
 function skipNested(p: usize): usize {
   let depth = 0;
@@ -223,6 +264,8 @@ function readKey(p: usize, node: u32, slot: usize): usize {
 let badReason: u32 = 0;
 let badField: u32 = 0;
 let seen: u64 = 0;
+/** Fields of all records since this instance was made; the control block is cleared before every frame. */
+let everSeen: u64 = 0;
 
 /** Reads a value into a field; returns where it ends, 0 if the JSON is broken. Notes why a value does not fit. */
 @inline function readValue(p: usize, field: u32): usize {
@@ -253,7 +296,8 @@ let seen: u64 = 0;
       kind = BOOLEAN;
       const isTrue = word == 0x65757274 && end - p == 4;
       if (!isTrue && !(word == 0x736c6166 && end - p == 5 && load<u8>(p, 4) == 0x65)) return 0;
-    } else if (end == p) return 0;
+    } else if (!numberBounds(p, end)) return 0;
+    else if (jsonKinds(field) == ANY && !isNumber(p, end)) return 0;
   }
   if (jsonKinds(field) & kind) note(decode(field, start, end), field);
   else note(WRONG_JSON_TYPE, field);
@@ -315,7 +359,6 @@ let seen: u64 = 0;
 /** Maps the records that start in [from, limit); see mapCsv. */
 export function mapNdjson(from: usize, limit: usize, end: usize, final: bool): u32 {
   let rows = load<u32>(ROWS_GOOD);
-  let everSeen = load<u64>(FIELDS_SEEN);
   let p = from;
   while (p < limit) {
     const row = p;
@@ -355,7 +398,8 @@ export function mapNdjson(from: usize, limit: usize, end: usize, final: bool): u
     __heap_release();
     if (partFull) {
       store<u64>(FIELDS_SEEN, everSeen);
-      return part(p, rows);
+      store<u32>(ROWS_GOOD, rows);
+      return part(p);
     }
   }
   store<u64>(FIELDS_SEEN, everSeen);

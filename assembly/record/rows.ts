@@ -29,7 +29,10 @@ export function mapColumnRows(base: usize, from: u32): u32 {
       each();
     }
     __heap_release();
-    if (partFull) return part(row + 1, good);
+    if (partFull) {
+      store<u32>(ROWS_GOOD, good);
+      return part(row + 1);
+    }
   }
   store<u32>(ROWS_GOOD, good);
   store<u32>(FRAME_END, count);

@@ -6,15 +6,21 @@
  *   chunks: { u32 next chunk, u32 end of its entries, u64 } then entries of `stride` bytes; entries never move
  *
  *   entry with a word as key:  { u64 key } value
- *   entry with bytes as key:   { u64 first 8 bytes, u64 next 8, u32 ptr, u32 length, u32 hash, u32 } value
+ *   entry with bytes as key:   { 32 first bytes, zero behind the end; u32 ptr, u32 length, u32 hash, u32 } value
  */
 import { INPUT, OUTPUT } from "../abi";
 import { bumpArena, giveBlock, growing, lasting, takeBlock, takeFrame } from "../heap";
-import { head, tail } from "../hash";
+import { follow, lead } from "../hash";
 import { sameBytes } from "../text";
 
 export const WORD_HEADER: usize = 8;
-export const BYTES_HEADER: usize = 32;
+export const BYTES_HEADER: usize = 48;
+/** Where in such an entry the address, length and hash of its key stand. */
+export const KEY_PTR: usize = 32;
+export const KEY_LENGTH: usize = 36;
+export const KEY_HASH: usize = 40;
+/** Keys up to this length lie in their entry alone. */
+export const KEY_INLINE: u32 = 32;
 const CHUNK_HEADER: usize = 16;
 const FRAME_CHUNK: usize = 0x4000;
 const ARENA_CHUNK: usize = 0x10000;
@@ -130,20 +136,20 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
   insertBytes(slot: usize, hash: u32, ptr: usize, length: u32, stays: bool): usize {
     if (length > KEY_BYTES_MAX) throw new Error("a key is longer than 1 MiB");
     const entry = this.entry();
-    store<u64>(entry, head(ptr, length));
-    store<u64>(entry, tail(ptr, length), 8);
+    v128.store(entry, lead(ptr, length));
+    v128.store(entry, follow(ptr, length), 16);
     let kept = ptr;
     if (!stays || ptr < INPUT || ptr >= OUTPUT) {
-      if (length <= 16) kept = entry;
+      if (length <= KEY_INLINE) kept = entry;
       else {
         const bytes = (<usize>length + 15) & ~7;
         kept = lasting ? bumpArena(bytes) : takeFrame(bytes, true);
         memory.copy(kept, ptr, length);
       }
     }
-    store<u32>(entry, <u32>kept, 16);
-    store<u32>(entry, length, 20);
-    store<u32>(entry, hash, 24);
+    store<u32>(entry, <u32>kept, KEY_PTR);
+    store<u32>(entry, length, KEY_LENGTH);
+    store<u32>(entry, hash, KEY_HASH);
     this.claim(slot, hash, entry);
     return entry;
   }
@@ -161,7 +167,8 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     }
   }
 
-  @inline findBytes(hash: u32, a: u64, b: u64, ptr: usize, length: u32): usize {
+  /** The same for a bytes key; `a` and `b` are its first 32 bytes. */
+  @inline findBytes(hash: u32, a: v128, b: v128, ptr: usize, length: u32): usize {
     const index = <usize>this.index;
     const mask = this.mask;
     let i = hash & mask;
@@ -169,14 +176,12 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
       const slot = index + (<usize>i << 3);
       const entry = <usize>load<u32>(slot);
       if (!entry) return slot;
-      if (
-        load<u32>(slot, 4) == hash &&
-        load<u64>(entry) == a &&
-        load<u64>(entry, 8) == b &&
-        load<u32>(entry, 20) == length &&
-        (length <= 16 || sameBytes(<usize>load<u32>(entry, 16) + 16, ptr + 16, length - 16))
-      )
-        return slot;
+      if (load<u32>(slot, 4) == hash) {
+        const other = v128.or(v128.xor(v128.load(entry), a), v128.xor(v128.load(entry, 16), b));
+        if (!v128.any_true(other) && load<u32>(entry, KEY_LENGTH) == length) {
+          if (length <= KEY_INLINE || sameBytes(<usize>load<u32>(entry, KEY_PTR) + 32, ptr + 32, length - 32)) return slot;
+        }
+      }
       i = (i + 1) & mask;
     }
   }

@@ -7,8 +7,8 @@
  */
 import { CSV, JSON_ARRAY, OUTPUT, OUTPUT_END } from "../abi";
 import { HOMES, HOME_BYTES, growing, setLasting, takeBlock, takeFrame } from "../heap";
-import { hashBytes, hashWord, head, tail } from "../hash";
-import { BYTES_HEADER, Home, WORD_HEADER, nextEntry, startWalk } from "./home";
+import { follow, hashLead, hashLong, hashWord, lead } from "../hash";
+import { BYTES_HEADER, Home, KEY_HASH, KEY_INLINE, KEY_LENGTH, KEY_PTR, WORD_HEADER, nextEntry, startWalk } from "./home";
 import { isWord, rankOf, renderBytes, renderWord, wordOf } from "./key";
 import { compareBytes } from "../text";
 import { cursor, format, put, raw, setCursor } from "../row";
@@ -65,8 +65,12 @@ export class Table<K, V> {
       const bytes = changetype<usize>(key);
       const ptr = <usize>load<u32>(bytes);
       const length = load<u32>(bytes, 4);
-      const hash = <u32>hashBytes(ptr, length);
-      const slot = home.findBytes(hash, head(ptr, length), tail(ptr, length), ptr, length);
+      const a = lead(ptr, length);
+      const b = follow(ptr, length);
+      let full = hashLead(a, b, length);
+      if (length > KEY_INLINE) full = hashLong(ptr, length, full);
+      const hash = <u32>(full >> 32);
+      const slot = home.findBytes(hash, a, b, ptr, length);
       let entry = <usize>load<u32>(slot);
       if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, true);
       return changetype<V>(entry + BYTES_HEADER);
@@ -91,7 +95,7 @@ export class Table<K, V> {
   }
 
   @inline private hashOf(entry: usize): u32 {
-    return isWord<K>() ? hashWord(load<u64>(entry)) : load<u32>(entry, 24);
+    return isWord<K>() ? hashWord(load<u64>(entry)) : load<u32>(entry, KEY_HASH);
   }
 
   /** Groups the frame's entries by owner, each owner's in the order of their insertion. */
@@ -149,13 +153,13 @@ export class Table<K, V> {
         store<u64>(o, load<u64>(entry));
         o += 8;
       } else {
-        const length = <usize>load<u32>(entry, 20);
-        if (o + 20 + length + value.__room() > OUTPUT_END) windowFull();
+        const length = <usize>load<u32>(entry, KEY_LENGTH);
+        if (o + 36 + length + value.__room() > OUTPUT_END) windowFull();
         store<u32>(o, <u32>length);
-        if (length <= 16) {
-          store<u64>(o, load<u64>(entry), 4);
-          store<u64>(o, load<u64>(entry, 8), 12);
-        } else memory.copy(o + 4, load<u32>(entry, 16), length);
+        if (length <= KEY_INLINE) {
+          v128.store(o, v128.load(entry), 4);
+          v128.store(o, v128.load(entry, 16), 20);
+        } else memory.copy(o + 4, load<u32>(entry, KEY_PTR), length);
         o += 4 + length;
       }
       o = value.__write(o);
@@ -219,7 +223,7 @@ export class Table<K, V> {
   @inline private mergeBytes(home: Home, hash: u32, p: usize): usize {
     const length = load<u32>(p);
     const ptr = p + 4;
-    const slot = home.findBytes(hash, head(ptr, length), tail(ptr, length), ptr, length);
+    const slot = home.findBytes(hash, lead(ptr, length), follow(ptr, length), ptr, length);
     let entry = <usize>load<u32>(slot);
     if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, false);
     return changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
@@ -262,7 +266,7 @@ export class Table<K, V> {
       const y = rankOf<K>(load<u64>(b));
       order = x < y ? -1 : <i32>(x > y);
     } else {
-      order = compareBytes(load<u32>(a, 16), load<u32>(a, 20), load<u32>(b, 16), load<u32>(b, 20));
+      order = compareBytes(load<u32>(a, KEY_PTR), load<u32>(a, KEY_LENGTH), load<u32>(b, KEY_PTR), load<u32>(b, KEY_LENGTH));
     }
     return this.orderColumn == NO_ORDER && this.descending ? -order : order;
   }
@@ -278,12 +282,12 @@ export class Table<K, V> {
     let i: u32 = 0;
     for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
       if (i++ % step) continue;
-      const length = isWord<K>() ? 8 : load<u32>(entry, 20);
+      const length = isWord<K>() ? 8 : load<u32>(entry, KEY_LENGTH);
       if (o + 24 + length > OUTPUT_END) break;
       store<u64>(o, this.primary(entry));
       store<u64>(o, length, 8);
       if (isWord<K>()) store<u64>(o, bswap<u64>(rankOf<K>(load<u64>(entry))), 16);
-      else memory.copy(o + 16, load<u32>(entry, 16), length);
+      else memory.copy(o + 16, load<u32>(entry, KEY_PTR), length);
       o += 16 + ((<usize>length + 7) & ~7);
     }
     return o;
@@ -353,7 +357,7 @@ export class Table<K, V> {
       const y = bswap<u64>(load<u64>(splitter, 16));
       order = x < y ? -1 : <i32>(x > y);
     } else {
-      order = compareBytes(load<u32>(entry, 16), load<u32>(entry, 20), splitter + 16, load<u32>(splitter, 8));
+      order = compareBytes(load<u32>(entry, KEY_PTR), load<u32>(entry, KEY_LENGTH), splitter + 16, load<u32>(splitter, 8));
     }
     return this.orderColumn == NO_ORDER && this.descending ? -order : order;
   }
@@ -439,7 +443,7 @@ export class Table<K, V> {
       const entry = <usize>load<u32>(this.sorted + (<usize>i << 4), 8);
       raw(prefix, prefixLength);
       if (isWord<K>()) renderWord<K>(load<u64>(entry));
-      else renderBytes<K>(load<u32>(entry, 16), load<u32>(entry, 20));
+      else renderBytes<K>(load<u32>(entry, KEY_PTR), load<u32>(entry, KEY_LENGTH));
       changetype<V>(entry + this.header()).__render();
       if (format != CSV) put(0x7d);
       if (format != JSON_ARRAY) put(0x0a);

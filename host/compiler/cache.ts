@@ -11,6 +11,8 @@ import { packageRoot } from "../core/package-root.ts";
 import { ABI_VERSION } from "../kernel/memory-map.ts";
 import { type KernelDescriptor, sectionNames, sectionText } from "./descriptor.ts";
 
+const WASM_MAGIC = 0x6d736100; // "\0asm"
+
 /** Modules kept; the ones not used for longest go first. */
 const KEPT_MAX = 256;
 
@@ -120,14 +122,12 @@ function tryDescriptor(path: string): KernelDescriptor | undefined {
 
 /** The descriptor of a module file. Throws if it is no kernel, or one for another version of the SDK. */
 export function readDescriptor(path: string): KernelDescriptor {
-  let module: WebAssembly.Module;
-  try {
-    module = new WebAssembly.Module(readFileSync(path));
-  } catch (cause) {
-    if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`, { cause });
-    throw new HallelujahError("kernel-invalid", `${path} is no WebAssembly module`, { cause });
+  if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
+  const wasm = readFileSync(path);
+  if (wasm.length < 8 || wasm.readUInt32LE(0) !== WASM_MAGIC) {
+    throw new HallelujahError("kernel-invalid", `${path} is no WebAssembly module`);
   }
-  const text = sectionText(module, sectionNames.descriptor);
+  const text = sectionText(wasm, sectionNames.descriptor);
   if (!text) {
     throw new HallelujahError("kernel-invalid", `${path} is no kernel of Hallelujah; build one with: hallelujah build`);
   }

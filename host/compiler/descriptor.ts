@@ -71,8 +71,28 @@ function leb(value: number): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** Reads a section of a module as text; undefined if it has none. */
-export function sectionText(module: WebAssembly.Module, name: string): string | undefined {
-  const [bytes] = WebAssembly.Module.customSections(module, name);
-  return bytes && Buffer.from(bytes).toString();
+/** Reads a custom section of a module as text, without compiling it; undefined if it has none. */
+export function sectionText(wasm: Buffer, name: string): string | undefined {
+  for (let at = 8; at < wasm.length; ) {
+    const id = wasm[at];
+    const size = readLeb(wasm, at + 1);
+    const end = size.end + size.value;
+    if (id === 0) {
+      const title = readLeb(wasm, size.end);
+      const body = title.end + title.value;
+      if (wasm.toString("utf8", title.end, body) === name) return wasm.toString("utf8", body, end);
+    }
+    at = end;
+  }
+  return undefined;
+}
+
+function readLeb(bytes: Buffer, start: number): { value: number; end: number } {
+  let value = 0;
+  let at = start;
+  for (let shift = 0; ; shift += 7) {
+    const byte = bytes[at++] ?? 0;
+    value += (byte & 0x7f) * 2 ** shift;
+    if (byte < 0x80) return { value, end: at };
+  }
 }

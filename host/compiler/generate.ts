@@ -4,7 +4,7 @@
  */
 import type { AggregateModel, FieldModel, KernelModel, RecordModel, StateModel, TableModel } from "./model.ts";
 import { AGGREGATES, FIELD_TYPES } from "./types.ts";
-import type { KernelDescriptor, RecordDescriptor, StateField } from "./descriptor.ts";
+import type { KernelDescriptor, RecordDescriptor, RecordField, StateField } from "./descriptor.ts";
 
 /** Offsets of a record's fields and its size, in bytes. */
 export function layoutRecord(record: RecordModel): RecordDescriptor {
@@ -55,7 +55,9 @@ export function generate(model: KernelModel, kernel: string): string {
 }
 
 const HEAD = `
-import { IS_NULL, MISSING } from "./abi";
+import { IS_NULL, PLAN, ROWS_GOOD } from "./abi";
+import { partFull } from "./heap";
+import { CR, LF, structuralsAndQuotes } from "./record/structure";
 import { Text, sameBytes } from "./text";
 import { Time, renderTime } from "./time";
 import { Decimal } from "./decimal";
@@ -244,7 +246,84 @@ ${cases((field) => {
   }
   return 0;
 }
+${plainRows(fields)}
 ${nameTable(fields)}`;
+}
+
+/**
+ * The loop over plain CSV rows, the fields one after the other in the order of the record: no plan to follow, no
+ * switch. It ends before the first row that is not plain, not whole, or has a field that does not fit.
+ */
+function plainRows(fields: RecordField[]): string {
+  const slotOf = (field: RecordField) => `RECORD + ${field.offset + (field.optional ? 8 : 0)}`;
+  const next = `
+    while (!hits) {
+      block += 64;
+      hits = structuralsAndQuotes(block, delimiters);
+    }
+    stop = block + <usize>ctz(hits);
+    hits &= hits - 1;`;
+  const pass = (count: string, last: string) => `
+    for (let i = ${count}; i; i--) {${next}
+      if (load<u8>(stop) != ${last}) return plainEnd(row, rows);
+      p = stop + 1;
+    }`;
+  const decodeField = (field: RecordField, end: string) => {
+    const decoded = FIELD_TYPES[field.type].decode(slotOf(field)).replace("p, end", `p, ${end}`);
+    if (!field.optional) return `if (${decoded}) return plainEnd(row, rows);`;
+    return `if (p == ${end}) store<u64>(RECORD + ${field.offset}, 0);
+    else {
+      store<u64>(RECORD + ${field.offset}, 1);
+      if (${decoded}) return plainEnd(row, rows);
+    }`;
+  };
+  const body = fields.map((field, i) => {
+    const last = i === fields.length - 1;
+    if (!last) {
+      return `${pass(`skip${i}`, "delimiter")}${next}
+    if (load<u8>(stop) != delimiter) return plainEnd(row, rows);
+    ${decodeField(field, "stop")}
+    p = stop + 1;`;
+    }
+    return `${pass(`skip${i}`, "delimiter")}${next}
+    if (load<u8>(stop) != (rest ? delimiter : <u32>LF)) return plainEnd(row, rows);
+    const end${i} = !rest && load<u8>(stop - 1) == CR && stop > p ? stop - 1 : stop;
+    ${fields.length === 1 ? `if (end${i} == row) return plainEnd(row, rows); // a blank line` : ""}
+    ${decodeField(field, `end${i}`)}
+    for (let i = rest; i; i--) {${next}
+      if (load<u8>(stop) != (i == 1 ? <u32>LF : delimiter)) return plainEnd(row, rows);
+    }`;
+  });
+  return `
+/** Columns in the plan. */
+export const PLANNED: u32 = ${fields.length};
+
+function plainEnd(row: usize, rows: u32): usize {
+  store<u32>(ROWS_GOOD, rows);
+  return row;
+}
+
+export function mapPlainRows(from: usize, limit: usize, end: usize, delimiter: u32): usize {
+  const delimiters = i8x16.splat(<i8>delimiter);
+${fields.map((_, i) => `  const skip${i} = <u32>load<u16>(PLAN + ${i * 4});`).join("\n")}
+  const rest = <u32>load<u16>(PLAN + ${fields.length * 4});
+  let rows = load<u32>(ROWS_GOOD);
+  let row = from;
+  let block = from;
+  let hits = structuralsAndQuotes(block, delimiters);
+  while (row < limit) {
+    let p = row;
+    let stop: usize;
+${body.join("\n")}
+    if (stop >= end) break;
+    rows++;
+    each();
+    __heap_release();
+    row = stop + 1;
+    if (partFull) break;
+  }
+  return plainEnd(row, rows);
+}`;
 }
 
 function columnRead(type: string, at: string): string {

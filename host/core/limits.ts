@@ -33,10 +33,7 @@ export const WINDOW_FRAMES_PER_JAH = 32;
 /** Bytes of routed entries that wait for one peer before a Jah stops mapping. */
 export const OUTBOX_BYTES = 8 * MiB;
 
-/** Bytes of one request between Jahs. */
-export const REQUEST_BYTES = 2 * MiB;
-
-/** Bytes of routed entries that a Jah keeps for later frames before it holds back its answers. */
+/** Bytes of routed entries that a Jah keeps for later frames before it stops reading. */
 export const INBOX_BYTES = 64 * MiB;
 
 /** Rows of a result that one Jah sorts and renders at a time. */

@@ -1,6 +1,6 @@
 /**
  * Cuts a stream of bytes into frames of whole records, at the same places as if it were a file: frame k holds the
- * records that start in bytes [k * FRAME_BYTES, (k + 1) * FRAME_BYTES). For standard input and compressed files.
+ * records that start in bytes [k * frameBytes, (k + 1) * frameBytes). For standard input and compressed files.
  */
 import { FRAME_BYTES, RECORD_BYTES_MAX } from "../core/limits.ts";
 
@@ -25,14 +25,16 @@ export class Cutter {
   private tooLong: number[] = [];
   private readonly quotes: boolean;
   private readonly delimiter: number;
+  private readonly frameBytes: number;
   private ended = false;
 
   /** `start` is where the first record starts, `quotes` whether quoted fields may hold line feeds (CSV). */
-  constructor(start: number, quotes: boolean, delimiter: number) {
+  constructor(start: number, quotes: boolean, delimiter: number, frameBytes = FRAME_BYTES) {
     this.offset = start;
-    this.index = Math.floor(start / FRAME_BYTES);
+    this.index = Math.floor(start / frameBytes);
     this.quotes = quotes;
     this.delimiter = delimiter;
+    this.frameBytes = frameBytes;
   }
 
   push(chunk: Buffer): void {
@@ -47,7 +49,7 @@ export class Cutter {
   /** The next frame if enough bytes are there; after `end`, all that is left in frames, then undefined. */
   next(): CutFrame | undefined {
     if (this.skipping && !this.ended) return undefined;
-    const target = (this.index + 1) * FRAME_BYTES - this.offset;
+    const target = (this.index + 1) * this.frameBytes - this.offset;
     if (this.ended && this.buffer.length <= target) {
       if (!this.buffer.length && !this.tooLong.length) return undefined;
       return this.take(this.buffer.length);
@@ -83,7 +85,7 @@ export class Cutter {
     const length = lf < 0 ? this.buffer.length : lf + 1;
     this.buffer = this.buffer.subarray(length);
     this.offset += length;
-    this.index = Math.max(this.index, Math.floor(this.offset / FRAME_BYTES));
+    this.index = Math.max(this.index, Math.floor(this.offset / this.frameBytes));
     this.skipping = lf < 0;
   }
 

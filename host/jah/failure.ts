@@ -10,8 +10,9 @@ export function failureOf(
   kernel?: KernelInstance,
   task?: FrameTask,
   source?: SourceSpec,
+  frameBytes = FRAME_BYTES,
 ): Failure {
-  const place = task ? { frame: task.frame, source: task.source, ...rangeOf(task, source) } : {};
+  const place = task ? { frame: task.frame, source: task.source, ...rangeOf(task, source, frameBytes) } : {};
   const stack = error instanceof Error ? (error.stack ?? "") : "";
   const message = messageOf(error);
   if (error instanceof HallelujahError) return { kind: "input", code: error.code, message, stack, ...place };
@@ -26,9 +27,13 @@ export function failureOf(
   return { kind: "internal", code: "internal", message, stack, ...place };
 }
 
-function rangeOf(task: FrameTask, source: SourceSpec | undefined): { start?: number; end?: number } {
+function rangeOf(
+  task: FrameTask,
+  source: SourceSpec | undefined,
+  frameBytes: number,
+): { start?: number; end?: number } {
   if (task.kind === "bytes") return { start: task.offset, end: task.offset + task.bytes.length };
   if (task.kind === "rows") return {};
-  const end = Math.min((task.index + 1) * FRAME_BYTES, source?.size ?? Infinity);
-  return { start: task.index * FRAME_BYTES, end };
+  const end = Math.min((task.index + 1) * frameBytes, source?.size ?? Infinity);
+  return { start: task.index * frameBytes, end };
 }

@@ -2,10 +2,8 @@
  * Maps one frame: input window -> decode -> `each` -> the frame's tables -> parts of routed entries per owner. Pure in
  * the frame's bytes: the same frame gives the same parts in any Jah.
  */
-import { readBatch, openArrow, type ArrowFile } from "../input/arrow.ts";
-import { openParquet, readRowGroup, type ParquetFile } from "../input/parquet.ts";
 import { COLUMN_ROWS, FRAME_BYTES, RECORD_BYTES_MAX, SENTINEL_BYTES } from "../core/limits.ts";
-import { type Column, cutFrames, type FieldWish, sliceColumn, writeFrame } from "../kernel/columns.ts";
+import type { Column, FieldWish } from "../kernel/columns.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import type { FrameDone, FrameTask, Problem, SourceSpec } from "../wire/jah.ts";
@@ -13,6 +11,22 @@ import { RangeReader, type Window } from "./reader.ts";
 
 const EXCERPT_BYTES = 80;
 const TOO_LONG = 16;
+
+/** Reads a row group or record batch by its number. */
+type ReadRows = (index: number) => Promise<{ rows: number; columns: Column[] }>;
+
+// The columnar formats' libraries are loaded only where they are needed.
+async function openParquetRows(path: string, wishes: FieldWish[]): Promise<ReadRows> {
+  const { openParquet, readRowGroup } = await import("../input/parquet.ts");
+  const file = await openParquet(path);
+  return (index) => readRowGroup(file, index, wishes);
+}
+
+async function openArrowRows(path: string, wishes: FieldWish[]): Promise<ReadRows> {
+  const { openArrow, readBatch } = await import("../input/arrow.ts");
+  const file = await openArrow(path);
+  return (index) => readBatch(file, index, wishes);
+}
 
 export interface MappedFrame {
   done: FrameDone;
@@ -25,17 +39,19 @@ export class Mapper {
   private readonly sources: SourceSpec[];
   private readonly owners: number;
   private readonly wishes: FieldWish[];
+  private readonly frameBytes: number;
   private readonly reader: RangeReader;
   private parts: Uint8Array[][] = [];
   private emitted: Uint8Array[] = [];
   private planned = -1;
-  private columnFile: { source: number; file: ParquetFile | ArrowFile } | undefined;
+  private rowSource: { source: number; read: ReadRows } | undefined;
 
-  constructor(kernel: KernelInstance, sources: SourceSpec[], owners: number, wishes: FieldWish[]) {
+  constructor(kernel: KernelInstance, sources: SourceSpec[], owners: number, wishes: FieldWish[], frameBytes: number) {
     this.kernel = kernel;
     this.sources = sources;
     this.owners = owners;
     this.wishes = wishes;
+    this.frameBytes = frameBytes;
     this.reader = new RangeReader(kernel);
   }
 
@@ -87,8 +103,8 @@ export class Mapper {
     start: number | undefined,
     done: FrameDone,
   ): void {
-    const limit = Math.min((task.index + 1) * FRAME_BYTES, source.size);
-    done.start = start ?? this.reader.findStart(source, task.index * FRAME_BYTES, task.quotesFrom);
+    const limit = Math.min((task.index + 1) * this.frameBytes, source.size);
+    done.start = start ?? this.reader.findStart(source, task.index * this.frameBytes, task.quotesFrom);
     done.end = done.start;
     if (done.start >= limit) return; // a record that started before covers the frame
     let window = this.reader.read(source, done.start, limit);
@@ -148,6 +164,7 @@ export class Mapper {
 
   /** A row group or a record batch, in slices that fit the input window. */
   private async mapRows(task: FrameTask & { kind: "rows" }, source: SourceSpec, done: FrameDone): Promise<void> {
+    const { cutFrames, sliceColumn, writeFrame } = await import("../kernel/columns.ts");
     const columns = await this.readColumns(task, source);
     const rows = columns.rows;
     let first = true;
@@ -173,15 +190,11 @@ export class Mapper {
     task: FrameTask & { kind: "rows" },
     source: SourceSpec,
   ): Promise<{ rows: number; columns: Column[] }> {
-    const parquet = source.format === "parquet";
-    if (this.columnFile?.source !== task.source) {
-      const file = parquet ? await openParquet(source.path!) : await openArrow(source.path!);
-      this.columnFile = { source: task.source, file };
+    if (this.rowSource?.source !== task.source) {
+      const open = source.format === "parquet" ? openParquetRows : openArrowRows;
+      this.rowSource = { source: task.source, read: await open(source.path!, this.wishes) };
     }
-    const { file } = this.columnFile!;
-    return parquet
-      ? readRowGroup(file as ParquetFile, task.index, this.wishes)
-      : readBatch(file as ArrowFile, task.index, this.wishes);
+    return this.rowSource.read(task.index);
   }
 
   /** Takes the frame's entries and emitted records out as a part. */

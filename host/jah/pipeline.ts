@@ -9,7 +9,7 @@ import type { FieldWish } from "../kernel/columns.ts";
 import { createMemory, KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { Peers } from "../shuffle/peers.ts";
-import { type Batch, decodeBatches, encodeBatch, partsOf, RANGE, ROUTED } from "../wire/batch.ts";
+import { type Batch, decodeBatch, encodeBatch, partsOf, RANGE, ROUTED } from "../wire/batch.ts";
 import type { FrameDone, FrameTask, FromJah, StartMessage } from "../wire/jah.ts";
 import { failureOf } from "./failure.ts";
 import { Inbox } from "./inbox.ts";
@@ -45,7 +45,7 @@ export class Pipeline {
     this.tell = tell;
     this.memory = createMemory(job.stateBytesMax);
     this.kernel = this.instantiate();
-    this.mapper = new Mapper(this.kernel, job.sources, job.jahs, job.columns as FieldWish[]);
+    this.mapper = new Mapper(this.kernel, job.sources, job.jahs, job.columns as FieldWish[], job.frameBytes);
     this.peers = new Peers(job, () => this.wake(), (error) => this.fail(error));
     this.results = new Results(this.kernel, this.peers, job);
   }
@@ -58,7 +58,7 @@ export class Pipeline {
 
   /** Serves this Jah's socket; there is none to serve for a lone Jah. */
   async listen(): Promise<void> {
-    if (this.job.jahs > 1) await this.peers.listen((body) => this.receive(body));
+    if (this.job.jahs > 1) await this.peers.listen((batch) => this.receive(batch));
   }
 
   /** Takes on frames to be mapped, in this order. */
@@ -67,19 +67,14 @@ export class Pipeline {
     this.wake();
   }
 
-  private receive(body: Buffer): boolean {
-    let urgent = false;
-    for (const batch of decodeBatches(body)) {
-      if (batch.kind === RANGE) {
-        this.results.receive(batch);
-        urgent = true;
-      } else {
-        urgent ||= batch.frame === this.inbox.next;
-        this.inbox.add(batch);
-      }
+  private receive(batch: Batch): boolean {
+    if (batch.kind === RANGE) {
+      this.results.receive(batch);
+      return true;
     }
+    this.inbox.add(batch);
     this.wake();
-    return urgent || this.inbox.bytes < INBOX_BYTES;
+    return this.inbox.bytes < INBOX_BYTES;
   }
 
   private wake(): void {
@@ -104,7 +99,10 @@ export class Pipeline {
   /** Applies what is next in frame order; whether there was any. */
   private applyReady(): boolean {
     let batch = this.inbox.take();
-    if (!batch) return false;
+    if (!batch) {
+      this.peers.release(); // the frame that is lacking may be what was held back
+      return false;
+    }
     for (let i = 0; batch; i++) {
       this.apply(batch);
       if (i === RUN_FRAMES) break;
@@ -141,7 +139,7 @@ export class Pipeline {
     const head = { kind: ROUTED, frame: done.frame, source: done.source, start: done.start, end: done.end };
     for (let owner = 0; owner < this.job.jahs; owner++) {
       const batch = encodeBatch(head, parts[owner]);
-      if (owner === this.job.jah) for (const own of decodeBatches(batch)) this.inbox.add(own);
+      if (owner === this.job.jah) this.inbox.add(decodeBatch(batch));
       else this.peers.send(owner, batch);
     }
     this.done.push(done);
@@ -168,6 +166,6 @@ export class Pipeline {
     const task = this.current;
     const source = task && this.job.sources[task.source];
     if (error instanceof HallelujahError && !task) return this.tell({ type: "failed", failure: failureOf(error) });
-    this.tell({ type: "failed", failure: failureOf(error, this.kernel, task, source) });
+    this.tell({ type: "failed", failure: failureOf(error, this.kernel, task, source, this.job.frameBytes) });
   }
 }

@@ -4,7 +4,6 @@ import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
 import type { BuiltKernel } from "../compiler/cache.ts";
 import { sectionNames, sectionText } from "../compiler/descriptor.ts";
 import { HallelujahError } from "../core/errors.ts";
-import { FRAME_BYTES } from "../core/limits.ts";
 import type { Failure, FrameTask } from "../wire/jah.ts";
 import type { Source } from "./plan.ts";
 
@@ -14,8 +13,9 @@ export function explainFailure(
   sources: Source[],
   task: FrameTask | undefined,
   stateBytesMax: number,
+  frameBytes: number,
 ): HallelujahError {
-  const where = inputPlace(failure, sources, task);
+  const where = inputPlace(failure, sources, task, frameBytes);
   if (failure.kind === "input") return new HallelujahError(failure.code, failure.message);
   if (failure.kind === "memory") {
     const table = kernel.descriptor.tables[failure.table ?? 0];
@@ -37,7 +37,12 @@ function size(bytes: number): string {
   return bytes >= 1 << 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`;
 }
 
-function inputPlace(failure: Failure, sources: Source[], task: FrameTask | undefined): string | undefined {
+function inputPlace(
+  failure: Failure,
+  sources: Source[],
+  task: FrameTask | undefined,
+  frameBytes: number,
+): string | undefined {
   const source = sources[failure.source ?? task?.source ?? -1];
   if (!source) return undefined;
   if (task?.kind === "rows") {
@@ -45,15 +50,14 @@ function inputPlace(failure: Failure, sources: Source[], task: FrameTask | undef
   }
   const range =
     task?.kind === "range"
-      ? [task.index * FRAME_BYTES, Math.min((task.index + 1) * FRAME_BYTES, source.size)]
+      ? [task.index * frameBytes, Math.min((task.index + 1) * frameBytes, source.size)]
       : [failure.start, failure.end];
   return range[0] === undefined ? source.name : `${source.name}, bytes ${range[0]} to ${range[1]}`;
 }
 
 /** The innermost place in the author's file: `in each (stations.ts:9:3)`, with the line itself. */
 function kernelPlace(stack: string, kernel: BuiltKernel): string | undefined {
-  const module = new WebAssembly.Module(readFileSync(kernel.path));
-  const map = sectionText(module, sectionNames.sourceMap);
+  const map = sectionText(readFileSync(kernel.path), sectionNames.sourceMap);
   if (!map) return undefined;
   const trace = new TraceMap(map);
   for (const [, name, offset] of stack.matchAll(/(?:at )?(\S*?) ?\(?wasm:\/\/\S*?:(?:wasm-function\[\d+\]:)?(0x[0-9a-f]+|\d+)/g)) {

@@ -1,5 +1,5 @@
 /** All frames of a job in their one order, numbered from 0 as they are handed out. */
-import { FRAME_BYTES, RUN_FRAMES } from "../core/limits.ts";
+import { RUN_FRAMES } from "../core/limits.ts";
 import { Cutter } from "../input/cutter.ts";
 import { ByteStream } from "../input/stream.ts";
 import type { FrameTask, Problem } from "../wire/jah.ts";
@@ -14,6 +14,7 @@ const TOO_LONG = 16;
 export async function* framesOf(
   sources: Source[],
   jahs: number,
+  frameBytes: number,
   onProblem: (problem: Problem) => void,
 ): AsyncGenerator<FrameTask[]> {
   let frame = 0;
@@ -23,31 +24,32 @@ export async function* framesOf(
     } else if (spec.kind === "range") {
       // Small files are shared out evenly, too.
       const run = Math.max(1, Math.min(RUN_FRAMES, Math.floor(spec.frames / (jahs * 4))));
-      for (let first = firstFrame(spec); first < spec.frames; first += run) {
+      for (let first = firstFrame(spec, frameBytes); first < spec.frames; first += run) {
         const last = Math.min(first + run, spec.frames);
         const tasks: FrameTask[] = [];
         for (let index = first; index < last; index++) tasks.push({ kind: "range", frame: frame++, source, index });
         yield tasks;
       }
     } else {
-      for await (const task of bytesOf(spec, source, onProblem, () => frame++)) yield [task];
+      for await (const task of bytesOf(spec, source, frameBytes, onProblem, () => frame++)) yield [task];
     }
   }
 }
 
 /** The frame in which a file's first record starts; frames before hold only the header line. */
-function firstFrame(source: Source): number {
-  return Math.floor(source.dataStart / FRAME_BYTES);
+function firstFrame(source: Source, frameBytes: number): number {
+  return Math.floor(source.dataStart / frameBytes);
 }
 
 async function* bytesOf(
   spec: Source,
   source: number,
+  frameBytes: number,
   onProblem: (problem: Problem) => void,
   nextFrame: () => number,
 ): AsyncGenerator<FrameTask> {
   const stream = spec.stream!;
-  const cutter = new Cutter(spec.dataStart, spec.format === "csv", spec.delimiter);
+  const cutter = new Cutter(spec.dataStart, spec.format === "csv", spec.delimiter, frameBytes);
   let skip = spec.dataStart;
   try {
     for (let more = true; more; ) {

@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 import type { Readable } from "node:stream";
 import { buildKernel, type BuiltKernel } from "../compiler/cache.ts";
 import { HallelujahError, nearest } from "../core/errors.ts";
-import { FRAME_TIMEOUT_MS, PROBLEMS_SHOWN, RUNS_PER_JAH, WINDOW_FRAMES_PER_JAH } from "../core/limits.ts";
+import { FRAME_BYTES, FRAME_TIMEOUT_MS, PROBLEMS_SHOWN, RUNS_PER_JAH, WINDOW_FRAMES_PER_JAH } from "../core/limits.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
 import type { Failure, FrameDone, FrameTask, FromJah, Problem, SourceFormat } from "../wire/jah.ts";
 import { Chain } from "./chain.ts";
@@ -46,6 +46,8 @@ export interface JobOptions {
   stdin?: Readable;
   /** A new instance of the kernel for each frame, as its tests want it. */
   freshInstances?: boolean;
+  /** Bytes of a frame: FRAME_BYTES, but for tests that want many frames of little input. */
+  frameBytes?: number;
   onProgress?: (progress: Progress) => void;
 }
 
@@ -93,6 +95,7 @@ export async function runJob(options: JobOptions, sink: Sink): Promise<Summary> 
 class Job {
   private readonly options: JobOptions;
   private readonly sink: Sink;
+  private readonly frameBytes: number;
   private readonly jahs: Jahs;
   private kernel!: BuiltKernel;
   private sources: Source[] = [];
@@ -123,6 +126,7 @@ class Job {
   constructor(options: JobOptions, sink: Sink) {
     this.options = options;
     this.sink = sink;
+    this.frameBytes = options.frameBytes ?? FRAME_BYTES;
     this.failure = new Promise((_, fail) => {
       this.fail = fail;
     });
@@ -162,6 +166,7 @@ class Job {
       columns: wishesOf(descriptor.input.fields),
       writeRows: this.sink.shared,
       freshInstances: options.freshInstances ?? false,
+      frameBytes: this.frameBytes,
     });
     this.timer = setInterval(() => this.watch(), 100);
     await this.header(tables);
@@ -226,7 +231,7 @@ class Job {
       this.bad++;
       this.problems.push(problem);
     };
-    for await (const run of framesOf(this.sources, this.jahs.all.length, dropped)) {
+    for await (const run of framesOf(this.sources, this.jahs.all.length, this.frameBytes, dropped)) {
       await this.until(() => this.freeJah() !== undefined && this.inWindow());
       const [first] = run;
       if (first.kind === "range" && this.quoted && this.lastEnd?.source === first.source) {
@@ -405,7 +410,8 @@ class Job {
   private explain(error: Failure | HallelujahError): HallelujahError {
     if (error instanceof HallelujahError) return error;
     const task = error.frame === undefined ? undefined : this.tasks.get(error.frame);
-    return explainFailure(error, this.kernel, this.sources, task, this.options.stateBytesMax ?? STATE_BYTES_MAX);
+    const { stateBytesMax = STATE_BYTES_MAX } = this.options;
+    return explainFailure(error, this.kernel, this.sources, task, stateBytesMax, this.frameBytes);
   }
 }
 

@@ -1,33 +1,26 @@
 /**
- * Jah to Jah over undici: each Jah serves one socket, each request carries a bounded body of batches and is answered
- * when the receiver has room for more. What cannot be sent yet waits in the outbox of that peer.
+ * Jah to Jah on one host: a socket from each to each, on which batches follow one another. The socket is the window: a
+ * receiver that has enough stops reading, and what the sender cannot write waits in its outbox.
+ *
+ * Sockets rather than HTTP, as these Jahs start together, live as long as their job and need neither routes nor
+ * resending; loading undici's client alone took 26 ms in each of them.
  */
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import type { Client } from "undici";
 import { HallelujahError, messageOf } from "../core/errors.ts";
-import { OUTBOX_BYTES, REQUEST_BYTES } from "../core/limits.ts";
+import { OUTBOX_BYTES } from "../core/limits.ts";
+import { BATCH_HEADER, type Batch, decodeBatch } from "../wire/batch.ts";
 
-/** Takes a request's body; false if it is to be answered only when `release` is called. */
-export type Receive = (body: Buffer) => boolean;
-
-interface Outbox {
-  /** Undefined until every peer listens. */
-  client: Client | undefined;
-  waiting: Buffer[];
-  waitingBytes: number;
-  sending: boolean;
-}
+/** Takes a batch; false if no more should come until `release` is called. */
+export type Receive = (batch: Batch) => boolean;
 
 export class Peers {
-  private readonly outboxes = new Map<number, Outbox>();
-  private readonly held: ServerResponse[] = [];
-  private readonly folder: string;
+  private readonly outboxes = new Map<number, { socket: Socket | undefined; waiting: Buffer[]; bytes: number }>();
+  private readonly paused = new Set<Socket>();
+  private readonly job: { jah: number; jahs: number; sockets: string };
   private readonly onDrain: () => void;
   private readonly onFailure: (error: Error) => void;
   private server: Server | undefined;
-
-  private readonly self: number;
 
   /** `onDrain` is called when an outbox has room again, `onFailure` when a peer cannot be reached. */
   constructor(
@@ -35,104 +28,98 @@ export class Peers {
     onDrain: () => void,
     onFailure: (error: Error) => void,
   ) {
-    this.self = job.jah;
-    this.folder = job.sockets;
+    this.job = job;
     this.onDrain = onDrain;
     this.onFailure = onFailure;
     for (let peer = 0; peer < job.jahs; peer++) {
-      if (peer === job.jah) continue;
-      this.outboxes.set(peer, { client: undefined, waiting: [], waitingBytes: 0, sending: false });
+      if (peer !== job.jah) this.outboxes.set(peer, { socket: undefined, waiting: [], bytes: 0 });
     }
   }
 
   /** Serves this Jah's socket. */
   async listen(receive: Receive): Promise<void> {
-    const server = createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, (request, response) => {
-      const chunks: Buffer[] = [];
-      request.on("data", (chunk: Buffer) => chunks.push(chunk));
-      request.on("end", () => {
-        const body = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
-        if (receive(body)) response.end();
-        else this.held.push(response);
+    const server = createServer((socket) => {
+      const reader = new BatchReader();
+      socket.on("data", (chunk: Buffer) => {
+        for (const batch of reader.read(chunk)) {
+          if (receive(batch)) continue;
+          socket.pause();
+          this.paused.add(socket);
+        }
       });
+      socket.on("error", (cause) => this.fail(cause));
     });
     this.server = server;
     await new Promise<void>((done, fail) => {
       server.once("error", fail);
-      server.listen(socketPath(this.folder, this.self), done);
+      server.listen(socketPath(this.job.sockets, this.job.jah), done);
     });
   }
 
-  /** Opens a client to each other Jah, once all of them listen; what waited is sent. */
-  async connect(): Promise<void> {
-    if (!this.outboxes.size) return;
-    const { default: UndiciClient } = await import("undici/lib/dispatcher/client.js");
+  /** Connects to each other Jah, once all of them listen; what waited is sent. */
+  connect(): void {
     for (const [peer, outbox] of this.outboxes) {
-      outbox.client = new UndiciClient("http://jah", {
-        socketPath: socketPath(this.folder, peer),
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      });
-      void this.drain(outbox);
+      const socket = connect(socketPath(this.job.sockets, peer));
+      socket.on("error", (cause) => this.fail(cause));
+      outbox.socket = socket;
+      for (const batch of outbox.waiting.splice(0)) this.write(outbox, socket, batch);
     }
   }
 
   /** Hands a batch to a peer. Never blocks; ask `full` before making more. */
   send(peer: number, batch: Buffer): void {
     const outbox = this.outboxes.get(peer)!;
-    outbox.waiting.push(batch);
-    outbox.waitingBytes += batch.length;
-    if (outbox.client && !outbox.sending) void this.drain(outbox);
+    outbox.bytes += batch.length;
+    if (outbox.socket) this.write(outbox, outbox.socket, batch);
+    else outbox.waiting.push(batch);
+  }
+
+  private write(outbox: { bytes: number }, socket: Socket, batch: Buffer): void {
+    socket.write(batch, () => {
+      const wasFull = this.full;
+      outbox.bytes -= batch.length;
+      if (wasFull && !this.full) this.onDrain();
+    });
   }
 
   /** Whether so much waits for some peer that no more work should be taken on. */
   get full(): boolean {
-    for (const outbox of this.outboxes.values()) if (outbox.waitingBytes > OUTBOX_BYTES) return true;
+    for (const { bytes } of this.outboxes.values()) if (bytes > OUTBOX_BYTES) return true;
     return false;
   }
 
-  /** Answers the requests that were held back. */
+  /** There is room for more batches. */
   release(): void {
-    for (const response of this.held.splice(0)) response.end();
+    for (const socket of this.paused) socket.resume();
+    this.paused.clear();
   }
 
-  private async drain(outbox: Outbox): Promise<void> {
-    outbox.sending = true;
-    try {
-      while (outbox.waiting.length) {
-        let bytes = 0;
-        let count = 0;
-        while (count < outbox.waiting.length && (count === 0 || bytes + outbox.waiting[count].length <= REQUEST_BYTES)) {
-          bytes += outbox.waiting[count++].length;
-        }
-        const body = Buffer.concat(outbox.waiting.splice(0, count), bytes);
-        await post(outbox.client!, body);
-        const wasFull = this.full;
-        outbox.waitingBytes -= bytes;
-        if (wasFull && !this.full) this.onDrain();
-      }
-    } catch (cause) {
-      this.onFailure(new HallelujahError("peer-lost", `another Jah cannot be reached: ${messageOf(cause)}`, { cause }));
-    } finally {
-      outbox.sending = false;
-    }
+  private fail(cause: Error): void {
+    this.onFailure(new HallelujahError("peer-lost", `another Jah cannot be reached: ${messageOf(cause)}`, { cause }));
   }
 }
 
-/** One request; resolves when the peer has answered it. */
-function post(client: Client, body: Buffer): Promise<void> {
-  return new Promise((done, fail) => {
-    client.dispatch(
-      { path: "/batches", method: "POST", body },
-      {
-        onRequestStart: () => {},
-        onResponseStart: () => {},
-        onResponseData: () => {},
-        onResponseEnd: () => done(),
-        onResponseError: (_, error) => fail(error),
-      },
-    );
-  });
+/** Puts batches together from the chunks in which they arrive. */
+class BatchReader {
+  private chunks: Buffer[] = [];
+  private length = 0;
+  /** Bytes of the batch at hand; of its header as long as that is not whole. */
+  private wanted = BATCH_HEADER;
+
+  *read(chunk: Buffer): Generator<Batch> {
+    this.chunks.push(chunk);
+    this.length += chunk.length;
+    while (this.length >= this.wanted) {
+      const bytes = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.length);
+      this.chunks = [bytes];
+      this.wanted = BATCH_HEADER + bytes.readUInt32LE(0);
+      if (this.length < this.wanted) return;
+      yield decodeBatch(bytes.subarray(0, this.wanted));
+      this.chunks = [bytes.subarray(this.wanted)];
+      this.length -= this.wanted;
+      this.wanted = BATCH_HEADER;
+    }
+  }
 }
 
 function socketPath(folder: string, jah: number): string {

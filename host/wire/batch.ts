@@ -1,5 +1,5 @@
 /**
- * What Jahs send each other: batches, back to back in the body of a request.
+ * What Jahs send each other: batches, back to back.
  *
  *   +0   u32 payload bytes
  *   +4   u32 kind: 0 routed entries of a frame, 1 entries of a range of a result
@@ -44,23 +44,16 @@ export function encodeBatch(head: Omit<Batch, "payload">, parts: Uint8Array[]): 
   return batch;
 }
 
-/** The batches of a request's body. Throws a RangeError if the body is cut short. */
-export function* decodeBatches(body: Buffer): Generator<Batch> {
-  let at = 0;
-  while (at < body.length) {
-    const bytes = body.readUInt32LE(at);
-    const payload = body.subarray(at + BATCH_HEADER, at + BATCH_HEADER + bytes);
-    if (payload.length !== bytes) throw new RangeError("a batch is cut short");
-    yield {
-      kind: body.readUInt32LE(at + 4),
-      frame: body.readUInt32LE(at + 8),
-      source: body.readUInt32LE(at + 12),
-      start: body.readDoubleLE(at + 16),
-      end: body.readDoubleLE(at + 24),
-      payload,
-    };
-    at += BATCH_HEADER + bytes;
-  }
+/** A batch from its bytes, header and payload. The payload is a view of them. */
+export function decodeBatch(bytes: Buffer): Batch {
+  return {
+    kind: bytes.readUInt32LE(4),
+    frame: bytes.readUInt32LE(8),
+    source: bytes.readUInt32LE(12),
+    start: bytes.readDoubleLE(16),
+    end: bytes.readDoubleLE(24),
+    payload: bytes.subarray(BATCH_HEADER),
+  };
 }
 
 /** The parts of a batch. */

@@ -19,7 +19,7 @@ export interface SourceSpec {
 }
 
 export type FrameTask =
-  /** Records that start in bytes [index * FRAME_BYTES, (index + 1) * FRAME_BYTES) of the source. */
+  /** Records that start in bytes [index * frameBytes, (index + 1) * frameBytes) of the source. */
   | {
       kind: "range";
       frame: number;
@@ -100,6 +100,8 @@ export interface StartMessage {
   writeRows: boolean;
   /** A new instance of the kernel for every frame: what a kernel keeps outside its tables shows as wrong. */
   freshInstances: boolean;
+  /** Bytes of a frame of the sources that are read by ranges. */
+  frameBytes: number;
 }
 
 export type ToJah =

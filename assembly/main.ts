@@ -9,7 +9,7 @@ import { mapColumnRows } from "./record/rows";
 import { cursor, setFormat } from "./row";
 
 export { countQuotes, mapCsv, mapLines, mapNdjson, mapColumnRows };
-export { encodeRange, orderBy, rangeSize, render, sample, size, sortRange, split } from "./generated";
+export { encodeRange, orderBy, rangeSize, render, sample, size, sortRange, split, splitStep } from "./generated";
 export { emittedBytes, emittedRows };
 
 /** Where the rendered bytes end. */

@@ -24,7 +24,8 @@ export const KEY_INLINE: u32 = 32;
 const CHUNK_HEADER: usize = 16;
 const FRAME_CHUNK: usize = 0x4000;
 const ARENA_CHUNK: usize = 0x10000;
-const FIRST_SLOTS: u32 = 1024;
+/** Few enough to be cleared for every frame, many enough that a few hundred keys rarely meet. */
+const FIRST_SLOTS: u32 = 4096;
 /** Longer keys would fill the output window. */
 const KEY_BYTES_MAX: u32 = 1 << 20;
 
@@ -154,26 +155,34 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     return entry;
   }
 
-  /** The slot that holds this word key, or the free one where it belongs. */
-  @inline findWord(hash: u32, key: u64): usize {
+  /** The first slot from `slot` on that has this hash or is free; which key it holds is not looked at. */
+  @inline seek(slot: usize, hash: u32): usize {
+    while (load<u32>(slot) && load<u32>(slot, 4) != hash) slot = this.following(slot);
+    return slot;
+  }
+
+  /** The slot where the search for a hash starts. */
+  @inline slotOf(hash: u32): usize {
+    return <usize>this.index + (<usize>(hash & this.mask) << 3);
+  }
+
+  @inline private following(slot: usize): usize {
     const index = <usize>this.index;
-    const mask = this.mask;
-    let i = hash & mask;
+    return index + ((slot + 8 - index) & ((<usize>this.mask << 3) | 7));
+  }
+
+  /** The slot that holds this word key, or the free one where it belongs; `slot` is where the search starts. */
+  @inline findWord(slot: usize, hash: u32, key: u64): usize {
     while (true) {
-      const slot = index + (<usize>i << 3);
       const entry = <usize>load<u32>(slot);
       if (!entry || (load<u32>(slot, 4) == hash && load<u64>(entry) == key)) return slot;
-      i = (i + 1) & mask;
+      slot = this.following(slot);
     }
   }
 
   /** The same for a bytes key; `a` and `b` are its first 32 bytes. */
-  @inline findBytes(hash: u32, a: v128, b: v128, ptr: usize, length: u32): usize {
-    const index = <usize>this.index;
-    const mask = this.mask;
-    let i = hash & mask;
+  @inline findBytes(slot: usize, hash: u32, a: v128, b: v128, ptr: usize, length: u32): usize {
     while (true) {
-      const slot = index + (<usize>i << 3);
       const entry = <usize>load<u32>(slot);
       if (!entry) return slot;
       if (load<u32>(slot, 4) == hash) {
@@ -182,7 +191,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
           if (length <= KEY_INLINE || sameBytes(<usize>load<u32>(entry, KEY_PTR) + 32, ptr + 32, length - 32)) return slot;
         }
       }
-      i = (i + 1) & mask;
+      slot = this.following(slot);
     }
   }
 }

@@ -14,12 +14,16 @@ import { compareBytes } from "../text";
 import { cursor, format, put, raw, setCursor } from "../row";
 import { sortByPrimary } from "./sort";
 
-const GROUP: u32 = 16;
+const GROUP: u32 = 32;
+/** Entries handled by one call of a loop over a whole table. */
+const STEP: usize = 16384;
 const NO_ORDER: i32 = -1;
 
 let tables: u32 = 0;
 /** Keeps the loads that only warm the cache from being optimised away. */
 let warmth: u64 = 0;
+/** Slots of the group that is being merged. */
+const slots: usize = memory.data(128, 4);
 
 export class Table<K, V> {
   private frame: Home = changetype<Home>(0);
@@ -29,6 +33,13 @@ export class Table<K, V> {
   private starts: usize = 0;
   private sorted: usize = 0;
   private sortedCount: u32 = 0;
+  // The split that is under way.
+  private splitters: u32 = 0;
+  private splitterTable: usize = 0;
+  private ranges: usize = 0;
+  private rangesNext: usize = 0;
+  private counted: bool = false;
+  private walk: usize = 0;
   private orderColumn: i32 = NO_ORDER;
   private descending: bool = false;
 
@@ -57,7 +68,7 @@ export class Table<K, V> {
     if (isWord<K>()) {
       const word = wordOf<K>(key);
       const hash = hashWord(word);
-      const slot = home.findWord(hash, word);
+      const slot = home.findWord(home.slotOf(hash), hash, word);
       let entry = <usize>load<u32>(slot);
       if (!entry) entry = this.insertWord(home, slot, hash, word);
       return changetype<V>(entry + WORD_HEADER);
@@ -70,7 +81,7 @@ export class Table<K, V> {
       let full = hashLead(a, b, length);
       if (length > KEY_INLINE) full = hashLong(ptr, length, full);
       const hash = <u32>(full >> 32);
-      const slot = home.findBytes(hash, a, b, ptr, length);
+      const slot = home.findBytes(home.slotOf(hash), hash, a, b, ptr, length);
       let entry = <usize>load<u32>(slot);
       if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, true);
       return changetype<V>(entry + BYTES_HEADER);
@@ -190,40 +201,44 @@ export class Table<K, V> {
       for (let i: u32 = 0; i < group; i++) {
         const hash = load<u32>(hashes);
         hashes += 4;
-        p = isWord<K>() ? this.mergeWord(home, hash, p) : this.mergeBytes(home, hash, p);
+        const slot = <usize>load<u32>(slots + (<usize>i << 2));
+        p = isWord<K>() ? this.mergeWord(home, slot, hash, p) : this.mergeBytes(home, slot, hash, p);
       }
     }
     return p;
   }
 
-  /** Loads the slots, then the entries, of some keys: the misses of a big table overlap rather than queue up. */
+  /**
+   * Loads the slots, then the entries, of a group of keys: the cache misses of a big table overlap rather than queue
+   * up. The slots found are kept: all before them hold other hashes.
+   */
   @inline private warm(home: Home, hashes: usize, count: u32): void {
-    const index = <usize>home.index;
-    const mask = home.mask;
     let sum: u64 = 0;
     for (let i: u32 = 0; i < count; i++) {
-      const hash = load<u32>(hashes + (<usize>i << 2));
-      sum += load<u64>(index + (<usize>(hash & mask) << 3));
+      sum += load<u64>(home.slotOf(load<u32>(hashes + (<usize>i << 2))));
     }
     for (let i: u32 = 0; i < count; i++) {
       const hash = load<u32>(hashes + (<usize>i << 2));
-      sum += load<u64>(<usize>load<u32>(index + (<usize>(hash & mask) << 3)));
+      const slot = home.seek(home.slotOf(hash), hash);
+      store<u32>(slots + (<usize>i << 2), <u32>slot);
+      const entry = <usize>load<u32>(slot);
+      sum += load<u64>(entry) + load<u64>(entry, offsetof<V>());
     }
     warmth += sum;
   }
 
-  @inline private mergeWord(home: Home, hash: u32, p: usize): usize {
+  @inline private mergeWord(home: Home, from: usize, hash: u32, p: usize): usize {
     const word = load<u64>(p);
-    const slot = home.findWord(hash, word);
+    const slot = home.findWord(from, hash, word);
     let entry = <usize>load<u32>(slot);
     if (!entry) entry = this.insertWord(home, slot, hash, word);
     return changetype<V>(entry + WORD_HEADER).__merge(p + 8);
   }
 
-  @inline private mergeBytes(home: Home, hash: u32, p: usize): usize {
+  @inline private mergeBytes(home: Home, from: usize, hash: u32, p: usize): usize {
     const length = load<u32>(p);
     const ptr = p + 4;
-    const slot = home.findBytes(hash, lead(ptr, length), follow(ptr, length), ptr, length);
+    const slot = home.findBytes(from, hash, lead(ptr, length), follow(ptr, length), ptr, length);
     let entry = <usize>load<u32>(slot);
     if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, false);
     return changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
@@ -294,7 +309,7 @@ export class Table<K, V> {
   }
 
   /**
-   * Groups the lasting entries into `splitters` + 1 ranges of the order. A splitter has the form of a sample; their
+   * Starts to group the lasting entries into `splitters` + 1 ranges of the order; `splitStep` goes on with it. A splitter has the form of a sample; their
    * addresses stand at `table`. Range r holds what is not below splitter r - 1 and below splitter r.
    */
   split(table: usize, splitters: u32): void {
@@ -306,32 +321,77 @@ export class Table<K, V> {
     const starts = takeBlock((<usize>splitters + 3) << 2);
     setLasting(false);
     memory.fill(starts, 0, (<usize>splitters + 3) << 2);
-    let i: usize = 0;
-    for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
-      const range = this.rangeOf(entry, table, splitters);
-      store<u16>(ranges + (i << 1), <u16>range);
-      const at = starts + ((<usize>range + 1) << 2);
+    this.list = list;
+    this.starts = starts;
+    this.splitters = splitters;
+    this.splitterTable = table;
+    this.ranges = ranges;
+    this.rangesNext = ranges;
+    this.counted = false;
+    this.walk = startWalk(home);
+  }
+
+  /**
+   * A step of the split; false when it is done. In steps, so that its loops run optimised: V8 replaces a function's
+   * code only between calls.
+   */
+  splitStep(): bool {
+    if (!this.walk && !this.counted) {
+      for (let r: u32 = 1; r <= this.splitters + 1; r++) {
+        const at = this.starts + (<usize>r << 2);
+        store<u32>(at, load<u32>(at) + load<u32>(at - 4));
+      }
+      this.counted = true;
+      this.rangesNext = this.ranges;
+      this.walk = startWalk(this.lasting);
+    }
+    if (this.walk) {
+      if (this.counted) this.fillRanges();
+      else this.countRanges();
+      return true;
+    }
+    for (let r = this.splitters + 1; r > 0; r--) {
+      store<u32>(this.starts + (<usize>r << 2), load<u32>(this.starts + (<usize>(r - 1) << 2)));
+    }
+    store<u32>(this.starts, 0);
+    return false;
+  }
+
+  /** Notes the ranges of some entries and counts them. */
+  private countRanges(): void {
+    const home = this.lasting;
+    const starts = this.starts + 4;
+    let entry = this.walk;
+    let ranges = this.rangesNext;
+    for (let i: usize = 0; i < STEP && entry; i++) {
+      const range = this.rangeOf(entry, this.splitterTable, this.splitters);
+      store<u16>(ranges, <u16>range);
+      ranges += 2;
+      const at = starts + (<usize>range << 2);
       store<u32>(at, load<u32>(at) + 1);
-      i++;
+      entry = nextEntry(home, entry);
     }
-    for (let r: u32 = 1; r <= splitters + 1; r++) {
-      const at = starts + (<usize>r << 2);
-      store<u32>(at, load<u32>(at) + load<u32>(at - 4));
-    }
-    i = 0;
-    for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
-      const at = starts + (<usize>load<u16>(ranges + (i << 1)) << 2);
+    this.walk = entry;
+    this.rangesNext = ranges;
+  }
+
+  /** Puts some entries into the list, by the ranges that were noted. */
+  private fillRanges(): void {
+    const home = this.lasting;
+    const list = this.list;
+    const starts = this.starts;
+    let entry = this.walk;
+    let ranges = this.rangesNext;
+    for (let i: usize = 0; i < STEP && entry; i++) {
+      const at = starts + (<usize>load<u16>(ranges) << 2);
+      ranges += 2;
       const next = load<u32>(at);
       store<u32>(list + (<usize>next << 2), <u32>entry);
       store<u32>(at, next + 1);
-      i++;
+      entry = nextEntry(home, entry);
     }
-    for (let r = splitters + 1; r > 0; r--) {
-      store<u32>(starts + (<usize>r << 2), load<u32>(starts + (<usize>(r - 1) << 2)));
-    }
-    store<u32>(starts, 0);
-    this.list = list;
-    this.starts = starts;
+    this.walk = entry;
+    this.rangesNext = ranges;
   }
 
   /** How many splitters are not above the entry. */
@@ -431,6 +491,16 @@ export class Table<K, V> {
     }
   }
 
+  /** Loads the entries of rows that come next: in key order they lie anywhere in the arena. */
+  @inline private warmRows(from: u32, to: u32): void {
+    let sum: u64 = 0;
+    for (let i = from; i < to; i++) {
+      const entry = <usize>load<u32>(this.sorted + (<usize>i << 4), 8);
+      sum += load<u64>(entry) + load<u64>(entry + this.header());
+    }
+    warmth += sum;
+  }
+
   /**
    * Renders sorted rows from `from` on at OUTPUT, until the window is well filled or `to` is reached; returns the
    * first row that was not rendered, the bytes end at `cursor`. `prefix` is what a row starts with.
@@ -440,6 +510,7 @@ export class Table<K, V> {
     const stop = OUTPUT + (8 << 20);
     let i = from;
     for (; i < to && cursor < stop; i++) {
+      if (!(i & (GROUP - 1))) this.warmRows(i, min(i + GROUP, to));
       const entry = <usize>load<u32>(this.sorted + (<usize>i << 4), 8);
       raw(prefix, prefixLength);
       if (isWord<K>()) renderWord<K>(load<u64>(entry));

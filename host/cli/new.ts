@@ -13,7 +13,8 @@ export async function newCommand(folder: string): Promise<void> {
   const name = checkedName(basename(path));
   if (existsSync(path)) {
     if (!statSync(path).isDirectory()) throw new HallelujahError("folder-taken", `${folder} is a file`);
-    if (readdirSync(path).length) throw new HallelujahError("folder-taken", `the folder ${folder} is not empty; choose another name`);
+    if (readdirSync(path).length)
+      throw new HallelujahError("folder-taken", `the folder ${folder} is not empty; choose another name`);
   }
   try {
     cpSync(join(packageRoot, "templates", "kernel"), path, { recursive: true });
@@ -21,7 +22,9 @@ export async function newCommand(folder: string): Promise<void> {
     fill(join(path, "package.json"), (text) => packageOf(text, name, path));
     fill(join(path, "README.md"), (text) => text.replace(/^# .*/, `# ${name}`));
   } catch (cause) {
-    throw new HallelujahError("output-unwritable", `${folder} cannot be made: ${messageOf(cause)}`, { cause });
+    throw new HallelujahError("output-unwritable", `${folder} cannot be made: ${messageOf(cause)}`, {
+      cause,
+    });
   }
   const enter = relative(".", path);
   process.stdout.write(
@@ -39,7 +42,8 @@ export async function newCommand(folder: string): Promise<void> {
 
 /** Refuses what npm refuses as the name of a package. */
 function checkedName(name: string): string {
-  if (TAKEN.has(name)) throw new HallelujahError("usage", `a project cannot be called ${name}; choose another name`);
+  if (TAKEN.has(name))
+    throw new HallelujahError("usage", `a project cannot be called ${name}; choose another name`);
   if (name.length <= 214 && /^[a-z0-9][a-z0-9._-]*$/.test(name)) return name;
   const meant = name
     .toLowerCase()
@@ -47,7 +51,10 @@ function checkedName(name: string): string {
     .replace(/^-+|-+$/g, "")
     .slice(0, 214);
   const hint = meant && !TAKEN.has(meant) ? `, e.g. ${meant}` : "";
-  throw new HallelujahError("usage", `a project's name has lower-case letters, digits, and - . _ after the first${hint}`);
+  throw new HallelujahError(
+    "usage",
+    `a project's name has lower-case letters, digits, and - . _ after the first${hint}`,
+  );
 }
 
 function fill(file: string, change: (text: string) => string): void {

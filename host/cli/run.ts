@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { HallelujahError } from "../core/errors.ts";
 import { writeFully } from "../jah/results.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
+import { outputError } from "../run/failure.ts";
 import { type JobOptions, runJob, type Summary } from "../run/job.ts";
 import { formatBadRecord } from "../run/problems.ts";
 import type { SourceFormat } from "../wire/jah.ts";
@@ -64,10 +65,20 @@ export async function runCommand(kernel: string, inputs: string[], flags: RunFla
   } catch (error) {
     progress?.clear();
     if (signals.caught) process.exitCode = 128 + signals.caught;
-    else if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error; // whoever read the rows has enough
+    else {
+      const failure = inWriting(error);
+      if (failure.code !== "output-closed") throw failure; // else whoever read the rows has enough
+    }
   } finally {
     signals.forget();
   }
+}
+
+/** An error of the system while rows are written, in words. */
+function inWriting(error: unknown): Error & { code?: string } {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (syscall !== "write" || !code) return error as Error;
+  return outputError(code, message.replace(/^\w+: /, "").replace(/, write$/, ""));
 }
 
 function stopOnSignals(stop: AbortController): { caught: number; forget: () => void } {

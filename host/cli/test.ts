@@ -22,7 +22,10 @@ export async function testCommand(paths: string[]): Promise<void> {
   }
   if (!files.length) {
     const where = paths.length ? paths.join(", ") : "this folder";
-    throw new HallelujahError("test-missing", `there is no test in ${where}; tests are files named NAME.test.js`);
+    throw new HallelujahError(
+      "test-missing",
+      `there is no test in ${where}; tests are files named NAME.test.js`,
+    );
   }
   const failed: string[] = [];
   for (const file of files) {
@@ -32,7 +35,9 @@ export async function testCommand(paths: string[]): Promise<void> {
   if (!failed.length) return;
   process.exitCode = 1;
   if (files.length > 1) {
-    process.stderr.write(`hallelujah: ${failed.length} of ${files.length} test files failed: ${failed.join(", ")}\n`);
+    process.stderr.write(
+      `hallelujah: ${failed.length} of ${files.length} test files failed: ${failed.join(", ")}\n`,
+    );
   }
 }
 

@@ -27,7 +27,6 @@ export interface CheckOptions {
 }
 
 /** A row without its table's name: its key (an array for a tuple), and one member per field of the state. */
-// biome-ignore lint/suspicious/noExplicitAny: a test knows what its rows hold
 export type CheckedRow = Record<string, any>;
 
 export interface Checked {
@@ -66,7 +65,8 @@ export async function check(
   options: CheckOptions = {},
 ): Promise<Checked> {
   const { delimiter, jahs = 2, frameBytes, ...shape } = options;
-  if (delimiter !== undefined && Buffer.byteLength(delimiter) !== 1) throw new TypeError("delimiter is one byte");
+  if (delimiter !== undefined && Buffer.byteLength(delimiter) !== 1)
+    throw new TypeError("delimiter is one byte");
   const path = kernel instanceof URL ? fileURLToPath(kernel) : kernel;
   const built = await buildKernel(path);
   const folder = mkdtempSync(join(tmpdir(), "hallelujah-test-"));
@@ -80,7 +80,10 @@ export async function check(
     const job: JobOptions = {
       ...shape,
       ...(delimiter === undefined ? {} : { delimiter: delimiter.charCodeAt(0) }),
-      ...{ kernel: path, inputs, freshInstances: true, stdin: Readable.from([]) },
+      kernel: path,
+      inputs,
+      freshInstances: true,
+      stdin: Readable.from([]),
     };
     const [whole, cut] = await Promise.allSettled([
       answer({ ...job, jahs: 1, frameBytes: FRAME_BYTES }),
@@ -89,7 +92,9 @@ export async function check(
     if (whole.status === "rejected") throw whole.reason;
     if (cut.status === "rejected") throw cut.reason;
     compare(whole.value, cut.value, built, path, small);
-    const problems = whole.value.problems.map((problem) => (problem.file === text ? { ...problem, file: "input" } : problem));
+    const problems = whole.value.problems.map((problem) =>
+      problem.file === text ? { ...problem, file: "input" } : problem,
+    );
     return { ...whole.value, problems };
   } catch (error) {
     throw given(error, text);
@@ -123,12 +128,20 @@ function sorted(ndjson: string, { emitted, tables: counts, problems, rows, badRe
     .split("\n")
     .filter((line) => line)
     .map((line) => JSON.parse(line) as CheckedRow);
-  const tables: Record<string, CheckedRow[]> = Object.fromEntries(Object.keys(counts).map((name) => [name, []]));
+  const tables: Record<string, CheckedRow[]> = Object.fromEntries(
+    Object.keys(counts).map((name) => [name, []]),
+  );
   for (const { table, ...row } of all.slice(emitted)) tables[table].push(row);
   return { tables, output: all.slice(0, emitted), problems, rows, badRecords };
 }
 
-function compare(whole: Checked, cut: Checked, { descriptor }: BuiltKernel, kernel: string, bytes: number): void {
+function compare(
+  whole: Checked,
+  cut: Checked,
+  { descriptor }: BuiltKernel,
+  kernel: string,
+  bytes: number,
+): void {
   const fail = (place: string, one: unknown, other: unknown): never => {
     const shown = (value: unknown) => (value === undefined ? "nothing" : JSON.stringify(value));
     const message = [
@@ -145,7 +158,10 @@ function compare(whole: Checked, cut: Checked, { descriptor }: BuiltKernel, kern
     const inexact = whole.rows > TOP_EXACT ? fields.filter((field) => field.aggregate === "Top") : [];
     const exact = (rows: CheckedRow[]) => {
       if (!inexact.length) return rows;
-      return rows.map((row) => ({ ...row, ...Object.fromEntries(inexact.map((field) => [field.name, null])) }));
+      return rows.map((row) => ({
+        ...row,
+        ...Object.fromEntries(inexact.map((field) => [field.name, null])),
+      }));
     };
     const place = (row: CheckedRow) => `table ${name}, key ${JSON.stringify(row.key)}`;
     compareRows(exact(whole.tables[name]), exact(cut.tables[name]), place, fail);
@@ -154,7 +170,12 @@ function compare(whole: Checked, cut: Checked, { descriptor }: BuiltKernel, kern
 
 type Fail = (place: string, one: unknown, other: unknown) => never;
 
-function compareRows(one: CheckedRow[], other: CheckedRow[], place: (row: CheckedRow, i: number) => string, fail: Fail): void {
+function compareRows(
+  one: CheckedRow[],
+  other: CheckedRow[],
+  place: (row: CheckedRow, i: number) => string,
+  fail: Fail,
+): void {
   for (let i = 0; i < Math.max(one.length, other.length); i++) {
     const [a, b] = [one[i], other[i]];
     if (!a || !b || JSON.stringify(a.key) !== JSON.stringify(b.key)) fail(place(a ?? b, i), a, b);

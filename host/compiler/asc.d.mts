@@ -17,7 +17,23 @@ export class Parser {
   parseFile(text: string, path: string, isEntry: boolean): void;
 }
 export const NodeKind: Record<
-  "ClassDeclaration" | "FieldDeclaration" | "FunctionDeclaration" | "Literal" | "New" | "Variable",
+  | "Break"
+  | "Call"
+  | "ClassDeclaration"
+  | "Do"
+  | "FieldDeclaration"
+  | "For"
+  | "ForOf"
+  | "Function"
+  | "FunctionDeclaration"
+  | "Identifier"
+  | "Literal"
+  | "MethodDeclaration"
+  | "New"
+  | "PropertyAccess"
+  | "Switch"
+  | "Variable"
+  | "While",
   number
 >;
 export const LiteralKind: Record<"Array" | "Object", number>;

@@ -8,7 +8,7 @@ import { asc, type Diagnostic as AscDiagnostic } from "./asc.mjs";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { sdkVersion } from "../core/version.ts";
-import { ABI_VERSION, ARENA } from "../kernel/memory-map.ts";
+import { ABI_VERSION } from "../kernel/memory-map.ts";
 import { sectionNames, withSections } from "./descriptor.ts";
 import { CompileError, type Diagnostic } from "./diagnostics.ts";
 import { describe, generate } from "./generate.ts";
@@ -85,19 +85,15 @@ export async function compileKernel(file: string): Promise<CompiledKernel> {
   const diagnostics: Diagnostic[] = [];
 
   const { error, stderr } = await asc.main(
-    [
-      "kernel-entry.ts",
-      ...["--baseDir", base, "--outFile", "kernel.wasm", "--sourceMap", "--runtime", "kernel-runtime"],
-      ...["--importMemory", "--initialMemory", String(ARENA >> 16), "--maximumMemory", "65536"],
-      ...["--memoryBase", "65536", "--enable", "simd", "-O3", "--noUnsafe", "--debug"],
-    ],
+    // Everything else stands in asconfig.json, which asc asks for.
+    ["kernel-entry.ts", "--baseDir", base],
     {
       readFile: (wanted) => {
         const sdk = SDK_IMPORT.exec(wanted.replaceAll("\\", "/"))?.[1];
         if (sdk === "generated.ts") return generated;
         if (sdk) return readOrNull(join(SDK, sdk));
         if (wanted in ENTRIES) return ENTRIES[wanted];
-        if (wanted === "asconfig.json") return null;
+        if (basename(wanted) === "asconfig.json") return readOrNull(join(packageRoot, "asconfig.json"));
         const own = resolve(base, wanted);
         if (own === path) return edited.text;
         const other = readOrNull(own);

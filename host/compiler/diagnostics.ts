@@ -1,5 +1,6 @@
 /** Errors in a kernel: where in the author's file, the line itself, and what to write instead. */
 import { HallelujahError } from "../core/errors.ts";
+import { inWords } from "./hints.ts";
 
 export interface Diagnostic {
   file: string;
@@ -51,7 +52,8 @@ export class CompileError extends HallelujahError {
   readonly diagnostics: Diagnostic[];
 
   constructor(diagnostics: Diagnostic[], text: string) {
-    super("kernel-invalid", diagnostics.map((d) => formatDiagnostic(d, text)).join("\n\n"));
-    this.diagnostics = diagnostics;
+    const worded = inWords(diagnostics, text);
+    super("kernel-invalid", worded.map((d) => formatDiagnostic(d, text)).join("\n\n"));
+    this.diagnostics = worded;
   }
 }

@@ -412,6 +412,10 @@ ${one((name) => `return ${name}.sample(most);`)}
 export function split(table: u32, addresses: usize, splitters: u32): void {
 ${one((name) => `${name}.split(addresses, splitters); return;`)}
 }
+export function splitStep(table: u32): bool {
+${one((name) => `return ${name}.splitStep();`)}
+  return false;
+}
 export function rangeSize(table: u32, range: u32): u32 {
 ${one((name) => `return ${name}.rangeSize(range);`)}
   return 0;

@@ -4,6 +4,7 @@
  */
 import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } from "./asc.mjs";
 import { nearest } from "../core/errors.ts";
+import { refusals } from "./body.ts";
 import type { Diagnostic } from "./diagnostics.ts";
 import { AGGREGATES, FIELD_TYPES, KEY_TYPES, TUPLES } from "./types.ts";
 
@@ -60,6 +61,7 @@ interface AnyNode extends Node {
   decorators: (AnyNode & { args: (AnyNode & { value?: string })[] | null })[] | null;
   declarations: AnyNode[];
   type: AnyNode | null;
+  isNullable?: boolean;
   typeName: AnyNode;
   typeArguments: AnyNode[] | null;
   initializer: AnyNode | null;
@@ -78,6 +80,9 @@ const RESERVED = new Set([
   "Cursor",
   "out",
 ]);
+/** What authors who come from TypeScript write. */
+const TYPES_OF_TYPESCRIPT: Record<string, string> = { string: "Text", number: "f64", boolean: "bool", bigint: "i64", Date: "Time" };
+const COLLECTIONS = new Set(["Array", "Map", "Set", "StaticArray"]);
 const FIELDS_MAX = 64;
 const TABLES_MAX = 64;
 
@@ -102,6 +107,8 @@ class Reader {
   readonly model: KernelModel = { records: [], states: [], tables: [], input: "" };
   private readonly text: string;
   private readonly file: string;
+  private eachVariable: AnyNode | undefined;
+  private readonly classes = new Set<string>();
 
   constructor(text: string, file: string) {
     this.text = text;
@@ -111,7 +118,9 @@ class Reader {
   read(source: Source): void {
     const statements = source.statements as unknown as AnyNode[];
     for (const node of statements) {
-      if (node.kind === NodeKind.ClassDeclaration) this.readClass(node);
+      if (node.kind !== NodeKind.ClassDeclaration) continue;
+      this.classes.add(node.name.text);
+      this.readClass(node);
     }
     let each: AnyNode | undefined;
     for (const node of statements) {
@@ -119,6 +128,16 @@ class Reader {
       if (node.kind === NodeKind.FunctionDeclaration && node.name.text === "each") each = node;
     }
     this.readEach(each);
+    for (const { node, message, hint } of refusals(statements, this.optionalsOf(each))) this.problem(node, message, hint);
+  }
+
+  /** By which name `each` calls its record, and which of the fields may be absent. */
+  private optionalsOf(each: AnyNode | undefined): { parameter: string; optional: Set<string> } | undefined {
+    const record = this.model.records.find(({ name }) => name === this.model.input);
+    const [parameter] = each?.signature.parameters ?? [];
+    if (!record || !parameter) return undefined;
+    const optional = record.fields.filter((field) => field.optional).map((field) => field.name);
+    return { parameter: parameter.name.text, optional: new Set(optional) };
   }
 
   private problem(node: Node, message: string, hint?: string): void {
@@ -128,6 +147,12 @@ class Reader {
 
   private readClass(node: AnyNode): void {
     const kinds = (node.decorators ?? []).map((decorator) => decorator.name.text);
+    for (const decorator of node.decorators ?? []) {
+      const meant = nearest(decorator.name.text, ["record", "state"]);
+      if (meant && meant !== decorator.name.text) {
+        this.problem(decorator, `@${decorator.name.text} is unknown`, `did you mean @${meant}?`);
+      }
+    }
     if (kinds.includes("record")) this.readRecord(node);
     else if (kinds.includes("state")) this.readState(node);
     else {
@@ -168,8 +193,10 @@ class Reader {
         this.problem(
           inner,
           `${this.slice(inner)} is no type of a record's field`,
-          suggestion(type, Object.keys(FIELD_TYPES), "string" === type ? "Text" : "number" === type ? "f64" : undefined),
+          suggestion(type, Object.keys(FIELD_TYPES), TYPES_OF_TYPESCRIPT[type]),
         );
+      } else if (written.isNullable || inner.isNullable) {
+        this.problem(written, "a field that a record may lack is an Optional", `write Optional<${type}>`);
       }
       fields.push({ name: member.name.text, source: this.sourceName(member), type, optional });
     }
@@ -196,14 +223,14 @@ class Reader {
       if (name === "table" || name === "key") this.problem(member.name, `a state field is never called ${name}`);
       const found = AGGREGATES[aggregate];
       if (!found) {
-        const plain = aggregate in FIELD_TYPES;
-        this.problem(
-          member.type!,
-          plain ? `${aggregate} has no rule for merging two of them` : `${aggregate} is no aggregate`,
-          plain
-            ? `write what is to be kept: Sum<${aggregate}>, Min<${aggregate}>, Max<${aggregate}>, First<${aggregate}>, Last<${aggregate}> or Count`
-            : suggestion(aggregate, Object.keys(AGGREGATES)),
-        );
+        const plain = TYPES_OF_TYPESCRIPT[aggregate] ?? aggregate;
+        if (plain in FIELD_TYPES) {
+          const hint = `write what is to be kept: ${aggregatesOf(plain)}`;
+          this.problem(member.type!, `${aggregate} has no rule for merging two of them`, hint);
+        } else if (COLLECTIONS.has(aggregate)) {
+          const hint = "a second Table keeps values by a key of its own; Distinct counts different values, Top the most frequent";
+          this.problem(member.type!, `${aggregate} is no aggregate`, hint);
+        } else this.problem(member.type!, `${aggregate} is no aggregate`, suggestion(aggregate, Object.keys(AGGREGATES)));
         continue;
       }
       const argument = member.type!.typeArguments?.[0];
@@ -212,7 +239,7 @@ class Reader {
         const takes = found.takes.length ? `it takes ${found.takes.join(", ")}` : `write ${aggregate} alone`;
         this.problem(argument, `${aggregate} does not take ${this.slice(argument)}`, takes);
       } else if (!argument && found.needsType) {
-        this.problem(member.type!, `${aggregate} needs a type`, `write ${aggregate}<${found.takes.at(-1)}>`);
+        this.problem(member.type!, `${aggregate} needs a type`, `write ${aggregate}<${found.takes.includes("Text") ? "Text" : found.takes[0]}>`);
       }
       fields.push({ name, aggregate, ...(type ? { type } : {}) });
     }
@@ -221,6 +248,7 @@ class Reader {
 
   private readVariable(statement: AnyNode, variable: AnyNode): void {
     const value = variable.initializer;
+    if (variable.name.text === "each") this.eachVariable = variable.name;
     if (!(variable.flags & CommonFlags.Const)) {
       this.problem(
         statement,
@@ -258,15 +286,13 @@ class Reader {
     }
     for (const part of parts) {
       if (!KEY_TYPES.includes(typeText(part))) {
-        this.problem(part, `${this.slice(part)} is no type of a key`, `keys are ${KEY_TYPES.join(", ")}, Pair or Triple`);
+        const meant = typeText(part) === "string" ? "did you mean Text? " : "";
+        this.problem(part, `${this.slice(part)} is no type of a key`, `${meant}keys are ${KEY_TYPES.join(", ")}, Pair or Triple`);
       }
     }
     if (!this.model.states.some((candidate) => candidate.name === typeText(state))) {
-      this.problem(
-        state,
-        `${typeText(state)} is no @state class of this file`,
-        suggestion(typeText(state), this.model.states.map((candidate) => candidate.name)),
-      );
+      const states = this.model.states.map((candidate) => candidate.name);
+      this.problem(state, `${typeText(state)} is no @state class of this file`, this.classHint(typeText(state), "state", states));
     }
     this.model.tables.push({
       constant: variable.name.text,
@@ -280,6 +306,10 @@ class Reader {
   }
 
   private readEach(each: AnyNode | undefined): void {
+    if (!each && this.eachVariable) {
+      this.problem(this.eachVariable, "each is a function", "write: export function each(record: YourRecord): void { ... }");
+      return;
+    }
     if (!each) {
       this.problems.push({
         file: this.file,
@@ -295,15 +325,18 @@ class Reader {
       const type = parameters[0].type!;
       const name = typeText(type);
       if (!this.model.records.some((record) => record.name === name)) {
-        this.problem(
-          type,
-          `${name} is no @record class of this file`,
-          suggestion(name, this.model.records.map((record) => record.name)),
-        );
+        const records = this.model.records.map((record) => record.name);
+        this.problem(type, `${name} is no @record class of this file`, this.classHint(name, "record", records));
       }
       this.model.input = name;
     }
     if (typeText(returnType) !== "void") this.problem(each.name, "each returns nothing", "write : void");
+  }
+
+  /** What to write where a class is not of the kind that is needed. */
+  private classHint(name: string, kind: string, candidates: string[]): string {
+    if (this.classes.has(name)) return `write @${kind} before class ${name}`;
+    return candidates.length ? suggestion(name, candidates) : `declare it: @${kind} class ${name || "Name"} { ... }`;
   }
 
   private slice(node: Node): string {
@@ -317,6 +350,14 @@ function isCollection(node: AnyNode): boolean {
     node.kind === NodeKind.Literal &&
     (node.literalKind === LiteralKind.Array || node.literalKind === LiteralKind.Object)
   );
+}
+
+/** The aggregates that take values of a type, as they are written. */
+function aggregatesOf(type: string): string {
+  const taking = Object.entries(AGGREGATES).filter(([, { takes }]) => takes.includes(type));
+  const numeric = AGGREGATES.Sum.takes.includes(type);
+  const others = numeric ? ["Stats", "Quantiles", "Distinct"] : ["Distinct"];
+  return `${[...taking.map(([name]) => `${name}<${type}>`), ...others].join(", ")} or Count`;
 }
 
 /** The name of a type, or of what `new` makes. */

@@ -43,7 +43,7 @@ export const RANGE_ROWS = 65_536;
 export const RANGE_BYTES = 8 * MiB;
 
 /** Ranges in work beyond the one being written, for each Jah. */
-export const RANGES_AHEAD = 2;
+export const RANGES_AHEAD = 3;
 
 /** Time a frame may take before its Jah is stopped, ms. */
 export const FRAME_TIMEOUT_MS = 10_000;

@@ -1,5 +1,6 @@
 /** The first line of a CSV file: its delimiter, its columns, and the plan by which the kernel reads the wanted ones. */
 import { HallelujahError, nearest } from "../core/errors.ts";
+import { HEAD_BYTES } from "../core/limits.ts";
 import { PLAN_END } from "../kernel/memory-map.ts";
 import type { RecordField } from "../compiler/descriptor.ts";
 
@@ -32,15 +33,19 @@ export function csvShape(
 ): CsvShape {
   const start = bomLength(head);
   const candidates = given.delimiter === undefined ? DELIMITERS : [given.delimiter];
-  let best: { delimiter: number; names: string[]; end: number; found: number } | undefined;
+  let best: (FirstRecord & { delimiter: number; found: number }) | undefined;
   for (const delimiter of candidates) {
-    const { names, end } = firstRecord(head, start, delimiter);
+    const { names, end, whole } = firstRecord(head, start, delimiter);
     const found = given.columns
       ? Number(names.length === given.columns.length)
       : fields.filter((field) => names.includes(field.source)).length;
-    if (!best || found > best.found) best = { delimiter, names, end, found };
+    if (!best || found > best.found) best = { delimiter, names, end, whole, found };
   }
-  const { delimiter, names, end } = best!;
+  const { delimiter, names, end, whole } = best!;
+  if (!whole && !given.columns && head.length >= HEAD_BYTES) {
+    const message = `${path} has no header line: its first line is longer than ${HEAD_BYTES / 1024} KiB\nname its columns with --columns, or its format with --input-format`;
+    throw new HallelujahError("header-too-long", message);
+  }
   const columns = given.columns ?? names;
   const dataStart = given.columns ? start : end;
   if (given.delimiter === undefined && !given.columns && names.length === 1 && path.toLowerCase().includes(".tsv")) {
@@ -49,8 +54,16 @@ export function csvShape(
   return { delimiter, columns, dataStart, plan: planOf(path, columns, fields) };
 }
 
-/** Fields of the first record, and where the next one starts. */
-function firstRecord(head: Buffer, start: number, delimiter: number): { names: string[]; end: number } {
+interface FirstRecord {
+  names: string[];
+  /** Where the next record starts. */
+  end: number;
+  /** Whether it ends within the head. */
+  whole: boolean;
+}
+
+/** Fields of the first record. */
+function firstRecord(head: Buffer, start: number, delimiter: number): FirstRecord {
   const names: string[] = [];
   let at = start;
   while (true) {
@@ -75,7 +88,9 @@ function firstRecord(head: Buffer, start: number, delimiter: number): { names: s
     while (stop < head.length && head[stop] !== delimiter && head[stop] !== LF) stop++;
     if (!name) name = head.toString("utf8", at, stop).replace(/\r$/, "");
     names.push(name);
-    if (stop >= head.length || head[stop] === LF) return { names, end: Math.min(stop + 1, head.length) };
+    if (stop >= head.length || head[stop] === LF) {
+      return { names, end: Math.min(stop + 1, head.length), whole: stop < head.length };
+    }
     at = stop + 1;
   }
 }
@@ -109,7 +124,8 @@ function findColumn(path: string, columns: string[], field: RecordField, fields:
 /** The error of a field that an input does not have: what it has, and what was probably meant. */
 export function fieldMissing(path: string, field: RecordField, found: string[]): HallelujahError {
   const meant = nearest(field.source, found);
-  const listed = found.length > 40 ? [...found.slice(0, 40), `and ${found.length - 40} more`] : found;
+  const short = found.slice(0, 40).map((name) => (name.length > 60 ? `${name.slice(0, 60)}...` : name));
+  const listed = found.length > 40 ? [...short, `and ${found.length - 40} more`] : short;
   const asked = field.source === field.name ? `"${field.name}"` : `"${field.source}" (the field ${field.name})`;
   const hint = meant ? `; did you mean "${meant}"?` : "";
   const header =

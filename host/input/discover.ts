@@ -41,9 +41,9 @@ export async function findFiles(inputs: string[]): Promise<InputFile[]> {
 
 async function filesOf(input: string): Promise<InputFile[]> {
   if (input === "-") return [{ path: "-", size: 0 }];
-  const stat = statSync(input, { throwIfNoEntry: false });
+  const stat = reading(input, () => statSync(input, { throwIfNoEntry: false }));
   if (stat?.isDirectory()) {
-    const found = walk(input).filter((path) => formatOfName(path) !== undefined);
+    const found = reading(input, () => walk(input))!.filter((path) => formatOfName(path) !== undefined);
     if (!found.length) {
       throw new HallelujahError("input-missing", `the folder ${input} has no data files (.csv, .ndjson, .parquet, ...)`);
     }
@@ -57,6 +57,16 @@ async function filesOf(input: string): Promise<InputFile[]> {
     return inOrder(found);
   }
   throw new HallelujahError("input-missing", `there is no file ${input}`);
+}
+
+/** What the system says of a path, in words. */
+function reading<T>(path: string, look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOTDIR") return undefined;
+    throw new HallelujahError("input-unreadable", `${path} cannot be read: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function walk(folder: string): string[] {
@@ -108,13 +118,15 @@ export function isGzip(head: Buffer): boolean {
 
 /**
  * What a file is: as the user says, else by content where that is plain (Parquet, Arrow), else by the name's
- * extension, else by content. `head` is decompressed. `linesWanted` says that the kernel's record is one `line`.
+ * extension, else by content. `head` is decompressed. `linesWanted` says that the kernel's record is one `line`;
+ * `shown` is the name for messages.
  */
 export function formatOf(
   path: string,
   head: Buffer,
   given: SourceFormat | undefined,
   linesWanted: boolean,
+  shown = path,
 ): SourceFormat {
   const magic = head.toString("latin1", 0, 6);
   const byContent = magic.startsWith("PAR1") ? "parquet" : magic === "ARROW1" ? "arrow" : undefined;
@@ -122,10 +134,11 @@ export function formatOf(
   if (byContent) return byContent;
   const byName = formatOfName(path);
   if (byName === "parquet" || byName === "arrow") return byName;
-  refuseBinary(path, head);
-  const first = head.toString("utf8", 0, 4096).replace(/^\uFEFF/, "").trimStart()[0];
-  if (byName === "ndjson" && first === "[") {
-    const message = `${path} is one JSON array, not NDJSON; put each record on a line of its own, e.g. with: jq -c '.[]' ${path}`;
+  refuseBinary(shown, head);
+  const start = head.toString("utf8", 0, 4096).replace(/^\uFEFF/, "").trimStart();
+  const first = start[0];
+  if ((byName === "ndjson" && first === "[") || (!byName && /^\[\s*[[{]/.test(start))) {
+    const message = `${shown} is one JSON array, not NDJSON; put each record on a line of its own, e.g. with: jq -c '.[]'`;
     throw new HallelujahError("input-format", message);
   }
   if (byName && !(byName === "lines" && !linesWanted)) return byName;
@@ -140,7 +153,7 @@ export function refuseBinary(path: string, head: Buffer): void {
   };
   const magic = head.toString("hex", 0, 4);
   if (magic.startsWith("fffe") || magic.startsWith("feff")) {
-    refuse("is UTF-16", `convert it to UTF-8, e.g. with: iconv -f UTF-16 -t UTF-8 ${path}`);
+    refuse("is UTF-16", `convert it to UTF-8, e.g. with: iconv -f UTF-16 -t UTF-8`);
   }
   const known: Record<string, string> = { "28b52ffd": "zstd", "425a68": "bzip2", "fd377a58": "xz", "504b0304": "zip" };
   for (const [start, name] of Object.entries(known)) {

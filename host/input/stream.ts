@@ -13,6 +13,8 @@ export class ByteStream {
   readonly name: string;
   /** Bytes taken from the file or pipe so far, before decompression. */
   rawBytes = 0;
+  /** The first bytes, once `head` was asked for. */
+  seen: Buffer = Buffer.alloc(0);
   private readonly chunks: AsyncIterator<Buffer>;
   private readonly buffered: Buffer[] = [];
   private readonly closing: () => void;
@@ -65,7 +67,8 @@ export class ByteStream {
     }
     const head = Buffer.concat(this.buffered);
     this.buffered.splice(0, this.buffered.length, ...(head.length ? [head] : []));
-    return head.subarray(0, HEAD_BYTES);
+    this.seen = head.subarray(0, HEAD_BYTES);
+    return this.seen;
   }
 
   /** The next bytes; undefined at the end. */

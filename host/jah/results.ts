@@ -74,6 +74,7 @@ export class Results implements Handlers {
       at += splitter.length;
     });
     this.kernel.exports.split(table, map.INPUT, splitters.length);
+    while (this.kernel.exports.splitStep(table));
   }
 
   /** Sends this Jah's part of a range, or gathers all parts and renders them. */

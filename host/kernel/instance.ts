@@ -22,6 +22,7 @@ export interface KernelExports {
   orderBy(table: number, column: number, descending: boolean): void;
   sample(table: number, most: number): number;
   split(table: number, addresses: number, splitters: number): void;
+  splitStep(table: number): number;
   rangeSize(table: number, range: number): number;
   encodeRange(table: number, range: number, from: number, to: number): number;
   sortRange(table: number, range: number): number;

@@ -1,6 +1,6 @@
 /** A Jah's failure in words: what happened, where in the kernel and in the input, and what to do next. */
 import { readFileSync } from "node:fs";
-import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
+import { decodedMappings, originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
 import type { BuiltKernel } from "../compiler/cache.ts";
 import { sectionNames, sectionText } from "../compiler/descriptor.ts";
 import { HallelujahError } from "../core/errors.ts";
@@ -17,6 +17,8 @@ export function explainFailure(
 ): HallelujahError {
   const where = inputPlace(failure, sources, task, frameBytes);
   if (failure.kind === "input") return new HallelujahError(failure.code, failure.message);
+  const unwritten = /^(E[A-Z]+): (.*), write$/.exec(failure.message);
+  if (failure.kind === "internal" && unwritten) return outputError(unwritten[1], unwritten[2]);
   if (failure.kind === "memory") {
     const table = kernel.descriptor.tables[failure.table ?? 0];
     const message = [
@@ -33,7 +35,14 @@ export function explainFailure(
   return new HallelujahError(failure.code, `${failure.message}\n${failure.stack}${where ? `\nat ${where}` : ""}`);
 }
 
+/** Rows cannot be written: whoever read them has gone, or the disk is full. `code` is that of the system. */
+export function outputError(code: string, message: string): HallelujahError {
+  if (code === "EPIPE") return new HallelujahError("output-closed", "the output was closed before all rows were written");
+  return new HallelujahError("output-failed", `the rows cannot be written: ${message} (${code})`);
+}
+
 function size(bytes: number): string {
+  if (bytes < 1 << 20) return `${Math.ceil(bytes / 1024)} KiB`;
   return bytes >= 1 << 30 ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : `${Math.round(bytes / 2 ** 20)} MiB`;
 }
 
@@ -61,12 +70,26 @@ function kernelPlace(stack: string, kernel: BuiltKernel): string | undefined {
   if (!map) return undefined;
   const trace = new TraceMap(map);
   for (const [, name, offset] of stack.matchAll(/(?:at )?(\S*?) ?\(?wasm:\/\/\S*?:(?:wasm-function\[\d+\]:)?(0x[0-9a-f]+|\d+)/g)) {
-    const position = originalPositionFor(trace, { line: 1, column: Number(offset) });
-    if (!position.source || position.source.includes("~lib/")) continue;
-    const author = position.source.split("/").at(-1);
-    if (author !== kernel.descriptor.file) continue;
-    const called = name.split("/").at(-1) || "each";
-    return `in ${called.replace(/^kernelEach$/, "each")} (${author}:${position.line}:${position.column + 1})`;
+    const called = name.replace(/^\$/, "");
+    const position = placeOf(trace, Number(offset), kernel.descriptor.file);
+    if (!position) continue;
+    // What was inlined into the engine's own code is shown as `each`.
+    const own = called.includes("~lib/") ? "each" : called.split("/").at(-1) || "each";
+    return `in ${own} (${kernel.descriptor.file}:${position.line}:${position.column + 1})`;
+  }
+  return undefined;
+}
+
+/** The author's line behind an offset of the module's code; undefined if that code is none of the author's. */
+function placeOf(trace: TraceMap, offset: number, file: string): { line: number; column: number } | undefined {
+  const isOwn = (source: string | null | undefined) => source?.split("/").at(-1) === file && !source.includes("~lib/");
+  const { source, line, column } = originalPositionFor(trace, { line: 1, column: offset });
+  if (source) return isOwn(source) ? { line, column } : undefined;
+  // The optimiser forgets the place of some calls and loops; the place before is near enough.
+  const [mappings = []] = decodedMappings(trace);
+  for (const segment of mappings.toReversed()) {
+    if (segment[0] > offset || segment.length === 1) continue;
+    return isOwn(trace.sources[segment[1]]) ? { line: segment[2] + 1, column: segment[3] } : undefined;
   }
   return undefined;
 }

@@ -9,7 +9,9 @@ export function checkFieldsSeen(seen: bigint, records: number, kernel: KernelDes
   const source = sources.find((candidate) => candidate.format === "ndjson");
   if (!source || !records || sources.some((candidate) => candidate.format !== "ndjson")) return;
   const missing = kernel.input.fields.find((_, i) => !(seen & (1n << BigInt(i))));
-  if (missing) throw fieldMissing(source.name, missing, source.path ? namesOf(readHead(source.path)) : []);
+  if (!missing) return;
+  const head = source.path ? readHead(source.path) : source.stream?.seen;
+  throw fieldMissing(source.name, missing, head ? namesOf(head) : []);
 }
 
 /** Keys of the first records, nested ones joined by dots. */

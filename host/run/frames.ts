@@ -8,8 +8,8 @@ import type { Source } from "./plan.ts";
 const TOO_LONG = 16;
 
 /**
- * Yields runs of frames: some consecutive frames of a file, else one. `onProblem` hears of records that were dropped
- * while a stream was cut.
+ * Yields runs of frames: some consecutive frames of a file, else one. `onProblem` hears of a line that was dropped
+ * behind a frame while a stream was cut, before that frame is yielded.
  */
 export async function* framesOf(
   sources: Source[],
@@ -41,6 +41,12 @@ function firstFrame(source: Source, frameBytes: number): number {
   return Math.floor(source.dataStart / frameBytes);
 }
 
+function countLines(bytes: Buffer): number {
+  let lines = 0;
+  for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) lines++;
+  return lines;
+}
+
 async function* bytesOf(
   spec: Source,
   source: number,
@@ -64,8 +70,10 @@ async function* bytesOf(
       }
       for (let cut = cutter.next(); cut; cut = cutter.next()) {
         const frame = nextFrame();
-        for (const offset of cut.tooLong) {
-          onProblem({ frame, source, offset, reason: TOO_LONG, field: 0, detail: 0, excerpt: "" });
+        if (cut.dropped) {
+          const offset = cut.offset + cut.bytes.length;
+          const line = countLines(cut.bytes);
+          onProblem({ frame, source, offset, line, reason: TOO_LONG, field: 0, detail: 0, excerpt: "" });
         }
         yield { kind: "bytes", frame, source, bytes: cut.bytes, offset: cut.offset };
       }

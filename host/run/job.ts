@@ -111,6 +111,8 @@ class Job {
   private readonly problems: Problem[] = [];
   private readonly lines = new Map<number, number>();
   private linesInSource = { source: -1, lines: 0 };
+  /** Lines that were dropped behind a frame of a stream, by its number. */
+  private readonly dropped = new Map<number, Problem>();
   private bytesDone = 0;
   private quoted = false;
   private lastEnd: { source: number; end: number } | undefined;
@@ -144,6 +146,8 @@ class Job {
     this.options.signal?.removeEventListener("abort", this.onAbort);
     this.jahs.stop();
     for (const source of this.sources) source.stream?.close();
+    // Whoever writes to it may take long: nothing waits for that.
+    if (this.options.inputs.includes("-")) (this.options.stdin ?? process.stdin).destroy();
   }
 
   async run(): Promise<Summary> {
@@ -227,11 +231,8 @@ class Job {
   }
 
   private async handOut(): Promise<void> {
-    const dropped = (problem: Problem) => {
-      this.bad++;
-      this.problems.push(problem);
-    };
-    for await (const run of framesOf(this.sources, this.jahs.all.length, this.frameBytes, dropped)) {
+    const onDropped = (problem: Problem) => this.dropped.set(problem.frame, problem);
+    for await (const run of framesOf(this.sources, this.jahs.all.length, this.frameBytes, onDropped)) {
       await this.until(() => this.freeJah() !== undefined && this.inWindow());
       const [first] = run;
       if (first.kind === "range" && this.quoted && this.lastEnd?.source === first.source) {
@@ -322,12 +323,17 @@ class Job {
     this.rows += done.rows;
     this.bad += done.bad;
     if (this.linesInSource.source !== done.source) this.linesInSource = { source: done.source, lines: 0 };
-    for (const problem of done.problems) {
+    const dropped = this.dropped.get(done.frame);
+    for (const problem of dropped ? [...done.problems, dropped] : done.problems) {
       if (this.problems.length >= PROBLEMS_SHOWN) break;
       this.problems.push(problem);
       this.lines.set(done.frame, this.linesInSource.lines);
     }
     this.linesInSource.lines += done.lines;
+    if (dropped) {
+      this.bad++;
+      this.linesInSource.lines++;
+    }
     this.emitted += done.emittedRows;
     if (done.emitted && this.options.table === undefined) {
       const bytes = done.emitted;
@@ -364,8 +370,7 @@ class Job {
     return describeProblems(shown, this.sources, this.kernel.descriptor.input.fields, (problem) => {
       const before = this.lines.get(problem.frame);
       if (before === undefined || problem.line === undefined) return undefined;
-      const header = this.sources[problem.source].dataStart > 3 ? 1 : 0;
-      return before + problem.line + 1 + header;
+      return before + problem.line + 1 + this.sources[problem.source].headerLines;
     });
   }
 

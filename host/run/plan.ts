@@ -17,6 +17,8 @@ export interface Source extends SourceSpec {
   kind: "range" | "rows" | "bytes";
   /** Frames, where they are known beforehand. */
   frames: number;
+  /** Lines before the first record. */
+  headerLines: number;
   /** Bytes on disk, for progress. */
   diskBytes: number;
   /** Whether the file was opened as a stream already (its head was needed). */
@@ -53,11 +55,14 @@ async function planSource(kernel: KernelDescriptor, file: InputFile, options: In
   const stream = await ByteStream.open(file.path, options.stdin);
   const name = nameWithoutGz(file.path === "-" ? "" : file.path);
   const text = await stream.head();
-  const format = formatOf(name, text, options.inputFormat, wantsLines(fields));
+  const format = formatOf(name, text, options.inputFormat, wantsLines(fields), stream.name);
+  if ((format === "parquet" || format === "arrow") && !text.length) {
+    throw new HallelujahError("input-format", `${stream.name} is empty, so it is no ${format} file`);
+  }
   if (format === "parquet" || format === "arrow") {
     throw new HallelujahError("input-format", `${stream.name}: ${format} is read from files that are not compressed`);
   }
-  refuseBinary(stream.name, text);
+  if (!options.inputFormat) refuseBinary(stream.name, text);
   const base = { name: stream.name, kind: "bytes" as const, frames: 0, diskBytes: file.size, size: 0, stream, format };
   return { ...base, ...(await shapeOf(format, stream.name, text, fields, options)) };
 }
@@ -80,7 +85,7 @@ async function planFile(
     const { findColumn } = await import("../kernel/columns.ts");
     for (const wish of wishesOf(fields)) findColumn(path, opened.columns, wish);
     const frames = "rowGroups" in opened ? opened.rowGroups.length : opened.batches.length;
-    return { ...base, kind: "rows", frames, dataStart: 0, delimiter: 0, plan: [] };
+    return { ...base, kind: "rows", frames, headerLines: 0, dataStart: 0, delimiter: 0, plan: [] };
   }
   if (!options.inputFormat) refuseBinary(path, head);
   const shape = await shapeOf(format, path, head, fields, options);
@@ -93,15 +98,17 @@ async function shapeOf(
   head: Buffer,
   fields: RecordField[],
   options: InputOptions,
-): Promise<{ delimiter: number; dataStart: number; plan: number[] }> {
+): Promise<Pick<Source, "delimiter" | "dataStart" | "plan" | "headerLines">> {
   if (format === "lines" && !(fields.length === 1 && fields[0].type === "Text")) {
     const message = `${name} is read as lines, which a record of one Text field takes: @record class Line { line: Text }`;
     throw new HallelujahError("input-format", message);
   }
-  if (format !== "csv") return { delimiter: 0, dataStart: bomLength(head), plan: [] };
-  if (!head.length) return { delimiter: 0x2c, dataStart: 0, plan: [0, 0xffff] };
+  if (format !== "csv") return { delimiter: 0, dataStart: bomLength(head), plan: [], headerLines: 0 };
+  if (!head.length) return { delimiter: 0x2c, dataStart: 0, plan: [0, 0xffff], headerLines: 0 };
   const { delimiter, dataStart, plan } = csvShape(name, head, fields, options);
-  return { delimiter, dataStart, plan };
+  let headerLines = 0;
+  for (let lf = head.indexOf(0x0a); lf >= 0 && lf < dataStart; lf = head.indexOf(0x0a, lf + 1)) headerLines++;
+  return { delimiter, dataStart, plan, headerLines };
 }
 
 function wantsLines(fields: RecordField[]): boolean {

@@ -57,7 +57,8 @@ async function readStack(url: string, patienceMs: number): Promise<{ frame?: num
         if (message.method === "Debugger.paused") {
           frames = message.params!.callFrames;
           stack = frames
-            .map(({ functionName, url: file, location }) => `at ${functionName} (${file}:${location.columnNumber})`)
+            // Frames of WebAssembly come without an address.
+            .map(({ functionName, url: file, location }) => `at ${functionName} (${file || "wasm://kernel"}:${location.columnNumber})`)
             .join("\n");
           send(3, "Runtime.evaluate", { expression: "globalThis.hallelujahPipeline.current.frame" });
         } else if (message.id === 3) finish(message.result?.result?.value);

@@ -1,0 +1,143 @@
+/**
+ * What the functions of a kernel may not do: what AssemblyScript compiles wrongly, and what would make an answer
+ * depend on anything but the input. Pure in the parsed file.
+ */
+import { type Node, NodeKind } from "./asc.mjs";
+
+export interface Refusal {
+  node: Node;
+  message: string;
+  hint: string;
+}
+
+/** The parts of the parser's nodes that are looked at here. */
+interface AnyNode extends Node {
+  name?: { text?: string };
+  text?: string;
+  condition?: Node | null;
+  expression?: AnyNode;
+  property?: { text: string };
+  typeName?: { identifier: { text: string } };
+  args?: AnyNode[];
+}
+
+const NO_CLOCK = "a kernel has no clock: its answer follows from its input alone";
+const CLOCK_HINT = "read the time from a field of the record, of type Time";
+const NO_RANDOM = "a kernel has no randomness: its answer follows from its input alone";
+const RANDOM_HINT = "choose records by a hash or a digit of one of their fields";
+const NO_HOST = "a kernel reaches nothing but its input";
+const PRINT_HINT = "to see values, emit a record: out.emit(record)";
+const HOST_HINT = "keep what you need in a Table, or emit a record: out.emit(record)";
+
+/** Globals of AssemblyScript's that would call the host, and what to do instead. */
+const GLOBALS: Record<string, [message: string, hint: string]> = {
+  console: [NO_HOST, PRINT_HINT],
+  process: [NO_HOST, HOST_HINT],
+  crypto: [NO_RANDOM, RANDOM_HINT],
+  performance: [NO_CLOCK, CLOCK_HINT],
+  Date: [NO_CLOCK, CLOCK_HINT],
+};
+const MEMBERS: Record<string, [message: string, hint: string]> = {
+  "Math.random": [NO_RANDOM, RANDOM_HINT],
+  "NativeMath.random": [NO_RANDOM, RANDOM_HINT],
+  "NativeMathf.random": [NO_RANDOM, RANDOM_HINT],
+  "Mathf.random": [NO_RANDOM, RANDOM_HINT],
+};
+
+/** Everything refused in statements. `record` is the parameter of `each` and the names of its optional fields. */
+export function refusals(
+  statements: Node[],
+  record?: { parameter: string; optional: Set<string> },
+): Refusal[] {
+  const found: Refusal[] = [];
+  const own = declaredNames(statements);
+  for (const statement of statements) {
+    walk(statement as AnyNode, (node, inFunction) => {
+      const refuse = ([message, hint]: [string, string]) => found.push({ node, message, hint });
+      if (node.kind === NodeKind.For && !node.condition && breaks(node)) {
+        refuse([
+          "AssemblyScript 0.28 compiles a for loop without a condition wrongly when it has a break",
+          "write while (true)",
+        ]);
+      } else if (node.kind === NodeKind.PropertyAccess && node.expression?.kind === NodeKind.Identifier) {
+        const object = node.expression.text!;
+        const member = MEMBERS[`${object}.${node.property!.text}`];
+        if (own.has(object)) return;
+        if (Object.hasOwn(GLOBALS, object)) refuse(GLOBALS[object]);
+        else if (member) refuse(member);
+      } else if (node.kind === NodeKind.New) {
+        const name = node.typeName!.identifier.text;
+        if (name === "Date") refuse(GLOBALS.Date);
+        if (name === "Table" && inFunction) {
+          refuse([
+            "a Table is declared at the top of the kernel",
+            'write const t = new Table<...>("name") outside of functions',
+          ]);
+        }
+      } else if (node.kind === NodeKind.Call) {
+        if (node.expression?.text === "trace") refuse([NO_HOST, PRINT_HINT]);
+        for (const argument of record ? node.args! : []) refuseOptional(argument, record!, found);
+      }
+    });
+  }
+  return found;
+}
+
+/** An optional field of the record, given as it is where its value is meant. */
+function refuseOptional(
+  node: AnyNode,
+  { parameter, optional }: { parameter: string; optional: Set<string> },
+  found: Refusal[],
+): void {
+  if (node.kind !== NodeKind.PropertyAccess || node.expression?.text !== parameter) return;
+  const field = node.property!.text;
+  if (!optional.has(field)) return;
+  const path = `${parameter}.${field}`;
+  const hint = `write if (${path}.present) ... ${path}.value, or ${path}.or(a value for where it is not)`;
+  found.push({ node, message: `${path} is an Optional: the record may lack it`, hint });
+}
+
+/** Names that the file declares itself, of whatever kind: they are not AssemblyScript's globals. */
+function declaredNames(statements: Node[]): Set<string> {
+  const names = new Set<string>();
+  for (const statement of statements) {
+    walk(statement as AnyNode, ({ name }) => {
+      if (name?.text !== undefined) names.add(name.text);
+    });
+  }
+  return names;
+}
+
+/** Visits a node and all below it; `inFunction` says whether a function's body is around the node. */
+function walk(node: AnyNode, visit: (node: AnyNode, inFunction: boolean) => void, inFunction = false): void {
+  visit(node, inFunction);
+  const inside =
+    inFunction || node.kind === NodeKind.FunctionDeclaration || node.kind === NodeKind.MethodDeclaration;
+  for (const child of children(node)) walk(child, visit, inside);
+}
+
+function* children(node: AnyNode): Generator<AnyNode> {
+  for (const [name, value] of Object.entries(node)) {
+    if (name === "range") continue;
+    for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) yield child;
+  }
+}
+
+function isNode(value: unknown): value is AnyNode {
+  return typeof value === "object" && value !== null && "kind" in value && "range" in value;
+}
+
+/** Whether a break below ends this loop rather than one inside it. */
+function breaks(loop: AnyNode): boolean {
+  const inner: number[] = [
+    NodeKind.For,
+    NodeKind.ForOf,
+    NodeKind.While,
+    NodeKind.Do,
+    NodeKind.Switch,
+    NodeKind.Function,
+  ];
+  const below = (node: AnyNode): boolean =>
+    node.kind === NodeKind.Break || (!inner.includes(node.kind) && [...children(node)].some(below));
+  return [...children(loop)].some(below);
+}

@@ -3,7 +3,8 @@
  * line (`cli`). Files live in a folder that is removed at the end.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -42,9 +43,14 @@ export function kernelFile(name: string): string {
   return join(packageRoot, "test", "kernels", `${name}.ts`);
 }
 
-/** A kernel that is not a file of its own: its source, below the import of everything from the SDK. */
+/** A kernel of its source alone. Its file's path follows from the source, so that it is built once. */
 export function kernelOf(name: string, source: string): string {
-  return write(`${name}.ts`, source);
+  const hash = createHash("sha256").update(source).digest("hex").slice(0, 16);
+  const folder = join(tmpdir(), "hj-test-kernels", hash);
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, `${name}.ts`);
+  writeFileSync(path, source);
+  return path;
 }
 
 export interface Ran {

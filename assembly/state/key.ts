@@ -148,6 +148,7 @@ function renderTextPart(p: usize): usize {
     store<u8>(o++, byte);
   }
   text(copy, <u32>(o - copy));
+  __heap_release(); // rows are rendered between frames, so nothing else lives there
   return p;
 }
 

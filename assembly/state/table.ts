@@ -8,7 +8,17 @@
 import { CSV, JSON_ARRAY, OUTPUT, OUTPUT_END } from "../abi";
 import { HOMES, HOME_BYTES, growing, setLasting, takeBlock, takeFrame } from "../heap";
 import { follow, hashLead, hashLong, hashWord, lead } from "../hash";
-import { BYTES_HEADER, Home, KEY_HASH, KEY_INLINE, KEY_LENGTH, KEY_PTR, WORD_HEADER, nextEntry, startWalk } from "./home";
+import {
+  BYTES_HEADER,
+  Home,
+  KEY_HASH,
+  KEY_INLINE,
+  KEY_LENGTH,
+  KEY_PTR,
+  WORD_HEADER,
+  nextEntry,
+  startWalk,
+} from "./home";
 import { isWord, rankOf, renderBytes, renderWord, wordOf } from "./key";
 import { compareBytes } from "../text";
 import { cursor, format, put, raw, setCursor } from "../row";
@@ -58,6 +68,7 @@ export class Table<K, V> {
     this.frame.table = table;
   }
 
+
   @inline private header(): usize {
     return isWord<K>() ? WORD_HEADER : BYTES_HEADER;
   }
@@ -105,6 +116,7 @@ export class Table<K, V> {
     this.frame.open(this.frame.stride, this.frame.table);
   }
 
+
   @inline private hashOf(entry: usize): u32 {
     return isWord<K>() ? hashWord(load<u64>(entry)) : load<u32>(entry, KEY_HASH);
   }
@@ -113,14 +125,14 @@ export class Table<K, V> {
   group(owners: u32): void {
     const home = this.frame;
     const starts = takeFrame(((<usize>owners + 2) << 2) & ~7, false);
-    const list = takeFrame((<usize>home.count << 2) + 8 & ~7, false);
+    const list = takeFrame((((<usize>home.count) << 2) + 8) & ~7, false);
     memory.fill(starts, 0, (<usize>owners + 1) << 2);
     for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
-      const at = starts + (<usize>((this.hashOf(entry) >> 24) * owners >> 8) << 2);
+      const at = starts + ((<usize>(((this.hashOf(entry) >> 24) * owners) >> 8)) << 2);
       store<u32>(at, load<u32>(at, 4) + 1, 4);
     }
     for (let i: u32 = 1; i <= owners; i++) {
-      const at = starts + (<usize>i << 2);
+      const at = starts + ((<usize>i) << 2);
       store<u32>(at, load<u32>(at) + load<u32>(at - 4));
     }
     this.fill(home, list, starts, owners);
@@ -131,21 +143,21 @@ export class Table<K, V> {
   /** Counting sort, second pass: `starts[i]` moves from the start of group i to its end, and is moved back. */
   private fill(home: Home, list: usize, starts: usize, owners: u32): void {
     for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
-      const at = starts + (<usize>((this.hashOf(entry) >> 24) * owners >> 8) << 2);
+      const at = starts + ((<usize>(((this.hashOf(entry) >> 24) * owners) >> 8)) << 2);
       const next = load<u32>(at);
-      store<u32>(list + (<usize>next << 2), <u32>entry);
+      store<u32>(list + ((<usize>next) << 2), <u32>entry);
       store<u32>(at, next + 1);
     }
     for (let i = owners; i > 0; i--) {
-      store<u32>(starts + (<usize>i << 2), load<u32>(starts + (<usize>(i - 1) << 2)));
+      store<u32>(starts + ((<usize>i) << 2), load<u32>(starts + ((<usize>(i - 1)) << 2)));
     }
     store<u32>(starts, 0);
   }
 
   /** Writes the section of one owner at `o`; returns its end. Nothing is written for an owner without entries. */
   encode(owner: u32, o: usize): usize {
-    const from = load<u32>(this.starts + (<usize>owner << 2));
-    const to = load<u32>(this.starts + (<usize>owner << 2), 4);
+    const from = load<u32>(this.starts + ((<usize>owner) << 2));
+    const to = load<u32>(this.starts + ((<usize>owner) << 2), 4);
     return from == to ? o : this.encodeList(from, to, o);
   }
 
@@ -153,9 +165,9 @@ export class Table<K, V> {
     store<u32>(o, this.frame.table);
     store<u32>(o, to - from, 4);
     let hashes = o + 8;
-    o = hashes + (<usize>(to - from) << 2);
+    o = hashes + ((<usize>(to - from)) << 2);
     for (let i = from; i < to; i++) {
-      const entry = <usize>load<u32>(this.list + (<usize>i << 2));
+      const entry = <usize>load<u32>(this.list + ((<usize>i) << 2));
       const value = changetype<V>(entry + this.header());
       store<u32>(hashes, this.hashOf(entry));
       hashes += 4;
@@ -194,14 +206,14 @@ export class Table<K, V> {
 
   private mergeAll(home: Home, hashes: usize, count: u32): usize {
     home.reserve(count);
-    let p = hashes + (<usize>count << 2);
+    let p = hashes + ((<usize>count) << 2);
     for (let done: u32 = 0; done < count; done += GROUP) {
       const group = min<u32>(GROUP, count - done);
       this.warm(home, hashes, group);
       for (let i: u32 = 0; i < group; i++) {
         const hash = load<u32>(hashes);
         hashes += 4;
-        const slot = <usize>load<u32>(slots + (<usize>i << 2));
+        const slot = <usize>load<u32>(slots + ((<usize>i) << 2));
         p = isWord<K>() ? this.mergeWord(home, slot, hash, p) : this.mergeBytes(home, slot, hash, p);
       }
     }
@@ -215,17 +227,18 @@ export class Table<K, V> {
   @inline private warm(home: Home, hashes: usize, count: u32): void {
     let sum: u64 = 0;
     for (let i: u32 = 0; i < count; i++) {
-      sum += load<u64>(home.slotOf(load<u32>(hashes + (<usize>i << 2))));
+      sum += load<u64>(home.slotOf(load<u32>(hashes + ((<usize>i) << 2))));
     }
     for (let i: u32 = 0; i < count; i++) {
-      const hash = load<u32>(hashes + (<usize>i << 2));
+      const hash = load<u32>(hashes + ((<usize>i) << 2));
       const slot = home.seek(home.slotOf(hash), hash);
-      store<u32>(slots + (<usize>i << 2), <u32>slot);
+      store<u32>(slots + ((<usize>i) << 2), <u32>slot);
       const entry = <usize>load<u32>(slot);
       sum += load<u64>(entry) + load<u64>(entry, offsetof<V>());
     }
     warmth += sum;
   }
+
 
   @inline private mergeWord(home: Home, from: usize, hash: u32, p: usize): usize {
     const word = load<u64>(p);
@@ -234,6 +247,7 @@ export class Table<K, V> {
     if (!entry) entry = this.insertWord(home, slot, hash, word);
     return changetype<V>(entry + WORD_HEADER).__merge(p + 8);
   }
+
 
   @inline private mergeBytes(home: Home, from: usize, hash: u32, p: usize): usize {
     const length = load<u32>(p);
@@ -268,6 +282,7 @@ export class Table<K, V> {
     return this.descending ? ~rank : rank;
   }
 
+
   @inline private keyRank(entry: usize): u64 {
     if (isWord<K>()) return rankOf<K>(load<u64>(entry));
     else return bswap<u64>(load<u64>(entry));
@@ -281,7 +296,12 @@ export class Table<K, V> {
       const y = rankOf<K>(load<u64>(b));
       order = x < y ? -1 : <i32>(x > y);
     } else {
-      order = compareBytes(load<u32>(a, KEY_PTR), load<u32>(a, KEY_LENGTH), load<u32>(b, KEY_PTR), load<u32>(b, KEY_LENGTH));
+      order = compareBytes(
+        load<u32>(a, KEY_PTR),
+        load<u32>(a, KEY_LENGTH),
+        load<u32>(b, KEY_PTR),
+        load<u32>(b, KEY_LENGTH),
+      );
     }
     return this.orderColumn == NO_ORDER && this.descending ? -order : order;
   }
@@ -316,8 +336,8 @@ export class Table<K, V> {
     const home = this.lasting;
     setLasting(true);
     growing(home.table);
-    const ranges = takeBlock((<usize>home.count << 1) + 16);
-    const list = takeBlock((<usize>home.count << 2) + 16);
+    const ranges = takeBlock(((<usize>home.count) << 1) + 16);
+    const list = takeBlock(((<usize>home.count) << 2) + 16);
     const starts = takeBlock((<usize>splitters + 3) << 2);
     setLasting(false);
     memory.fill(starts, 0, (<usize>splitters + 3) << 2);
@@ -338,7 +358,7 @@ export class Table<K, V> {
   splitStep(): bool {
     if (!this.walk && !this.counted) {
       for (let r: u32 = 1; r <= this.splitters + 1; r++) {
-        const at = this.starts + (<usize>r << 2);
+        const at = this.starts + ((<usize>r) << 2);
         store<u32>(at, load<u32>(at) + load<u32>(at - 4));
       }
       this.counted = true;
@@ -351,7 +371,7 @@ export class Table<K, V> {
       return true;
     }
     for (let r = this.splitters + 1; r > 0; r--) {
-      store<u32>(this.starts + (<usize>r << 2), load<u32>(this.starts + (<usize>(r - 1) << 2)));
+      store<u32>(this.starts + ((<usize>r) << 2), load<u32>(this.starts + ((<usize>(r - 1)) << 2)));
     }
     store<u32>(this.starts, 0);
     return false;
@@ -367,7 +387,7 @@ export class Table<K, V> {
       const range = this.rangeOf(entry, this.splitterTable, this.splitters);
       store<u16>(ranges, <u16>range);
       ranges += 2;
-      const at = starts + (<usize>range << 2);
+      const at = starts + ((<usize>range) << 2);
       store<u32>(at, load<u32>(at) + 1);
       entry = nextEntry(home, entry);
     }
@@ -383,10 +403,10 @@ export class Table<K, V> {
     let entry = this.walk;
     let ranges = this.rangesNext;
     for (let i: usize = 0; i < STEP && entry; i++) {
-      const at = starts + (<usize>load<u16>(ranges) << 2);
+      const at = starts + ((<usize>load<u16>(ranges)) << 2);
       ranges += 2;
       const next = load<u32>(at);
-      store<u32>(list + (<usize>next << 2), <u32>entry);
+      store<u32>(list + ((<usize>next) << 2), <u32>entry);
       store<u32>(at, next + 1);
       entry = nextEntry(home, entry);
     }
@@ -401,7 +421,7 @@ export class Table<K, V> {
     let high = splitters;
     while (low < high) {
       const middle = (low + high) >> 1;
-      const splitter = <usize>load<u32>(table + (<usize>middle << 2));
+      const splitter = <usize>load<u32>(table + ((<usize>middle) << 2));
       const theirs = load<u64>(splitter);
       const below = theirs != primary ? theirs < primary : this.compareWithSplitter(entry, splitter) >= 0;
       if (below) low = middle + 1;
@@ -417,20 +437,25 @@ export class Table<K, V> {
       const y = bswap<u64>(load<u64>(splitter, 16));
       order = x < y ? -1 : <i32>(x > y);
     } else {
-      order = compareBytes(load<u32>(entry, KEY_PTR), load<u32>(entry, KEY_LENGTH), splitter + 16, load<u32>(splitter, 8));
+      order = compareBytes(
+        load<u32>(entry, KEY_PTR),
+        load<u32>(entry, KEY_LENGTH),
+        splitter + 16,
+        load<u32>(splitter, 8),
+      );
     }
     return this.orderColumn == NO_ORDER && this.descending ? -order : order;
   }
 
   /** Entries of this Jah in a range. */
   rangeSize(range: u32): u32 {
-    const at = this.starts + (<usize>range << 2);
+    const at = this.starts + ((<usize>range) << 2);
     return load<u32>(at, 4) - load<u32>(at);
   }
 
   /** Writes entries `from` to `to` of a range as a routed section at OUTPUT; returns its end. */
   encodeRange(range: u32, from: u32, to: u32): usize {
-    const start = load<u32>(this.starts + (<usize>range << 2));
+    const start = load<u32>(this.starts + ((<usize>range) << 2));
     return this.encodeList(start + from, start + to, OUTPUT);
   }
 
@@ -438,12 +463,12 @@ export class Table<K, V> {
   sortRange(range: u32): u32 {
     const own = this.rangeSize(range);
     const total = own + this.frame.count;
-    const pairs = takeFrame((<usize>total << 4) + 16, false);
-    const spare = takeFrame((<usize>total << 4) + 16, false);
+    const pairs = takeFrame(((<usize>total) << 4) + 16, false);
+    const spare = takeFrame(((<usize>total) << 4) + 16, false);
     let o = pairs;
-    const start = load<u32>(this.starts + (<usize>range << 2));
+    const start = load<u32>(this.starts + ((<usize>range) << 2));
     for (let i: u32 = 0; i < own; i++) {
-      const entry = <usize>load<u32>(this.list + (<usize>(start + i) << 2));
+      const entry = <usize>load<u32>(this.list + ((<usize>(start + i)) << 2));
       store<u64>(o, this.primary(entry));
       store<u64>(o, entry, 8);
       o += 16;
@@ -461,8 +486,8 @@ export class Table<K, V> {
 
   /** Puts rows of the same primary in the order of their keys. */
   private sortTies(pairs: usize, spare: usize): void {
-    const end = pairs + (<usize>this.sortedCount << 4);
-    for (let from = pairs; from < end; ) {
+    const end = pairs + ((<usize>this.sortedCount) << 4);
+    for (let from = pairs; from < end;) {
       const primary = load<u64>(from);
       let to = from + 16;
       while (to < end && load<u64>(to) == primary) to += 16;
@@ -495,7 +520,7 @@ export class Table<K, V> {
   @inline private warmRows(from: u32, to: u32): void {
     let sum: u64 = 0;
     for (let i = from; i < to; i++) {
-      const entry = <usize>load<u32>(this.sorted + (<usize>i << 4), 8);
+      const entry = <usize>load<u32>(this.sorted + ((<usize>i) << 4), 8);
       sum += load<u64>(entry) + load<u64>(entry + this.header());
     }
     warmth += sum;
@@ -511,7 +536,7 @@ export class Table<K, V> {
     let i = from;
     for (; i < to && cursor < stop; i++) {
       if (!(i & (GROUP - 1))) this.warmRows(i, min(i + GROUP, to));
-      const entry = <usize>load<u32>(this.sorted + (<usize>i << 4), 8);
+      const entry = <usize>load<u32>(this.sorted + ((<usize>i) << 4), 8);
       raw(prefix, prefixLength);
       if (isWord<K>()) renderWord<K>(load<u64>(entry));
       else renderBytes<K>(load<u32>(entry, KEY_PTR), load<u32>(entry, KEY_LENGTH));

@@ -1,7 +1,7 @@
 /** `hallelujah run`: the main job on the terminal. */
 import { availableParallelism } from "node:os";
 import { HallelujahError } from "../core/errors.ts";
-import { writeFully } from "../jah/results.ts";
+import { writeFully } from "../core/write.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
 import { outputError } from "../run/failure.ts";
 import { type JobOptions, runJob, type Summary } from "../run/job.ts";

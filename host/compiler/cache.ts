@@ -89,18 +89,20 @@ function kernelHash(path: string): string {
   };
   if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
   add(path);
-  for (const file of [...sdkFiles(join(packageRoot, "assembly")), join(packageRoot, "package.json")]) {
+  // An installed package's compiler is told by its version; in a clone it changes under the same one.
+  const folders = ["assembly", "host/compiler"].map((name) => join(packageRoot, name)).filter((name) => existsSync(name));
+  for (const file of [...folders.flatMap(sourceFiles), join(packageRoot, "package.json"), join(packageRoot, "asconfig.json")]) {
     hash.update(`${file.slice(packageRoot.length)}\0${readFileSync(file)}`);
   }
   return hash.digest("hex").slice(0, 40);
 }
 
-function sdkFiles(folder: string): string[] {
+function sourceFiles(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true })
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => {
       const path = join(folder, entry.name);
-      return entry.isDirectory() ? sdkFiles(path) : entry.name.endsWith(".ts") ? [path] : [];
+      return entry.isDirectory() ? sourceFiles(path) : entry.name.endsWith(".ts") ? [path] : [];
     });
 }
 

@@ -12,6 +12,7 @@ import { ABI_VERSION } from "../kernel/memory-map.ts";
 import { sectionNames, withSections } from "./descriptor.ts";
 import { CompileError, type Diagnostic } from "./diagnostics.ts";
 import { describe, generate } from "./generate.ts";
+import { inWords } from "./hints.ts";
 import { type KernelModel, readKernel } from "./model.ts";
 
 const SDK = join(packageRoot, "assembly");
@@ -77,7 +78,7 @@ export async function compileKernel(file: string): Promise<CompiledKernel> {
   const name = basename(path);
   const text = readSource(path);
   const { model, problems } = readKernel(text, name);
-  if (problems.length) throw new CompileError(problems, text);
+  if (problems.length) throw new CompileError(inWords(problems, text), text);
   const edited = edit(text, model);
   const generated = generate(model, `../../${name.replace(/\.ts$/, "")}`);
   const sources = [path];
@@ -110,7 +111,7 @@ export async function compileKernel(file: string): Promise<CompiledKernel> {
     },
   );
   if (error) {
-    if (diagnostics.length) throw new CompileError(inAuthorsFile(diagnostics, name), text);
+    if (diagnostics.length) throw new CompileError(inWords(inAuthorsFile(diagnostics, name), text), text);
     throw new HallelujahError("compiler-failed", `${name} did not compile: ${messageOf(error)}\n${stderr.toString()}`);
   }
   const descriptor = describe(model, name, ABI_VERSION, sdkVersion());

@@ -1,6 +1,5 @@
 /** Errors in a kernel: where in the author's file, the line itself, and what to write instead. */
 import { HallelujahError } from "../core/errors.ts";
-import { inWords } from "./hints.ts";
 
 export interface Diagnostic {
   file: string;
@@ -52,8 +51,7 @@ export class CompileError extends HallelujahError {
   readonly diagnostics: Diagnostic[];
 
   constructor(diagnostics: Diagnostic[], text: string) {
-    const worded = inWords(diagnostics, text);
-    super("kernel-invalid", worded.map((d) => formatDiagnostic(d, text)).join("\n\n"));
-    this.diagnostics = worded;
+    super("kernel-invalid", diagnostics.map((d) => formatDiagnostic(d, text)).join("\n\n"));
+    this.diagnostics = diagnostics;
   }
 }

@@ -47,7 +47,7 @@ export function generate(model: KernelModel, kernel: string): string {
     HEAD,
     ...aggregateImports(model),
     `import { ${["each as kernelEach", ...tables].join(", ")} } from "${kernel}";`,
-    ...model.records.map(recordClass),
+    ...model.records.map((record) => recordClass(record, record !== input)),
     ...model.states.map(stateClass),
     inputFunctions(input),
     tableFunctions(model.tables),
@@ -55,7 +55,7 @@ export function generate(model: KernelModel, kernel: string): string {
 }
 
 const HEAD = `
-import { IS_NULL, PLAN, ROWS_GOOD } from "./abi";
+import { IS_NULL, NOT_AN_INTEGER, PLAN, ROWS_GOOD } from "./abi";
 import { partFull } from "./heap";
 import { CR, LF, structuralsAndQuotes } from "./record/structure";
 import { Text, sameBytes } from "./text";
@@ -83,10 +83,11 @@ function fullType({ aggregate, type }: AggregateModel): string {
   return type ? `${aggregate}<${type}>` : aggregate;
 }
 
-function recordClass(record: RecordModel): string {
+/** `made`: whether kernels make records of this class themselves, which they may only of managed classes. */
+function recordClass(record: RecordModel, made: boolean): string {
   const { fields, size } = layoutRecord(record);
   return `
-@unmanaged export class ${record.name} {
+${made ? "" : "@unmanaged "}export class ${record.name} {
 ${words(size / 8)}
 ${fields.map((field) => accessors(field, field.offset)).join("\n")}
   __emitRoom(): usize {
@@ -241,7 +242,7 @@ ${cases((field) => {
   const at = `RECORD + ${field.offset + (field.optional ? 8 : 0)}`;
   const missing = field.optional ? "return 0;" : "return IS_NULL;";
   const set = field.optional ? `store<u64>(RECORD + ${field.offset}, 1); ` : "";
-  return `{ if (!columnPresent(d, row)) ${missing} ${set}${columnRead(field.type, at)}; return 0; }`;
+  return `{ if (!columnPresent(d, row)) ${missing} ${set}${columnRead(field.type, at)} return 0; }`;
 })}
   }
   return 0;
@@ -327,11 +328,14 @@ ${body.join("\n")}
 }
 
 function columnRead(type: string, at: string): string {
-  if (type === "Text") return `columnText(d, row, ${at})`;
-  if (type === "f64") return `store<f64>(${at}, columnF64(d, row))`;
-  if (type === "f32") return `store<f32>(${at}, <f32>columnF64(d, row))`;
-  if (type === "bool") return `store<u64>(${at}, <u64>columnBool(d, row))`;
-  return `store<i64>(${at}, columnI64(d, row))`;
+  if (type === "Text") return `columnText(d, row, ${at});`;
+  if (type === "f64") return `store<f64>(${at}, columnF64(d, row));`;
+  if (type === "f32") return `store<f32>(${at}, <f32>columnF64(d, row));`;
+  if (type === "bool") return `store<u64>(${at}, <u64>columnBool(d, row));`;
+  // Files hold 64-bit integers where a kernel wants fewer bits: what does not fit is a bad record, not another number.
+  const narrow = /^[iu](8|16|32)$/.test(type);
+  const fits = narrow ? `if (value < <i64>${type}.MIN_VALUE || value > <i64>${type}.MAX_VALUE) return NOT_AN_INTEGER; ` : "";
+  return `const value = columnI64(d, row); ${fits}store<i64>(${at}, value);`;
 }
 
 /** The tree of NDJSON names: `user.id` is the key `id` below the node `user`, or the key `user.id` itself. */

@@ -104,7 +104,7 @@ const HINTS: [RegExp, Hint][] = [
     },
   ],
   [
-    /^Module '.*' has no exported member '(\w+)'/,
+    /^Module .* has no exported member '(\w+)'/,
     ([, name]) => {
       const meant = nearest(name, SDK_NAMES);
       return meant ? `did you mean ${meant}?` : `the SDK has: ${[...SDK_NAMES].join(", ")}`;

@@ -33,6 +33,8 @@ export class Pipeline {
   private readonly tell: (message: FromJah) => void;
   private readonly tasks: FrameTask[] = [];
   private done: FrameDone[] = [];
+  /** Fields seen in the frames that are to be told of; the kernel knows those of its last frame. */
+  private fieldsSeen = 0n;
   private lastMapped: { frame: number; source: number; end: number } | undefined;
   private lastTold = performance.now();
   private appliedTold = 0;
@@ -135,6 +137,7 @@ export class Pipeline {
     const exact = task.kind === "range" && task.start === undefined && follows ? last.end : undefined;
     const { done, parts } = await this.mapper.map(task, exact);
     this.current = undefined;
+    this.fieldsSeen |= this.kernel.u64(map.FIELDS_SEEN);
     this.lastMapped = { frame: done.frame, source: done.source, end: done.end };
     const head = { kind: ROUTED, frame: done.frame, source: done.source, start: done.start, end: done.end };
     for (let owner = 0; owner < this.job.jahs; owner++) {
@@ -147,9 +150,9 @@ export class Pipeline {
   }
 
   private tellDone(): void {
-    const fieldsSeen = this.kernel.u64(map.FIELDS_SEEN);
-    this.tell({ type: "done", frames: this.done, applied: this.inbox.next, fieldsSeen });
+    this.tell({ type: "done", frames: this.done, applied: this.inbox.next, fieldsSeen: this.fieldsSeen });
     this.done = [];
+    this.fieldsSeen = 0n;
     this.appliedTold = this.inbox.next;
     this.lastTold = performance.now();
   }

@@ -2,8 +2,7 @@
  * Results in order, from Jahs that each hold a hash share of the keys: every Jah splits its entries into the same
  * ranges of the order and sends each range to one of them, which sorts and renders it.
  */
-import { writeSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
+import { writeFully } from "../core/write.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import type { Peers } from "../shuffle/peers.ts";
@@ -153,17 +152,5 @@ export class Results implements Handlers {
     if (!this.writeRows) return { bytes: chunks };
     for (const chunk of chunks) await writeFully(1, chunk);
     return { bytes: [] };
-  }
-}
-
-/** Writes all bytes; waits while a pipe that does not block is full. */
-export async function writeFully(fd: number, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    try {
-      at += writeSync(fd, bytes, at, bytes.length - at);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
-      await sleep(1);
-    }
   }
 }

@@ -66,7 +66,11 @@ export type RunOptions = Omit<JobOptions, "kernel" | "inputs" | "stdin"> & {
 };
 
 /** A whole job, with Jahs of their own; two if not said otherwise. `kernel` is a file, or the name of one of test/kernels. */
-export async function runRows(kernel: string, inputs: string | string[], options: RunOptions = {}): Promise<Ran> {
+export async function runRows(
+  kernel: string,
+  inputs: string | string[],
+  options: RunOptions = {},
+): Promise<Ran> {
   const { format = "ndjson", stdin, ...rest } = options;
   const chunks: Uint8Array[] = [];
   const summary = await runJob(
@@ -128,7 +132,12 @@ export async function cli(
   child.stdin.end(stdin ?? "");
   return new Promise((done) => {
     child.on("close", (code, signal) => {
-      done({ code, signal, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() });
+      done({
+        code,
+        signal,
+        stdout: Buffer.concat(stdout).toString(),
+        stderr: Buffer.concat(stderr).toString(),
+      });
     });
   });
 }
@@ -164,19 +173,29 @@ export class Decoder {
   }
 
   ndjson(bytes: Buffer): Promise<Decoded> {
-    return this.map(bytes, { format: "ndjson", size: 0, dataStart: bomLength(bytes), delimiter: 0, plan: [] });
+    return this.map(bytes, {
+      format: "ndjson",
+      size: 0,
+      dataStart: bomLength(bytes),
+      delimiter: 0,
+      plan: [],
+    });
   }
 
   /** What the rows were rendered as, byte for byte. */
   async raw(bytes: Buffer, format: "csv" | "ndjson"): Promise<Buffer> {
-    const { emitted } = (await this.done(bytes, { format, size: 0, dataStart: 0, delimiter: 0x2c, plan: [] })).done;
+    const { emitted } = (await this.done(bytes, { format, size: 0, dataStart: 0, delimiter: 0x2c, plan: [] }))
+      .done;
     return Buffer.from(emitted ?? []);
   }
 
   private done(bytes: Buffer, source: SourceSpec) {
     const mapper = new Mapper(this.kernel, [source], 1, [], 512 * 1024);
     const offset = source.dataStart;
-    return mapper.map({ kind: "bytes", frame: 0, source: 0, bytes: bytes.subarray(offset), offset }, undefined);
+    return mapper.map(
+      { kind: "bytes", frame: 0, source: 0, bytes: bytes.subarray(offset), offset },
+      undefined,
+    );
   }
 
   private async map(bytes: Buffer, source: SourceSpec): Promise<Decoded> {
@@ -185,7 +204,10 @@ export class Decoder {
     return {
       rows: done.emitted ? parseLines(new TextDecoder("utf-8", { fatal: true }).decode(done.emitted)) : [],
       bad: done.bad,
-      problems: done.problems.map((problem) => ({ offset: problem.offset, reason: reasonOf(problem, fields) })),
+      problems: done.problems.map((problem) => ({
+        offset: problem.offset,
+        reason: reasonOf(problem, fields),
+      })),
       quoted: done.quoted,
     };
   }

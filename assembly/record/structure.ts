@@ -21,7 +21,7 @@ export const QUOTE: u8 = 0x22;
 }
 
 /** The same with quotes among them, so that a row without a quote is known to be plain. */
-@inline export function structuralsAndQuotes(p: usize, delimiters: v128): u64 {
+export function structuralsAndQuotes(p: usize, delimiters: v128): u64 {
   const low = <u64>structural16(v128.load(p), delimiters) | (<u64>structural16(v128.load(p, 16), delimiters) << 16);
   const high = <u64>structural16(v128.load(p, 32), delimiters) | (<u64>structural16(v128.load(p, 48), delimiters) << 16);
   return low | (high << 32);

@@ -29,7 +29,9 @@ const STDOUT = 1;
 export async function runCommand(kernel: string, inputs: string[], flags: RunFlags): Promise<void> {
   const cpus = availableParallelism();
   if (flags.jahs !== undefined && flags.jahs > cpus) {
-    process.stderr.write(`hallelujah: --jahs ${flags.jahs} is more than the ${cpus} CPUs here; they will take turns\n`);
+    process.stderr.write(
+      `hallelujah: --jahs ${flags.jahs} is more than the ${cpus} CPUs here; they will take turns\n`,
+    );
   }
   const format = flags.format ?? (process.stdout.isTTY ? "table" : "ndjson");
   const stop = new AbortController();

@@ -48,7 +48,12 @@ export function csvShape(
   }
   const columns = given.columns ?? names;
   const dataStart = given.columns ? start : end;
-  if (given.delimiter === undefined && !given.columns && names.length === 1 && path.toLowerCase().includes(".tsv")) {
+  if (
+    given.delimiter === undefined &&
+    !given.columns &&
+    names.length === 1 &&
+    path.toLowerCase().includes(".tsv")
+  ) {
     return { delimiter: 0x09, columns, dataStart, plan: planOf(path, columns, fields) };
   }
   return { delimiter, columns, dataStart, plan: planOf(path, columns, fields) };
@@ -126,7 +131,8 @@ export function fieldMissing(path: string, field: RecordField, found: string[]):
   const meant = nearest(field.source, found);
   const short = found.slice(0, 40).map((name) => (name.length > 60 ? `${name.slice(0, 60)}...` : name));
   const listed = found.length > 40 ? [...short, `and ${found.length - 40} more`] : short;
-  const asked = field.source === field.name ? `"${field.name}"` : `"${field.source}" (the field ${field.name})`;
+  const asked =
+    field.source === field.name ? `"${field.name}"` : `"${field.source}" (the field ${field.name})`;
   const hint = meant ? `; did you mean "${meant}"?` : "";
   const header =
     found.length && !found.some((name) => /[A-Za-z]/.test(name))

@@ -72,7 +72,8 @@ export class Cutter {
       if (end >= 0 && end - this.at <= RECORD_BYTES_MAX) this.at = end;
       else {
         const tooLong = length - this.at > RECORD_BYTES_MAX;
-        if (!tooLong && !this.ended) return this.wait(Math.min(this.at + 2 * (length - this.at), this.at + RECORD_BYTES_MAX + 1));
+        if (!tooLong && !this.ended)
+          return this.wait(Math.min(this.at + 2 * (length - this.at), this.at + RECORD_BYTES_MAX + 1));
         const lf = this.buffer.indexOf(LF, this.at);
         if (lf >= 0 && lf < this.at + RECORD_BYTES_MAX) this.at = lf + 1;
         else if (tooLong) return this.giveUp();

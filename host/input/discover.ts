@@ -45,7 +45,10 @@ async function filesOf(input: string): Promise<InputFile[]> {
   if (stat?.isDirectory()) {
     const found = reading(input, () => walk(input))!.filter((path) => formatOfName(path) !== undefined);
     if (!found.length) {
-      throw new HallelujahError("input-missing", `the folder ${input} has no data files (.csv, .ndjson, .parquet, ...)`);
+      throw new HallelujahError(
+        "input-missing",
+        `the folder ${input} has no data files (.csv, .ndjson, .parquet, ...)`,
+      );
     }
     return inOrder(found);
   }
@@ -135,7 +138,10 @@ export function formatOf(
   const byName = formatOfName(path);
   if (byName === "parquet" || byName === "arrow") return byName;
   refuseBinary(shown, head);
-  const start = head.toString("utf8", 0, 4096).replace(/^\uFEFF/, "").trimStart();
+  const start = head
+    .toString("utf8", 0, 4096)
+    .replace(/^\uFEFF/, "")
+    .trimStart();
   const first = start[0];
   if ((byName === "ndjson" && first === "[") || (!byName && /^\[\s*[[{]/.test(start))) {
     const message = `${shown} is one JSON array, not NDJSON; put each record on a line of its own, e.g. with: jq -c '.[]'`;
@@ -155,9 +161,15 @@ export function refuseBinary(path: string, head: Buffer): void {
   if (magic.startsWith("fffe") || magic.startsWith("feff")) {
     refuse("is UTF-16", `convert it to UTF-8, e.g. with: iconv -f UTF-16 -t UTF-8`);
   }
-  const known: Record<string, string> = { "28b52ffd": "zstd", "425a68": "bzip2", "fd377a58": "xz", "504b0304": "zip" };
+  const known: Record<string, string> = {
+    "28b52ffd": "zstd",
+    "425a68": "bzip2",
+    fd377a58: "xz",
+    "504b0304": "zip",
+  };
   for (const [start, name] of Object.entries(known)) {
-    if (magic.startsWith(start)) refuse(`is compressed with ${name}`, "decompress it, or pipe it in: ... | hallelujah run KERNEL -");
+    if (magic.startsWith(start))
+      refuse(`is compressed with ${name}`, "decompress it, or pipe it in: ... | hallelujah run KERNEL -");
   }
   if (head.subarray(0, 65536).includes(0)) {
     refuse("holds NUL bytes, so it is no text", "name its format with --input-format if it is data");

@@ -87,9 +87,13 @@ export class ByteStream {
     } catch (cause) {
       const zlib = (cause as { code?: string }).code?.startsWith("Z_");
       const what = zlib ? "is broken gzip" : "cannot be read";
-      throw new HallelujahError(zlib ? "input-corrupt" : "input-unreadable", `${this.name} ${what}: ${messageOf(cause)}`, {
-        cause,
-      });
+      throw new HallelujahError(
+        zlib ? "input-corrupt" : "input-unreadable",
+        `${this.name} ${what}: ${messageOf(cause)}`,
+        {
+          cause,
+        },
+      );
     }
   }
 }

@@ -77,10 +77,13 @@ export class KernelInstance {
   }
 }
 
+/** Room for the directory and the empty tables of any kernel. */
+const STATE_BYTES_MIN = 4 << 20;
+
 /** A memory of the drawn map whose arena may grow to `stateBytesMax`. */
 export function createMemory(stateBytesMax: number): WebAssembly.Memory {
+  if (stateBytesMax < STATE_BYTES_MIN) throw new HallelujahError("memory-too-small", "a Jah needs at least 4M of --memory");
   const fixed = map.ARENA >> 16;
   const maximum = Math.min(65536, fixed + Math.ceil(stateBytesMax / 65536));
-  if (maximum <= fixed + 1) throw new HallelujahError("memory-too-small", "a Jah needs at least 128 KiB for its state");
   return new WebAssembly.Memory({ initial: fixed + 1, maximum });
 }

@@ -29,15 +29,23 @@ export function explainFailure(
   }
   if (failure.kind === "trap") {
     const place = kernelPlace(failure.stack, kernel);
-    const message = [`the kernel stopped: ${failure.message}`, ...(place ? [place] : []), ...(where ? [`at ${where}`] : [])];
+    const message = [
+      `the kernel stopped: ${failure.message}`,
+      ...(place ? [place] : []),
+      ...(where ? [`at ${where}`] : []),
+    ];
     return new HallelujahError(failure.code, message.join("\n"));
   }
-  return new HallelujahError(failure.code, `${failure.message}\n${failure.stack}${where ? `\nat ${where}` : ""}`);
+  return new HallelujahError(
+    failure.code,
+    `${failure.message}\n${failure.stack}${where ? `\nat ${where}` : ""}`,
+  );
 }
 
 /** Rows cannot be written: whoever read them has gone, or the disk is full. `code` is that of the system. */
 export function outputError(code: string, message: string): HallelujahError {
-  if (code === "EPIPE") return new HallelujahError("output-closed", "the output was closed before all rows were written");
+  if (code === "EPIPE")
+    return new HallelujahError("output-closed", "the output was closed before all rows were written");
   return new HallelujahError("output-failed", `the rows cannot be written: ${message} (${code})`);
 }
 
@@ -69,7 +77,9 @@ function kernelPlace(stack: string, kernel: BuiltKernel): string | undefined {
   const map = sectionText(readFileSync(kernel.path), sectionNames.sourceMap);
   if (!map) return undefined;
   const trace = new TraceMap(map);
-  for (const [, name, offset] of stack.matchAll(/(?:at )?(\S*?) ?\(?wasm:\/\/\S*?:(?:wasm-function\[\d+\]:)?(0x[0-9a-f]+|\d+)/g)) {
+  for (const [, name, offset] of stack.matchAll(
+    /(?:at )?(\S*?) ?\(?wasm:\/\/\S*?:(?:wasm-function\[\d+\]:)?(0x[0-9a-f]+|\d+)/g,
+  )) {
     const called = name.replace(/^\$/, "");
     const position = placeOf(trace, Number(offset), kernel.descriptor.file);
     if (!position) continue;
@@ -81,8 +91,13 @@ function kernelPlace(stack: string, kernel: BuiltKernel): string | undefined {
 }
 
 /** The author's line behind an offset of the module's code; undefined if that code is none of the author's. */
-function placeOf(trace: TraceMap, offset: number, file: string): { line: number; column: number } | undefined {
-  const isOwn = (source: string | null | undefined) => source?.split("/").at(-1) === file && !source.includes("~lib/");
+function placeOf(
+  trace: TraceMap,
+  offset: number,
+  file: string,
+): { line: number; column: number } | undefined {
+  const isOwn = (source: string | null | undefined) =>
+    source?.split("/").at(-1) === file && !source.includes("~lib/");
   const { source, line, column } = originalPositionFor(trace, { line: 1, column: offset });
   if (source) return isOwn(source) ? { line, column } : undefined;
   // The optimiser forgets the place of some calls and loops; the place before is near enough.

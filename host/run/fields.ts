@@ -5,7 +5,12 @@ import { readHead } from "../input/discover.ts";
 import type { Source } from "./plan.ts";
 
 /** Throws if some field was in no record of the input, with the names that are there. */
-export function checkFieldsSeen(seen: bigint, records: number, kernel: KernelDescriptor, sources: Source[]): void {
+export function checkFieldsSeen(
+  seen: bigint,
+  records: number,
+  kernel: KernelDescriptor,
+  sources: Source[],
+): void {
   const source = sources.find((candidate) => candidate.format === "ndjson");
   if (!source || !records || sources.some((candidate) => candidate.format !== "ndjson")) return;
   const missing = kernel.input.fields.find((_, i) => !(seen & (1n << BigInt(i))));

@@ -1,7 +1,6 @@
 /** All frames of a job in their one order, numbered from 0 as they are handed out. */
 import { RUN_FRAMES } from "../core/limits.ts";
 import { Cutter } from "../input/cutter.ts";
-import { ByteStream } from "../input/stream.ts";
 import type { FrameTask, Problem } from "../wire/jah.ts";
 import type { Source } from "./plan.ts";
 
@@ -20,14 +19,16 @@ export async function* framesOf(
   let frame = 0;
   for (const [source, spec] of sources.entries()) {
     if (spec.kind === "rows") {
-      for (let index = 0; index < spec.frames; index++) yield [{ kind: "rows", frame: frame++, source, index }];
+      for (let index = 0; index < spec.frames; index++)
+        yield [{ kind: "rows", frame: frame++, source, index }];
     } else if (spec.kind === "range") {
       // Small files are shared out evenly, too.
       const run = Math.max(1, Math.min(RUN_FRAMES, Math.floor(spec.frames / (jahs * 4))));
       for (let first = firstFrame(spec, frameBytes); first < spec.frames; first += run) {
         const last = Math.min(first + run, spec.frames);
         const tasks: FrameTask[] = [];
-        for (let index = first; index < last; index++) tasks.push({ kind: "range", frame: frame++, source, index });
+        for (let index = first; index < last; index++)
+          tasks.push({ kind: "range", frame: frame++, source, index });
         yield tasks;
       }
     } else {

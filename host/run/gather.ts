@@ -92,7 +92,10 @@ interface Sample {
   key: Buffer;
 }
 
-async function findSplitters(jahs: Jah[], { table, order, entries, stateBytes, limit }: GatherRequest): Promise<Uint8Array[]> {
+async function findSplitters(
+  jahs: Jah[],
+  { table, order, entries, stateBytes, limit }: GatherRequest,
+): Promise<Uint8Array[]> {
   const rowsMax = Math.max(16, Math.min(RANGE_ROWS, Math.floor(RANGE_BYTES / (stateBytes / entries))));
   const wanted = Math.min(RANGES_MAX, Math.ceil(entries / rowsMax), limit < entries ? RANGES_MAX : Infinity);
   if (wanted <= 1) return [];

@@ -82,7 +82,11 @@ export class Jahs {
         if (!this.stopped) events.failure(lost(code, signal, complaints), jah);
       });
       child.on("error", (cause) => {
-        if (!this.stopped) events.failure(new HallelujahError("jah-lost", `a Jah cannot be started: ${cause.message}`, { cause }), jah);
+        if (!this.stopped)
+          events.failure(
+            new HallelujahError("jah-lost", `a Jah cannot be started: ${cause.message}`, { cause }),
+            jah,
+          );
       });
       this.all.push(jah);
     }

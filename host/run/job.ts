@@ -6,7 +6,13 @@ import { availableParallelism } from "node:os";
 import type { Readable } from "node:stream";
 import { buildKernel, type BuiltKernel } from "../compiler/cache.ts";
 import { HallelujahError, nearest } from "../core/errors.ts";
-import { FRAME_BYTES, FRAME_TIMEOUT_MS, PROBLEMS_SHOWN, RUNS_PER_JAH, WINDOW_FRAMES_PER_JAH } from "../core/limits.ts";
+import {
+  FRAME_BYTES,
+  FRAME_TIMEOUT_MS,
+  PROBLEMS_SHOWN,
+  RUNS_PER_JAH,
+  WINDOW_FRAMES_PER_JAH,
+} from "../core/limits.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
 import type { Failure, FrameDone, FrameTask, FromJah, Problem, SourceFormat } from "../wire/jah.ts";
 import { Chain } from "./chain.ts";
@@ -175,7 +181,10 @@ class Job {
     this.timer = setInterval(() => this.watch(), 100);
     await this.header(tables);
     await this.handOut();
-    await this.until(() => this.allHandedOut && this.chain.next === this.handedOut && this.lowestApplied() === this.handedOut);
+    await this.until(
+      () =>
+        this.allHandedOut && this.chain.next === this.handedOut && this.lowestApplied() === this.handedOut,
+    );
     await this.writing;
     checkFieldsSeen(this.fieldsSeen, this.rows + this.bad, descriptor, this.sources);
     const counts = await this.readTables(tables);
@@ -200,7 +209,10 @@ class Job {
     if (wanted !== undefined && !names.includes(wanted)) {
       const meant = nearest(wanted, names);
       const hint = meant ? `; did you mean ${meant}?` : "";
-      throw new HallelujahError("table-unknown", `the kernel has no table ${wanted}${hint}\nit has: ${names.join(", ")}`);
+      throw new HallelujahError(
+        "table-unknown",
+        `the kernel has no table ${wanted}${hint}\nit has: ${names.join(", ")}`,
+      );
     }
     const chosen = descriptor.tables.flatMap((table, index) =>
       wanted === undefined || table.name === wanted ? [{ table: index, descriptor: table }] : [],
@@ -225,7 +237,11 @@ class Job {
     const delimiter = String.fromCharCode(this.sink.delimiter);
     const [chosen] = tables;
     const names = chosen
-      ? ["table", ...keyColumns(descriptor.tables[chosen.table].key), ...orderColumns(descriptor.tables[chosen.table])]
+      ? [
+          "table",
+          ...keyColumns(descriptor.tables[chosen.table].key),
+          ...orderColumns(descriptor.tables[chosen.table]),
+        ]
       : descriptor.outputs[0]?.fields.map((field) => field.name);
     if (names) await this.sink.write(Buffer.from(`${names.join(delimiter)}\n`));
   }
@@ -238,7 +254,8 @@ class Job {
       if (first.kind === "range" && this.quoted && this.lastEnd?.source === first.source) {
         first.quotesFrom = this.lastEnd.end;
       }
-      for (const task of run) this.tasks.set(task.frame, task.kind === "bytes" ? { ...task, bytes: EMPTY } : task);
+      for (const task of run)
+        this.tasks.set(task.frame, task.kind === "bytes" ? { ...task, bytes: EMPTY } : task);
       this.handedOut = run.at(-1)!.frame + 1;
       this.assign(this.freeJah()!, run);
     }
@@ -280,7 +297,8 @@ class Job {
     jah.heardAt = performance.now();
     switch (message.type) {
       case "listening":
-        if (++this.listening === this.jahs.all.length) for (const each of this.jahs.all) each.send({ type: "connect" });
+        if (++this.listening === this.jahs.all.length)
+          for (const each of this.jahs.all) each.send({ type: "connect" });
         break;
       case "done":
         jah.applied = message.applied;
@@ -337,7 +355,9 @@ class Job {
     this.emitted += done.emittedRows;
     if (done.emitted && this.options.table === undefined) {
       const bytes = done.emitted;
-      this.writing = this.writing.then(() => this.writeRows(bytes)).catch((error) => this.fail(error as Error));
+      this.writing = this.writing
+        .then(() => this.writeRows(bytes))
+        .catch((error) => this.fail(error as Error));
     }
     this.progress(done);
     if (this.options.strict && this.bad) {
@@ -355,7 +375,8 @@ class Job {
 
   private progress(done: FrameDone): void {
     const source = this.sources[done.source];
-    if (source.kind === "bytes") this.bytesDone = this.sources.reduce((sum, each, i) => sum + diskDone(each, i, done.source), 0);
+    if (source.kind === "bytes")
+      this.bytesDone = this.sources.reduce((sum, each, i) => sum + diskDone(each, i, done.source), 0);
     else {
       const part = source.kind === "range" ? done.end - done.start : source.size / source.frames;
       this.bytesDone += part;
@@ -377,13 +398,23 @@ class Job {
   private async readTables(tables: { table: number; order: Order }[]): Promise<Record<string, number>> {
     const { descriptor } = this.kernel;
     const jahs = this.jahs.all;
-    const sizes = await Promise.all(jahs.map((jah) => jah.call("sizes", { tables: descriptor.tables.length })));
+    const sizes = await Promise.all(
+      jahs.map((jah) => jah.call("sizes", { tables: descriptor.tables.length })),
+    );
     const stateBytes = sizes.reduce((sum, size) => sum + size.bytes, 0);
     const counts: Record<string, number> = {};
     for (const { table, order } of tables) {
       const entries = sizes.reduce((sum, size) => sum + size.entries[table], 0);
-      if (entries && !this.wroteRow && this.sink.format === JSON_ARRAY) await this.sink.write(Buffer.from("["));
-      const request = { table, order, entries, stateBytes, limit: this.options.limit ?? Infinity, written: this.wroteRow };
+      if (entries && !this.wroteRow && this.sink.format === JSON_ARRAY)
+        await this.sink.write(Buffer.from("["));
+      const request = {
+        table,
+        order,
+        entries,
+        stateBytes,
+        limit: this.options.limit ?? Infinity,
+        written: this.wroteRow,
+      };
       const rows = await gather(jahs, request, (bytes) => this.sink.write(bytes));
       counts[descriptor.tables[table].name] = rows;
       this.wroteRow ||= rows > 0;

@@ -5,7 +5,15 @@ import { FIELD_TYPES } from "../compiler/types.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { FRAME_BYTES } from "../core/limits.ts";
 import { bomLength, csvShape } from "../input/csv-header.ts";
-import { findFiles, formatOf, type InputFile, isGzip, nameWithoutGz, readHead, refuseBinary } from "../input/discover.ts";
+import {
+  findFiles,
+  formatOf,
+  type InputFile,
+  isGzip,
+  nameWithoutGz,
+  readHead,
+  refuseBinary,
+} from "../input/discover.ts";
 import { ByteStream } from "../input/stream.ts";
 import type { FieldWish } from "../kernel/columns.ts";
 import type { SourceFormat, SourceSpec } from "../wire/jah.ts";
@@ -36,7 +44,8 @@ export interface InputOptions {
 
 export async function planSources(kernel: KernelDescriptor, options: InputOptions): Promise<Source[]> {
   const files = await findFiles(options.inputs);
-  if (!files.length) throw new HallelujahError("input-missing", "name at least one input: a file, a folder, or -");
+  if (!files.length)
+    throw new HallelujahError("input-missing", "name at least one input: a file, a folder, or -");
   const sources: Source[] = [];
   for (const file of files) sources.push(await planSource(kernel, file, options));
   return sources;
@@ -44,7 +53,11 @@ export async function planSources(kernel: KernelDescriptor, options: InputOption
 
 /** What the columns of Parquet and Arrow are asked for. */
 export function wishesOf(fields: RecordField[]): FieldWish[] {
-  return fields.map(({ source, type, optional }) => ({ name: source, type: FIELD_TYPES[type].column, optional }));
+  return fields.map(({ source, type, optional }) => ({
+    name: source,
+    type: FIELD_TYPES[type].column,
+    optional,
+  }));
 }
 
 async function planSource(kernel: KernelDescriptor, file: InputFile, options: InputOptions): Promise<Source> {
@@ -60,10 +73,21 @@ async function planSource(kernel: KernelDescriptor, file: InputFile, options: In
     throw new HallelujahError("input-format", `${stream.name} is empty, so it is no ${format} file`);
   }
   if (format === "parquet" || format === "arrow") {
-    throw new HallelujahError("input-format", `${stream.name}: ${format} is read from files that are not compressed`);
+    throw new HallelujahError(
+      "input-format",
+      `${stream.name}: ${format} is read from files that are not compressed`,
+    );
   }
   if (!options.inputFormat) refuseBinary(stream.name, text);
-  const base = { name: stream.name, kind: "bytes" as const, frames: 0, diskBytes: file.size, size: 0, stream, format };
+  const base = {
+    name: stream.name,
+    kind: "bytes" as const,
+    frames: 0,
+    diskBytes: file.size,
+    size: 0,
+    stream,
+    format,
+  };
   return { ...base, ...(await shapeOf(format, stream.name, text, fields, options)) };
 }
 

@@ -14,7 +14,12 @@ export interface BadRecord {
   excerpt: string;
 }
 
-const KINDS: Record<string, string> = { Text: "a text", Time: "a time", bool: "a boolean", Decimal: "a decimal" };
+const KINDS: Record<string, string> = {
+  Text: "a text",
+  Time: "a time",
+  bool: "a boolean",
+  Decimal: "a decimal",
+};
 
 /** Why a record is bad, in words. The numbers are those of assembly/abi.ts. */
 export function reasonOf(problem: Problem, fields: RecordField[]): string {

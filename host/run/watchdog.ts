@@ -41,7 +41,8 @@ async function readStack(url: string, patienceMs: number): Promise<{ frame?: num
         clearTimeout(timer);
         done(frame === undefined ? { stack } : { frame, stack });
       };
-      const send = (id: number, method: string, params = {}) => socket.send(JSON.stringify({ id, method, params }));
+      const send = (id: number, method: string, params = {}) =>
+        socket.send(JSON.stringify({ id, method, params }));
       socket.onopen = () => {
         send(1, "Debugger.enable");
         send(2, "Debugger.pause");
@@ -58,7 +59,10 @@ async function readStack(url: string, patienceMs: number): Promise<{ frame?: num
           frames = message.params!.callFrames;
           stack = frames
             // Frames of WebAssembly come without an address.
-            .map(({ functionName, url: file, location }) => `at ${functionName} (${file || "wasm://kernel"}:${location.columnNumber})`)
+            .map(
+              ({ functionName, url: file, location }) =>
+                `at ${functionName} (${file || "wasm://kernel"}:${location.columnNumber})`,
+            )
             .join("\n");
           send(3, "Runtime.evaluate", { expression: "globalThis.hallelujahPipeline.current.frame" });
         } else if (message.id === 3) finish(message.result?.result?.value);

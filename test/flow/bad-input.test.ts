@@ -1,5 +1,13 @@
 import { spawn } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -11,6 +19,8 @@ import { type CliResult, cli, kernelOf, parseLines, scratch, write } from "../ru
 const test = suite("bad input: hallelujah run");
 
 const stations = join(packageRoot, "examples", "stations.ts");
+/** A Jah of its own is enough where nothing is read. */
+const ONE = ["--jahs", "1"];
 const vega = (name: string) => join(packageRoot, "node_modules", "vega-datasets", "data", name);
 
 const good = `station,temperature\n${Array.from({ length: 20_000 }, (_, i) => `s${i % 100},${i % 50}\n`).join("")}`;
@@ -40,7 +50,7 @@ function refused(ran: CliResult, words: RegExp, code = 1): void {
 }
 
 async function rejects(input: string | string[], words: RegExp, code = 1): Promise<void> {
-  refused(await cli(["run", stations, ...[input].flat()]), words, code);
+  refused(await cli(["run", stations, ...[input].flat(), ...ONE]), words, code);
 }
 
 test("inputs that are not there", async () => {
@@ -64,18 +74,27 @@ if (process.getuid?.() !== 0) {
 
 test("files that are cut, empty or something else", async () => {
   const parquet = readFileSync(vega("flights-3m.parquet"));
-  await rejects(write("cut.parquet", parquet.subarray(0, 100_000)), /cut\.parquet: it does not end with "PAR1"/);
-  await rejects(write("cut.arrow", readFileSync(vega("flights-200k.arrow")).subarray(0, 100_000)), /cut\.arrow: .*truncated/);
+  await rejects(
+    write("cut.parquet", parquet.subarray(0, 100_000)),
+    /cut\.parquet: it does not end with "PAR1"/,
+  );
+  await rejects(
+    write("cut.arrow", readFileSync(vega("flights-200k.arrow")).subarray(0, 100_000)),
+    /cut\.arrow: .*truncated/,
+  );
   await rejects(write("none.parquet", ""), /none\.parquet is empty, so it is no parquet file/);
   const binary = write("binary.csv", readFileSync(process.execPath).subarray(0, 300_000));
   await rejects(binary, /binary\.csv holds NUL bytes/);
-  refused(await cli(["run", stations, "-"], { stdin: readFileSync(binary) }), /standard input holds NUL bytes/);
+  refused(
+    await cli(["run", stations, "-"], { stdin: readFileSync(binary) }),
+    /standard input holds NUL bytes/,
+  );
   const utf16 = Buffer.from(`\uFEFF${good}`, "utf16le");
   await rejects(write("utf16.csv", utf16), /utf16\.csv is UTF-16; convert it to UTF-8/);
-  refused(await cli(["run", stations, "-"], { stdin: utf16 }), /standard input is UTF-16/);
+  refused(await cli(["run", stations, "-", ...ONE], { stdin: utf16 }), /standard input is UTF-16/);
   const array = '[\n  {"station":"a","temperature":1}\n]';
   await rejects(write("array.json", array), /array\.json is one JSON array, not NDJSON/);
-  refused(await cli(["run", stations, "-"], { stdin: array }), /standard input is one JSON array/);
+  refused(await cli(["run", stations, "-", ...ONE], { stdin: array }), /standard input is one JSON array/);
 });
 
 test("gzip that is cut in the middle, damaged, or followed by something else", async () => {
@@ -85,8 +104,14 @@ test("gzip that is cut in the middle, damaged, or followed by something else", a
   const damaged = Buffer.from(gz);
   damaged.fill(0xff, gz.length >> 1, (gz.length >> 1) + 100);
   await rejects(write("damaged.csv.gz", damaged), /damaged\.csv\.gz is broken gzip/);
-  await rejects(write("behind.csv.gz", Buffer.concat([gz, Buffer.from("garbage behind")])), /behind\.csv\.gz is broken gzip/);
-  refused(await cli(["run", stations, "-"], { stdin: gz.subarray(0, gz.length >> 1) }), /standard input is broken gzip/);
+  await rejects(
+    write("behind.csv.gz", Buffer.concat([gz, Buffer.from("garbage behind")])),
+    /behind\.csv\.gz is broken gzip/,
+  );
+  refused(
+    await cli(["run", stations, "-"], { stdin: gz.subarray(0, gz.length >> 1) }),
+    /standard input is broken gzip/,
+  );
 });
 
 test("no records at all are no error", async () => {
@@ -99,7 +124,7 @@ test("no records at all are no error", async () => {
     ["header3.csv.gz", gzipSync("station,temperature\r\n")],
     ["blank.ndjson", "\n\n"],
   ] as const) {
-    const ran = await cli(["run", stations, write(name, content), "--jahs", "1"]);
+    const ran = await cli(["run", stations, write(name, content), ...ONE]);
     assert.equal([ran.code, ran.stdout, ran.stderr], [0, "", ""], name);
   }
   const json = await cli(["run", stations, write("zero.csv", ""), "--format", "json"]);
@@ -110,7 +135,7 @@ test("a field that the input does not have is named, with what it has", async ()
   const words = /has no "temperature"; did you mean "temprature"\?\nit has: station, temprature/;
   await rejects(write("typo.csv", "station,temprature\na,1\n"), words);
   await rejects(write("typo.ndjson", '{"station":"a","temprature":1}\n'), words);
-  refused(await cli(["run", stations, "-"], { stdin: '{"station":"a","temprature":1}\n' }), words);
+  refused(await cli(["run", stations, "-", ...ONE], { stdin: '{"station":"a","temprature":1}\n' }), words);
   const long = write("long.csv", `${"x".repeat(1 << 20)}\na,1\n`);
   await rejects(long, /long\.csv has no header line: its first line is longer than 256 KiB/);
 });
@@ -118,35 +143,57 @@ test("a field that the input does not have is named, with what it has", async ()
 test("options that are wrong", async () => {
   await rejects([goodCsv, "--bogus"], /unknown option '--bogus'/, 2);
   await rejects([goodCsv, "--format", "xml"], /Allowed choices are table, ndjson, json, csv/, 2);
-  await rejects([goodCsv, "--table", "station"], /the kernel has no table station; did you mean stations\?/, 2);
-  await rejects([goodCsv, "--order", "temperature.means"], /did you mean temperature\.mean\?\nit has: key, /, 2);
+  await rejects(
+    [goodCsv, "--table", "station"],
+    /the kernel has no table station; did you mean stations\?/,
+    2,
+  );
+  await rejects(
+    [goodCsv, "--order", "temperature.means"],
+    /did you mean temperature\.mean\?\nit has: key, /,
+    2,
+  );
   await rejects([goodCsv, "--limit", "0"], /whole number from 1/, 2);
   await rejects([], /missing required argument 'inputs'/, 2);
   refused(await cli(["bogus"]), /unknown command/, 2);
 });
 
 test("kernels that do not compile", async () => {
-  const typo = kernelOf("typo", KERNEL.replace("CHECK", "return").replace("reading.station", "reading.statin"));
-  refused(await cli(["run", typo, goodCsv]), /typo\.ts:12:\d+ error: .*statin.*\n.*many\.at\(reading\.statin\)/);
+  const typo = kernelOf(
+    "typo",
+    KERNEL.replace("CHECK", "return").replace("reading.station", "reading.statin"),
+  );
+  refused(
+    await cli(["run", typo, goodCsv]),
+    /typo\.ts:12:\d+ error: .*statin.*\n.*many\.at\(reading\.statin\)/,
+  );
   refused(await cli(["run", join(scratch(), "none.ts"), goodCsv]), /there is no kernel .*none\.ts/);
 });
 
 test("a kernel that stops is named with its line, and the input with its bytes", async () => {
   const kernel = kernelOf("throws", KERNEL.replace("CHECK", 'throw new Error("too warm")'));
-  const words = (input: string) => new RegExp(`the kernel stopped: too warm\nin \\w+ \\(throws\\.ts:7:\\d+\\)\nat ${input}, bytes \\d+ to \\d+`);
+  const words = (input: string) =>
+    new RegExp(
+      `the kernel stopped: too warm\nin \\w+ \\(throws\\.ts:7:\\d+\\)\nat ${input}, bytes \\d+ to \\d+`,
+    );
   refused(await cli(["run", kernel, goodCsv]), words(".*good.csv"));
   refused(await cli(["run", kernel, "-"], { stdin: good }), words("standard input"));
 });
 
 test("a kernel that never returns is stopped, and named with its line", async () => {
   const kernel = kernelOf("loops", KERNEL.replace("CHECK", "while (x > 0) x += 1"));
-  const words = /still at one frame after 1 s.*--frame-timeout.*\nin \w+ \(loops\.ts:7:\d+\)\nat .*good\.csv, bytes 0 to \d+/;
+  const words =
+    /still at one frame after 1 s.*--frame-timeout.*\nin \w+ \(loops\.ts:7:\d+\)\nat .*good\.csv, bytes 0 to \d+/;
   refused(await cli(["run", kernel, goodCsv, "--frame-timeout", "1"]), words);
 });
 
 test("a table that outgrows the memory is named, with what to do", async () => {
-  const path = write("keys.csv", `station,temperature\n${Array.from({ length: 300_000 }, (_, i) => `station number ${i},1\n`).join("")}`);
-  const words = /out of memory: the table many grew beyond the 8 MiB of a Jah \(\d+ entries there\)\n.*--memory/;
+  const path = write(
+    "keys.csv",
+    `station,temperature\n${Array.from({ length: 300_000 }, (_, i) => `station number ${i},1\n`).join("")}`,
+  );
+  const words =
+    /out of memory: the table many grew beyond the 8 MiB of a Jah \(\d+ entries there\)\n.*--memory/;
   refused(await cli(["run", keys, path, "--memory", "8M"]), words);
 });
 
@@ -182,19 +229,30 @@ const all = new Table<bool, Tally>("all");
 export function each(reading: Reading): void { all.at(true).n.add(); }
 `,
   );
-  const words = new RegExp(`:${line}: "temperature\\\\n\\(C\\)" is not a number: b,x`.replace("\\\\n", "\\n"));
-  for (const ran of [await cli(["run", kernel, write("far.csv", csv)]), await cli(["run", kernel, "-"], { stdin: csv })]) {
+  const words = new RegExp(
+    `:${line}: "temperature\\\\n\\(C\\)" is not a number: b,x`.replace("\\\\n", "\\n"),
+  );
+  for (const ran of [
+    await cli(["run", kernel, write("far.csv", csv)]),
+    await cli(["run", kernel, "-"], { stdin: csv }),
+  ]) {
     assert.match(ran.stderr, words);
     assert.is(ran.code, 0);
   }
 });
 
 test("--strict stops at the first bad line", async () => {
-  await rejects([write("bad.csv", badLines), "--strict"], /bad\.csv:3: it has 1 field.*\nstopped, as --strict asks/);
+  await rejects(
+    [write("bad.csv", badLines), "--strict"],
+    /bad\.csv:3: it has 1 field.*\nstopped, as --strict asks/,
+  );
 });
 
 test("if no record fits, that is an error", async () => {
-  await rejects(write("none-fits.csv", "station,temperature\na,x\nb,y\n"), /no record fits the kernel's record class/);
+  await rejects(
+    write("none-fits.csv", "station,temperature\na,x\nb,y\n"),
+    /no record fits the kernel's record class/,
+  );
 });
 
 test("a line of 100 MB is left out, in CSV and NDJSON, from a file and from a pipe", async () => {
@@ -222,22 +280,35 @@ test("a line of 100 MB is left out, in CSV and NDJSON, from a file and from a pi
 test("an unclosed quote in a pipe costs one line, however much follows", async () => {
   const csv = `station,temperature\na,1\n"${"a,1\n".repeat(6_000_000)}`;
   const ran = await cli(["run", stations, "-"], { stdin: csv });
-  assert.match(ran.stderr, /standard input:3: a quoted field is not closed: "a,1\nhallelujah: 1 of 6000001 records/);
+  assert.match(
+    ran.stderr,
+    /standard input:3: a quoted field is not closed: "a,1\nhallelujah: 1 of 6000001 records/,
+  );
   assert.is(parseLines(ran.stdout)[0].temperature.count, 6_000_000);
 });
 
 const folders = () => readdirSync(tmpdir()).filter((name) => /^hallelujah-\w{6}$/.test(name));
 
 /** Runs until `ready` shows on stderr or in processes, then sends a signal. */
-async function interrupted(kernel: string, input: string, signal: NodeJS.Signals): Promise<[number | null, string, number[]]> {
+async function interrupted(
+  kernel: string,
+  input: string,
+  signal: NodeJS.Signals,
+): Promise<[number | null, string, number[]]> {
   const main = join(packageRoot, "dist", "cli", "main.js");
   const temporary = join(scratch(), `tmp-${signal}-${input === "-"}`);
   mkdirSync(temporary);
-  const child = spawn(process.execPath, [main, "run", kernel, input], { env: { ...process.env, TMPDIR: temporary } });
+  const child = spawn(process.execPath, [main, "run", kernel, input], {
+    env: { ...process.env, TMPDIR: temporary },
+  });
   let stderr = "";
   child.stderr.on("data", (chunk) => (stderr += chunk));
-  while (!readdirSync(temporary).some((name) => existsSync(join(temporary, name, "1")))) await new Promise((done) => setTimeout(done, 20));
-  const jahs = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim().split(" ").map(Number);
+  while (!readdirSync(temporary).some((name) => existsSync(join(temporary, name, "1"))))
+    await new Promise((done) => setTimeout(done, 20));
+  const jahs = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .map(Number);
   child.kill(signal);
   const code = await new Promise<number | null>((done) => child.on("close", done));
   assert.equal(readdirSync(temporary), []);
@@ -255,15 +326,23 @@ if (existsSync("/proc/self/task")) {
       assert.equal([code, stderr], [expected, ""]);
       assert.ok(jahs.length >= 2);
       await new Promise((done) => setTimeout(done, 100));
-      for (const pid of jahs) assert.not.ok(existsSync(`/proc/${pid}/exe`) && readFileSync(`/proc/${pid}/stat`, "utf8").split(" ")[2] !== "Z");
+      for (const pid of jahs)
+        assert.not.ok(
+          existsSync(`/proc/${pid}/exe`) && readFileSync(`/proc/${pid}/stat`, "utf8").split(" ")[2] !== "Z",
+        );
     }
   });
 }
 
 test("whoever reads the rows may have enough", async () => {
-  const path = write("many.csv", `station,temperature\n${Array.from({ length: 300_000 }, (_, i) => `station number ${i},1\n`).join("")}`);
+  const path = write(
+    "many.csv",
+    `station,temperature\n${Array.from({ length: 300_000 }, (_, i) => `station number ${i},1\n`).join("")}`,
+  );
   for (const format of ["ndjson", "json", "table"]) {
-    const ran = await cli(["run", keys, path, "--format", format], { shell: "set -o pipefail; HALLELUJAH | head -c 1; echo \" ${PIPESTATUS[0]}\"" });
+    const ran = await cli(["run", keys, path, "--format", format], {
+      shell: 'set -o pipefail; HALLELUJAH | head -c 1; echo " ${PIPESTATUS[0]}"',
+    });
     assert.match(ran.stdout, /^. 0\n$/, format);
     assert.is(ran.stderr, "", format);
   }
@@ -273,7 +352,9 @@ if (existsSync("/dev/full")) {
   test("a full disk is an error", async () => {
     const before = folders().length;
     for (const format of ["ndjson", "json", "table"]) {
-      const ran = await cli(["run", stations, goodCsv, "--format", format], { shell: "HALLELUJAH > /dev/full" });
+      const ran = await cli(["run", stations, goodCsv, "--format", format], {
+        shell: "HALLELUJAH > /dev/full",
+      });
       refused(ran, /the rows cannot be written: no space left on device/);
     }
     assert.ok(folders().length <= before + 8); // those of runs beside this one

@@ -77,16 +77,22 @@ const chunks = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 });
 for (const quotes of [true, false]) {
   test(`frames hold the records that start in them, ${quotes ? "also over several lines" : "which are lines"}`, () => {
     fc.assert(
-      fc.property(text, chunks, fc.integer({ min: 1, max: 60 }), fc.nat({ max: 9 }), (csv, sizes, frameBytes, head) => {
-        const start = Math.min(head, csv.length);
-        const shape = { start, quotes, frameBytes };
-        const frames = cut(Buffer.from(csv), sizes, shape);
-        assert.equal(
-          frames.map(({ bytes }) => bytes.toString()),
-          reference(csv, shape),
-          JSON.stringify(csv),
-        );
-      }),
+      fc.property(
+        text,
+        chunks,
+        fc.integer({ min: 1, max: 60 }),
+        fc.nat({ max: 9 }),
+        (csv, sizes, frameBytes, head) => {
+          const start = Math.min(head, csv.length);
+          const shape = { start, quotes, frameBytes };
+          const frames = cut(Buffer.from(csv), sizes, shape);
+          assert.equal(
+            frames.map(({ bytes }) => bytes.toString()),
+            reference(csv, shape),
+            JSON.stringify(csv),
+          );
+        },
+      ),
       seeded(20_000),
     );
   });
@@ -117,7 +123,10 @@ for (const quotes of [true, false]) {
       const bytes = Buffer.concat([Buffer.from(before), long, Buffer.from("\n"), Buffer.from(behind)]);
       const frames = cut(bytes, [1 << 18], { start: 0, quotes, frameBytes: 1 << 19 });
       assert.ok(frames.map((frame) => frame.bytes.toString()).join("") === before + behind);
-      assert.is(frames.reduce((sum, { dropped }) => sum + dropped, 0), 1);
+      assert.is(
+        frames.reduce((sum, { dropped }) => sum + dropped, 0),
+        1,
+      );
       assert.is(frames.at(-1)!.offset + frames.at(-1)!.bytes.length, before.length + behind.length);
     }
   });

@@ -51,7 +51,10 @@ test("the first frame of a source starts anywhere", () => {
 });
 
 test("with any order, duplicates and wrong starts each frame is taken once, in order, as it truly is", () => {
-  const frames = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.boolean(), fc.boolean()), { minLength: 1, maxLength: 25 });
+  const frames = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.boolean(), fc.boolean()), {
+    minLength: 1,
+    maxLength: 25,
+  });
   fc.assert(
     fc.property(frames, fc.infiniteStream(fc.nat()), (steps, choices) => {
       const choose = (count: number) => choices.next().value! % count;

@@ -1,12 +1,46 @@
 // everything.ts: every kind of aggregate, by keys of several kinds
-import { Count, Distinct, First, Last, Max, Min, Quantiles, Stats, Sum, Table, Text, Top, pair, Pair } from "hallelujah";
+import {
+  Count,
+  Distinct,
+  First,
+  Last,
+  Max,
+  Min,
+  Quantiles,
+  Stats,
+  Sum,
+  Table,
+  Text,
+  Top,
+  pair,
+  Pair,
+} from "hallelujah";
 
-@record class Row { key: Text; n: i64; x: f64 }
-@state class All {
-  count: Count; sum: Sum; total: Sum<i64>; least: Min<i64>; most: Max; stats: Stats;
-  first: First<Text>; last: Last<f64>; keys: Distinct; values: Quantiles; top: Top<Text>;
+
+@record class Row {
+  key: Text;
+  n: i64;
+  x: f64;
 }
-@state class Few { count: Count; sum: Sum }
+
+@state class All {
+  count: Count;
+  sum: Sum;
+  total: Sum<i64>;
+  least: Min<i64>;
+  most: Max;
+  stats: Stats;
+  first: First<Text>;
+  last: Last<f64>;
+  keys: Distinct;
+  values: Quantiles;
+  top: Top<Text>;
+}
+
+@state class Few {
+  count: Count;
+  sum: Sum;
+}
 
 const groups = new Table<i64, All>("groups");
 const each1 = new Table<Text, Few>("keys");

@@ -1,7 +1,10 @@
 // one.ts: one text
 import { out, Text } from "hallelujah";
 
-@record class Row { a: Text }
+
+@record class Row {
+  a: Text;
+}
 
 export function each(row: Row): void {
   out.emit(row);

@@ -34,7 +34,14 @@ async function fits(decoder: Decoder, lines: string[]): Promise<boolean[]> {
 
 /** JSON text of a string in which each unit is written in a way of its own. */
 function writeString(text: string, choose: (ways: number) => number): string {
-  const short: Record<string, string> = { "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f", "/": "\\/" };
+  const short: Record<string, string> = {
+    "\n": "\\n",
+    "\t": "\\t",
+    "\r": "\\r",
+    "\b": "\\b",
+    "\f": "\\f",
+    "/": "\\/",
+  };
   let out = "";
   for (let i = 0; i < text.length; i++) {
     const unit = text[i];
@@ -52,28 +59,55 @@ function writeString(text: string, choose: (ways: number) => number): string {
 
 const anyText = fc.oneof(
   fc.string({ unit: "binary" }),
-  fc.string({ unit: fc.constantFrom('"', "\\", "/", "\n", "\t", "\0", "é", "\u{1F600}", "a", "\ud83d", "\ude00", "\u2028") }),
+  fc.string({
+    unit: fc.constantFrom(
+      '"',
+      "\\",
+      "/",
+      "\n",
+      "\t",
+      "\0",
+      "é",
+      "\u{1F600}",
+      "a",
+      "\ud83d",
+      "\ude00",
+      "\u2028",
+    ),
+  }),
   fc.string({ unit: "grapheme", maxLength: 100 }),
 );
 
 test("strings are read as JSON.parse reads them, however they are escaped", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(anyText, { minLength: 1 }), fc.infiniteStream(fc.nat()), async (values, ways) => {
-      const choose = (count: number) => ways.next().value! % count;
-      const lines = values.map((text) => `{"a":${writeString(text, choose)}}`);
-      assert.equal(
-        await textsOf(lines),
-        lines.map((line) => wellFormed(JSON.parse(line).a)),
-      );
-      const stringified = values.map((a) => JSON.stringify({ a }));
-      assert.equal(await textsOf(stringified), values.map(wellFormed));
-    }),
+    fc.asyncProperty(
+      fc.array(anyText, { minLength: 1 }),
+      fc.infiniteStream(fc.nat()),
+      async (values, ways) => {
+        const choose = (count: number) => ways.next().value! % count;
+        const lines = values.map((text) => `{"a":${writeString(text, choose)}}`);
+        assert.equal(
+          await textsOf(lines),
+          lines.map((line) => wellFormed(JSON.parse(line).a)),
+        );
+        const stringified = values.map((a) => JSON.stringify({ a }));
+        assert.equal(await textsOf(stringified), values.map(wellFormed));
+      },
+    ),
     seeded(800),
   );
 });
 
 test("surrogate pairs are joined, lone surrogates become U+FFFD", async () => {
-  const escapes = ["\\ud83d\\ude00", "\\uD83D", "\\uDE00", "\\ud83dx", "\\ud83d\\ud83d\\ude00", "\\ude00\\ud83d", "\\ud83d\\n"];
+  const escapes = [
+    "\\ud83d\\ude00",
+    "\\uD83D",
+    "\\uDE00",
+    "\\ud83dx",
+    "\\ud83d\\ud83d\\ude00",
+    "\\ude00\\ud83d",
+    "\\ud83d\\n",
+  ];
   for (const escape of escapes) {
     const line = `{"a":"<${escape}>"}`;
     assert.equal(await textsOf([line]), [wellFormed(JSON.parse(line).a)], escape);
@@ -88,16 +122,30 @@ test("keys come in any order, with white space anywhere, among members that are 
     fc.string({ maxLength: 5 }).filter((key) => !["a", "b", "c"].includes(key)),
     fc.jsonValue().map((value) => JSON.stringify(value)),
   );
-  const line = fc.tuple(anyText, anyText, anyText, fc.array(other, { maxLength: 4 }), fc.nat(), fc.array(space, { minLength: 1 }));
+  const line = fc.tuple(
+    anyText,
+    anyText,
+    anyText,
+    fc.array(other, { maxLength: 4 }),
+    fc.nat(),
+    fc.array(space, { minLength: 1 }),
+  );
   await fc.assert(
     fc.asyncProperty(fc.array(line, { minLength: 1, maxLength: 5 }), async (records) => {
       let text = "";
       for (const [a, b, c, others, seed, spaces] of records) {
         const next = random(seed);
-        const members: [string, string][] = [["a", JSON.stringify(a)], ["b", JSON.stringify(b)], ["c", JSON.stringify(c)], ...others];
+        const members: [string, string][] = [
+          ["a", JSON.stringify(a)],
+          ["b", JSON.stringify(b)],
+          ["c", JSON.stringify(c)],
+          ...others,
+        ];
         const shuffled = members.map((member) => ({ member, at: next() })).toSorted((x, y) => x.at - y.at);
         const gap = () => spaces[Math.floor(next() * spaces.length)];
-        const parts = shuffled.map(({ member: [key, value] }) => `${gap()}${JSON.stringify(key)}${gap()}:${gap()}${value}${gap()}`);
+        const parts = shuffled.map(
+          ({ member: [key, value] }) => `${gap()}${JSON.stringify(key)}${gap()}:${gap()}${value}${gap()}`,
+        );
         text += `${gap()}{${parts.join(",")}}${gap()}\n`;
       }
       const { rows, bad } = await texts.ndjson(Buffer.from(text));
@@ -116,13 +164,31 @@ test("the order of keys may change from line to line", async () => {
   const lines: string[] = [];
   const expected: Row[] = [];
   for (let i = 0; i < 2000; i++) {
-    const row: Row = { id: i, f64: i / 8, i64: -i, u8: i % 256, yes: i % 3 === 0, text: `t${i}`, time: null, decimal: i / 100 };
-    const members = Object.entries({ ...row, extra: { id: -1, text: ["}"] }, [`x${i % 50}`]: i, "a name that is far too long to be remembered by its place": 1 });
+    const row: Row = {
+      id: i,
+      f64: i / 8,
+      i64: -i,
+      u8: i % 256,
+      yes: i % 3 === 0,
+      text: `t${i}`,
+      time: null,
+      decimal: i / 100,
+    };
+    const members = Object.entries({
+      ...row,
+      extra: { id: -1, text: ["}"] },
+      [`x${i % 50}`]: i,
+      "a name that is far too long to be remembered by its place": 1,
+    });
     const kept = members.filter(([key]) => key === "id" || next() < 0.9);
-    const order = kept.map((member) => ({ member, at: next() < 0.5 ? 0 : next() })).toSorted((x, y) => x.at - y.at);
+    const order = kept
+      .map((member) => ({ member, at: next() < 0.5 ? 0 : next() }))
+      .toSorted((x, y) => x.at - y.at);
     lines.push(JSON.stringify(Object.fromEntries(order.map(({ member }) => member))));
     const names = new Set(kept.map(([key]) => key));
-    expected.push(Object.fromEntries(Object.entries(row).map(([key, value]) => [key, names.has(key) ? value : null])));
+    expected.push(
+      Object.fromEntries(Object.entries(row).map(([key, value]) => [key, names.has(key) ? value : null])),
+    );
   }
   const { rows, bad } = await optionals.ndjson(Buffer.from(lines.join("\n")));
   assert.is(bad, 0);
@@ -150,12 +216,17 @@ test("dotted names reach into objects, or are keys with dots", async () => {
 test("escaped keys are the keys they stand for", async () => {
   const line = '{"\\u0061":"1","\\u0062x":"no","\\u0062":"2","c":"3"}';
   const { rows, bad } = await texts.ndjson(Buffer.from(`${line}\n${line}\n`));
-  assert.equal({ rows, bad }, { rows: [JSON.parse('{"a":"1","b":"2","c":"3"}'), { a: "1", b: "2", c: "3" }], bad: 0 });
+  assert.equal(
+    { rows, bad },
+    { rows: [JSON.parse('{"a":"1","b":"2","c":"3"}'), { a: "1", b: "2", c: "3" }], bad: 0 },
+  );
 });
 
 test("of duplicate keys the last one counts", async () => {
   assert.equal(await textsOf(['{"a":"1","a":"2"}', '{"a":"1","b":0,"a":"3"}']), ["2", "3"]);
-  const { rows } = await optionals.ndjson(Buffer.from('{"id":1,"f64":1,"f64":null,"id":2}\n{"id":1,"f64":null,"f64":2}'));
+  const { rows } = await optionals.ndjson(
+    Buffer.from('{"id":1,"f64":1,"f64":null,"id":2}\n{"id":1,"f64":null,"f64":2}'),
+  );
   assert.equal(
     rows.map(({ id, f64 }) => [id, f64]),
     [
@@ -166,7 +237,9 @@ test("of duplicate keys the last one counts", async () => {
 });
 
 test("missing and null fields are absent where optional, else make the record bad", async () => {
-  const { rows, bad, problems } = await optionals.ndjson(Buffer.from('{"f64":1}\n{"id":null}\n{"id":1,"f64":null}\n{}\n'));
+  const { rows, bad, problems } = await optionals.ndjson(
+    Buffer.from('{"f64":1}\n{"id":null}\n{"id":1,"f64":null}\n{}\n'),
+  );
   assert.is(rows.length, 1);
   assert.is(bad, 3);
   assert.equal(
@@ -176,11 +249,54 @@ test("missing and null fields are absent where optional, else make the record ba
 });
 
 test("a text field takes numbers and booleans as they are written", async () => {
-  assert.equal(await textsOf(['{"a":1.50}', '{"a":true}', '{"a":-1e5}', '{"a":false }']), ["1.50", "true", "-1e5", "false"]);
+  assert.equal(await textsOf(['{"a":1.50}', '{"a":true}', '{"a":-1e5}', '{"a":false }']), [
+    "1.50",
+    "true",
+    "-1e5",
+    "false",
+  ]);
 });
 
-const numbers = ["0", "-0", "1", "-1", "10", "1.5", "-1.5e3", "1e5", "1E+5", "1e-7", "123456789012345678", "0.1", "5e-324", "1e400", "0e0"];
-const notNumbers = ["01", "-", "+1", ".5", "5.", "1e", "1e+", "0x10", "1_000", "--1", "1.2.3", "NaN", "Infinity", "-Infinity", "1e5.5", "00", "-01", "1 2", "", "-.5", "1a"];
+const numbers = [
+  "0",
+  "-0",
+  "1",
+  "-1",
+  "10",
+  "1.5",
+  "-1.5e3",
+  "1e5",
+  "1E+5",
+  "1e-7",
+  "123456789012345678",
+  "0.1",
+  "5e-324",
+  "1e400",
+  "0e0",
+];
+const notNumbers = [
+  "01",
+  "-",
+  "+1",
+  ".5",
+  "5.",
+  "1e",
+  "1e+",
+  "0x10",
+  "1_000",
+  "--1",
+  "1.2.3",
+  "NaN",
+  "Infinity",
+  "-Infinity",
+  "1e5.5",
+  "00",
+  "-01",
+  "1 2",
+  "",
+  "-.5",
+  "1a",
+];
 
 test("numbers are those of JSON, no more and no less", async () => {
   const lines = [...numbers, ...notNumbers].map((number) => `{"id":1,"f64":${number}}`);
@@ -188,7 +304,9 @@ test("numbers are those of JSON, no more and no less", async () => {
   assert.equal(await fits(optionals, lines), parses);
   const asText = [...numbers, ...notNumbers].map((number) => `{"a":${number}}`);
   assert.equal(await fits(one, asText), parses);
-  const { rows } = await optionals.ndjson(Buffer.from(numbers.map((number) => `{"id":1,"f64":${number}}`).join("\n")));
+  const { rows } = await optionals.ndjson(
+    Buffer.from(numbers.map((number) => `{"id":1,"f64":${number}}`).join("\n")),
+  );
   assert.equal(
     rows.map(({ f64 }) => f64),
     numbers.map((number) => (Number.isFinite(JSON.parse(number)) ? JSON.parse(number) + 0 : null)),
@@ -207,24 +325,35 @@ test("integers are bounded by their type, as are those of JSON", async () => {
     ["u8", 0n, 255n],
   ];
   const base: Record<string, string> = {
-    ...{ f64: "0", f32: "0", i64: "0", i32: "0", i16: "0", i8: "0", u64: "0", u32: "0", u16: "0", u8: "0" },
-    ...{ yes: "true", text: '""', time: '"2024-01-01"', decimal: "0" },
+    ...Object.fromEntries(
+      ["f64", "f32", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8"].map((name) => [name, "0"]),
+    ),
+    yes: "true",
+    text: '""',
+    time: '"2024-01-01"',
+    decimal: "0",
   };
   const line = (over: Record<string, string>) =>
-    `{${Object.entries({ ...base, ...over }).map(([key, value]) => `"${key}":${value}`).join(",")}}`;
+    `{${Object.entries({ ...base, ...over })
+      .map(([key, value]) => `"${key}":${value}`)
+      .join(",")}}`;
   for (const [field, low, high] of bounds) {
     const { rows, bad } = await types.ndjson(
       Buffer.from([low, high, low - 1n, high + 1n].map((value) => line({ [field]: `${value}` })).join("\n")),
     );
     assert.is(bad, 2, field);
-    const shown = (value: bigint) => (value > 2n ** 53n - 1n || value < -(2n ** 53n) + 1n ? `${value}` : Number(value));
+    const shown = (value: bigint) =>
+      value > 2n ** 53n - 1n || value < -(2n ** 53n) + 1n ? `${value}` : Number(value);
     assert.equal(
       rows.map((row) => row[field]),
       [shown(low), shown(high)],
     );
   }
   const wrong = ["1.5", "01", "1.0", "+1", "-"].map((value) => line({ i32: value }));
-  assert.equal(await fits(types, wrong), wrong.map(() => false));
+  assert.equal(
+    await fits(types, wrong),
+    wrong.map(() => false),
+  );
 });
 
 test("a value of the wrong type makes a record bad", async () => {
@@ -236,8 +365,14 @@ test("a value of the wrong type makes a record bad", async () => {
     ...["true", '"1,5"', '"x"', "1.1234567"].map((value) => `{"id":1,"decimal":${value}}`),
     ...["[]", '{"x":1}'].map((value) => `{"id":1,"text":${value}}`),
   ];
-  assert.equal(await fits(optionals, wrong), wrong.map(() => false));
-  const right = ['{"id":1,"decimal":"1.5"}', '{"id":1,"decimal":1.50,"yes":false,"time":"2024-02-29T12:00:00+01:00"}'];
+  assert.equal(
+    await fits(optionals, wrong),
+    wrong.map(() => false),
+  );
+  const right = [
+    '{"id":1,"decimal":"1.5"}',
+    '{"id":1,"decimal":1.50,"yes":false,"time":"2024-02-29T12:00:00+01:00"}',
+  ];
   assert.equal(await fits(optionals, right), [true, true]);
 });
 
@@ -251,11 +386,50 @@ function isJson(line: string): boolean {
 }
 
 const broken = [
-  "{", "}", "[]", "[1]", "1", '"x"', "null", "true", "x", "{]", '{"a"}', '{"a":}', '{"a":"1"', '{"a":"1",}', '{"a":"1",,"b":1}',
-  '{,"a":"1"}', '{"a" "1"}', '{"a":"1"}}', '{"a":"1"}{"a":"2"}', '{"a":"1"} x', '{"a":"1" "b":2}', "{a:1}", "{'a':1}", '{"a":\'1\'}',
-  '{"a":"1}', '{"a:"1"}', '{"a":"\\x"}', '{"a":"\\u12"}', '{"a":"\\u12g4"}', '{"a":"\\', '{"a":"\\"}', '{"a":"\t"}', '{"a":nul}',
-  '{"a":tru}', '{"a":True}', '{"a":nulll}', '{"a":undefined}', '{"a":[}', '{"a":"1","b":[1,2}', '{"a":"1","b":{"c":1}',
-  '{"a":"1","b":}', '{"a":"1","b":"x}', '{"a":"1","b":[1}', '{"a":"1",5:1}',
+  "{",
+  "}",
+  "[]",
+  "[1]",
+  "1",
+  '"x"',
+  "null",
+  "true",
+  "x",
+  "{]",
+  '{"a"}',
+  '{"a":}',
+  '{"a":"1"',
+  '{"a":"1",}',
+  '{"a":"1",,"b":1}',
+  '{,"a":"1"}',
+  '{"a" "1"}',
+  '{"a":"1"}}',
+  '{"a":"1"}{"a":"2"}',
+  '{"a":"1"} x',
+  '{"a":"1" "b":2}',
+  "{a:1}",
+  "{'a':1}",
+  "{\"a\":'1'}",
+  '{"a":"1}',
+  '{"a:"1"}',
+  '{"a":"\\x"}',
+  '{"a":"\\u12"}',
+  '{"a":"\\u12g4"}',
+  '{"a":"\\',
+  '{"a":"\\"}',
+  '{"a":"\t"}',
+  '{"a":nul}',
+  '{"a":tru}',
+  '{"a":True}',
+  '{"a":nulll}',
+  '{"a":undefined}',
+  '{"a":[}',
+  '{"a":"1","b":[1,2}',
+  '{"a":"1","b":{"c":1}',
+  '{"a":"1","b":}',
+  '{"a":"1","b":"x}',
+  '{"a":"1","b":[1}',
+  '{"a":"1",5:1}',
 ];
 
 test("broken lines are bad, one by one, and nothing else", async () => {
@@ -269,8 +443,13 @@ test("broken lines are bad, one by one, and nothing else", async () => {
 });
 
 test("of a value that is not wanted only the end is looked for", async () => {
-  const lines = ["NaN", "tru", "01", "undefined", '"\\q"', "[1,]", "[NaN]", "{]"].map((value) => `{"x":${value},"a":"1"}`);
-  assert.equal(await textsOf(lines), lines.map(() => "1"));
+  const lines = ["NaN", "tru", "01", "undefined", '"\\q"', "[1,]", "[NaN]", "{]"].map(
+    (value) => `{"x":${value},"a":"1"}`,
+  );
+  assert.equal(
+    await textsOf(lines),
+    lines.map(() => "1"),
+  );
 });
 
 test("a backslash at the end of a line does not reach into the next one", async () => {
@@ -280,7 +459,9 @@ test("a backslash at the end of a line does not reach into the next one", async 
 });
 
 test("blank lines, CRLF, a byte-order mark and a last line that does not end", async () => {
-  const { rows, bad } = await one.ndjson(Buffer.from('\uFEFF{"a":"1"}\r\n\r\n\n  \t\n{"a":"2"}\r\n{"a":"3"}'));
+  const { rows, bad } = await one.ndjson(
+    Buffer.from('\uFEFF{"a":"1"}\r\n\r\n\n  \t\n{"a":"2"}\r\n{"a":"3"}'),
+  );
   assert.equal({ rows, bad }, { rows: [{ a: "1" }, { a: "2" }, { a: "3" }], bad: 0 });
 });
 
@@ -288,15 +469,46 @@ test("10,000 brackets are neither too many to pass over nor to refuse", async ()
   const deep = "[".repeat(10_000) + "]".repeat(10_000);
   const objects = `${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}`;
   assert.equal(await textsOf([`{"x":${deep},"a":"1"}`, `{"x":${objects},"a":"2"}`]), ["1", "2"]);
-  assert.equal(await fits(one, [`{"a":${deep}}`, `{"x":${"[".repeat(10_000)}`, deep, objects, `{"x":${deep.slice(1)},"a":"1"}`]), [
-    ...[false, false, false, false, false],
-  ]);
-  const { rows } = await nested.ndjson(Buffer.from(`${'{"user":'.repeat(10_000)}1${"}".repeat(10_000)}\n{"id":1}\n`));
+  assert.equal(
+    await fits(one, [
+      `{"a":${deep}}`,
+      `{"x":${"[".repeat(10_000)}`,
+      deep,
+      objects,
+      `{"x":${deep.slice(1)},"a":"1"}`,
+    ]),
+    [false, false, false, false, false],
+  );
+  const { rows } = await nested.ndjson(
+    Buffer.from(`${'{"user":'.repeat(10_000)}1${"}".repeat(10_000)}\n{"id":1}\n`),
+  );
   assert.is(rows.length, 1);
 });
 
 test("damaged lines count exactly as JSON.parse fails on them", async () => {
-  const alphabet = ["{", "}", "[", "]", '"', ":", ",", "\\", "a", "0", "1", "-", "+", ".", "e", " ", "\\u00e9", "null", "true", "x", "\t"];
+  const alphabet = [
+    "{",
+    "}",
+    "[",
+    "]",
+    '"',
+    ":",
+    ",",
+    "\\",
+    "a",
+    "0",
+    "1",
+    "-",
+    "+",
+    ".",
+    "e",
+    " ",
+    "\\u00e9",
+    "null",
+    "true",
+    "x",
+    "\t",
+  ];
   const fitting = (value: Row): boolean => {
     const kind = (field: unknown) => (field === undefined || field === null ? "none" : typeof field);
     if (kind(value) !== "object" || Array.isArray(value) || !Number.isInteger(value.id)) return false;
@@ -304,7 +516,10 @@ test("damaged lines count exactly as JSON.parse fails on them", async () => {
     const logical = ["none", "boolean"].includes(kind(value.yes));
     return numeric && logical && ["none", "string", "number", "boolean"].includes(kind(value.text));
   };
-  const text = fc.string({ unit: fc.constantFrom('"', "\\", "\n", "\t", "u", "{", "]", ",", ":", "1", "\u00e9"), maxLength: 6 });
+  const text = fc.string({
+    unit: fc.constantFrom('"', "\\", "\n", "\t", "u", "{", "]", ",", ":", "1", "\u00e9"),
+    maxLength: 6,
+  });
   await fc.assert(
     fc.asyncProperty(
       fc.oneof(text, fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean()),
@@ -329,7 +544,11 @@ test("whatever the bytes, rows are UTF-8 and JSON", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(nasty, { minLength: 1, maxLength: 5 }), async (values) => {
       const lines = values.map((bytes) =>
-        Buffer.concat([Buffer.from('{"a":"'), Buffer.from(bytes.filter((byte) => byte >= 0x20 && byte !== 0x22 && byte !== 0x5c)), Buffer.from('"}\n')]),
+        Buffer.concat([
+          Buffer.from('{"a":"'),
+          Buffer.from(bytes.filter((byte) => byte >= 0x20 && byte !== 0x22 && byte !== 0x5c)),
+          Buffer.from('"}\n'),
+        ]),
       );
       const { rows, bad } = await one.ndjson(Buffer.concat(lines)); // it throws if the rows are no UTF-8 or no JSON
       assert.equal([rows.length, bad], [values.length, 0]);
@@ -343,8 +562,13 @@ test("whatever the bytes, rows are UTF-8 and JSON", async () => {
 
 test("tiny frames give the same rows in the same order", async () => {
   const next = random(seedOf("tiny frames"));
-  const rows = Array.from({ length: 1500 }, (_, i) => ({ a: `${i} ${"é\n\"x".repeat(next() * 20)}` }));
-  const path = write("tiny.ndjson", rows.map((row) => `${next() < 0.1 ? "\n" : ""}${JSON.stringify(row)}${next() < 0.5 ? " \r" : ""}\n`).join(""));
+  const rows = Array.from({ length: 1500 }, (_, i) => ({ a: `${i} ${'é\n"x'.repeat(next() * 20)}` }));
+  const path = write(
+    "tiny.ndjson",
+    rows
+      .map((row) => `${next() < 0.1 ? "\n" : ""}${JSON.stringify(row)}${next() < 0.5 ? " \r" : ""}\n`)
+      .join(""),
+  );
   for (const [jahs, frameBytes] of [
     [1, 50],
     [3, 128],
@@ -358,7 +582,10 @@ test("tiny frames give the same rows in the same order", async () => {
 test("a field that only few records have is no unknown field", async () => {
   const lines = Array.from({ length: 3000 }, (_, i) => (i === 5 ? '{"id":5,"text":"x"}\n' : `{"id":${i}}\n`));
   const all = '{"id":0,"f64":1,"i64":1,"u8":1,"yes":true,"time":"2024-01-01","decimal":1}\n';
-  const { rows } = await runRows("optionals", write("sparse.ndjson", all + lines.join("")), { jahs: 1, frameBytes: 1024 });
+  const { rows } = await runRows("optionals", write("sparse.ndjson", all + lines.join("")), {
+    jahs: 1,
+    frameBytes: 1024,
+  });
   assert.is(rows.filter(({ text }) => text === "x").length, 1);
 });
 

@@ -8,7 +8,18 @@ import { seeded } from "../run.ts";
 const test = suite("host/run/chain");
 
 function done(frame: number, start: number, end: number, source = 0): FrameDone {
-  return { frame, source, start, end, rows: 1, bad: 0, problems: [], emittedRows: 0, lines: 0, quoted: false };
+  return {
+    frame,
+    source,
+    start,
+    end,
+    rows: 1,
+    bad: 0,
+    problems: [],
+    emittedRows: 0,
+    lines: 0,
+    quoted: false,
+  };
 }
 
 test("frames are confirmed in order, whatever the order they come in", () => {
@@ -52,19 +63,21 @@ test("the first frame of a source starts anywhere", () => {
 });
 
 /** Frames as they truly are: each starts where the one before in its source ended. */
-const truth = fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.boolean()), { minLength: 1, maxLength: 30 }).map((steps) => {
-  let source = 0;
-  let end = 0;
-  return steps.map(([length, newSource], frame) => {
-    if (newSource && frame) {
-      source++;
-      end = 0;
-    }
-    const start = end;
-    end += length;
-    return done(frame, start, end, source);
+const truth = fc
+  .array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.boolean()), { minLength: 1, maxLength: 30 })
+  .map((steps) => {
+    let source = 0;
+    let end = 0;
+    return steps.map(([length, newSource], frame) => {
+      if (newSource && frame) {
+        source++;
+        end = 0;
+      }
+      const start = end;
+      end += length;
+      return done(frame, start, end, source);
+    });
   });
-});
 
 test("with any order and any wrong guesses each frame is confirmed once, in order, as it truly is", () => {
   fc.assert(
@@ -74,7 +87,9 @@ test("with any order and any wrong guesses each frame is confirmed once, in orde
       const confirmed: FrameDone[] = [];
       // What Jahs are to hand in: a guess is wrong now and then, but for a source's first frame.
       const first = (frame: FrameDone) => !frame.frame || frames[frame.frame - 1].source !== frame.source;
-      const coming = frames.map((frame) => (first(frame) || choose(3) ? frame : { ...frame, start: frame.start - 1 - choose(2) }));
+      const coming = frames.map((frame) =>
+        first(frame) || choose(3) ? frame : { ...frame, start: frame.start - 1 - choose(2) },
+      );
       let asked = 0;
       while (coming.length) {
         const [next] = coming.splice(choose(coming.length), 1);

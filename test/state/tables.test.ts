@@ -15,7 +15,8 @@ async function sql(query: string): Promise<Row[]> {
   return (await duck.runAndReadAll(query)).getRowObjectsJson();
 }
 
-const SDK = "Count, Decimal, Distinct, First, Last, Max, Min, Optional, Pair, Quantiles, Stats, Sum, Table, Text, Time, Top, Triple, out, pair, triple";
+const SDK =
+  "Count, Decimal, Distinct, First, Last, Max, Min, Optional, Pair, Quantiles, Stats, Sum, Table, Text, Time, Top, Triple, out, pair, triple";
 
 /** A kernel of a record's fields, states and tables, and the body of `each(row)`. */
 function kernel(name: string, record: string, declarations: string, body: string): string {
@@ -29,6 +30,11 @@ export function each(row: Row): void {
 }
 `;
   return kernelOf(name, source);
+}
+
+/** A row without the name of its table. */
+function without(row: Row): Row {
+  return Object.fromEntries(Object.entries(row).filter(([name]) => name !== "table"));
 }
 
 function near(actual: number, expected: number, tolerance: number, what: string): void {
@@ -63,13 +69,24 @@ const origins = new Table<Text, Origin>("origins");`,
       sum(distance)::double as distance, epoch_ms(min(date))::double as first, epoch_ms(max(date))::double as last,
       count(distinct destination)::int as destinations, quantile_cont(delay, [0.5, 0.9, 0.99]) as quantiles
     from '${path}' group by origin order by origin`);
-  const tops = await sql(`select origin, destination, count(*)::int as n from '${path}' group by all order by origin, n desc, destination`);
+  const tops = await sql(
+    `select origin, destination, count(*)::int as n from '${path}' group by all order by origin, n desc, destination`,
+  );
   assert.is(summary.rows, 3_000_000);
   assert.is(rows.length, expected.length);
   rows.forEach((row, i) => {
     const other = expected[i];
     assert.equal(
-      [row.key, row.flights, row.delay.count, row.delay.sum, row.delay.min, row.delay.max, row.distance, row.soonest],
+      [
+        row.key,
+        row.flights,
+        row.delay.count,
+        row.delay.sum,
+        row.delay.min,
+        row.delay.max,
+        row.distance,
+        row.soonest,
+      ],
       [other.key, other.flights, other.flights, other.sum, other.min, other.max, other.distance, other.min],
     );
     near(row.delay.mean, other.mean, 1e-12, row.key);
@@ -116,7 +133,9 @@ const flags = new Table<bool, N>("flags");`,
   );
   const { rows, summary } = await runRows(strikes, path, { frameBytes: 50_000, jahs: 3 });
   assert.is(summary.badRecords, 0);
-  await sql(`create table strikes as select row_number() over () as i, * from read_csv('${path}', header = true)`);
+  await sql(
+    `create table strikes as select row_number() over () as i, * from read_csv('${path}', header = true)`,
+  );
   const expected = await sql(`
     select "Origin State" as a, "Wildlife Size" as b, count(*)::int as n, sum("Cost Total $")::double as cost, max("Speed IAS in knots")::double as speed,
       first("Airport Name" order by i) as first, last("Airport Name" order by i) as last,
@@ -124,10 +143,12 @@ const flags = new Table<bool, N>("flags");`,
     from strikes group by all order by a, b`);
   const pairs = rows.filter(({ table }) => table === "pairs");
   assert.equal(
-    pairs.map(({ table: _, key: [a, b], ...row }) => ({ a, b, ...row })),
+    pairs.map(({ key: [a, b], ...row }) => ({ a, b, ...without(row) })),
     expected,
   );
-  const triples = await sql(`select "Time of day" as a, "Cost Total $" > 0 as b, "Cost Total $"::double as c, count(*)::int as n from strikes group by all order by a, b, c`);
+  const triples = await sql(
+    `select "Time of day" as a, "Cost Total $" > 0 as b, "Cost Total $"::double as c, count(*)::int as n from strikes group by all order by a, b, c`,
+  );
   assert.equal(
     rows.filter(({ table }) => table === "triples").map(({ key, n }) => [...key, n]),
     triples.map(({ a, b, c, n }) => [a, b, c, n]),
@@ -135,7 +156,11 @@ const flags = new Table<bool, N>("flags");`,
   const flags = rows.filter(({ table }) => table === "flags");
   assert.equal(
     flags.map(({ key, n }) => [key, n]),
-    (await sql(`select "Speed IAS in knots" is not null as b, count(*)::int as n from strikes group by b order by b`)).map(({ b, n }) => [b, n]),
+    (
+      await sql(
+        `select "Speed IAS in knots" is not null as b, count(*)::int as n from strikes group by b order by b`,
+      )
+    ).map(({ b, n }) => [b, n]),
   );
 });
 
@@ -161,7 +186,7 @@ const winds = new Table<Decimal, Day>("winds");`,
   const months = await sql(`
     select strftime(date_trunc('month', date), '%Y-%m-%dT00:00:00.000Z') as key, max(temp_max)::double as max,
       sum(wind::decimal(18, 6))::double as wind, count(*)::int as n from '${path}' group by key order by key`);
-  const read = async (options: object) => (await runRows(weather, path, options)).rows.map(({ table: _, ...row }) => row);
+  const read = async (options: object) => (await runRows(weather, path, options)).rows.map(without);
   assert.equal(await read({ table: "months" }), months);
   assert.equal(await read({ table: "months", order: "-key" }), months.toReversed());
   assert.equal(await read({ table: "months", order: "-key", limit: 5 }), months.toReversed().slice(0, 5));
@@ -169,9 +194,17 @@ const winds = new Table<Decimal, Day>("winds");`,
     select weather as key, max(temp_max)::double as max, sum(wind::decimal(18, 6))::double as wind, count(*)::int as n
     from '${path}' group by key order by key`);
   assert.equal(await read({ table: "kinds" }), kinds);
-  assert.equal(await read({ table: "kinds", order: "n" }), kinds.toSorted((a, b) => a.n - b.n));
-  assert.equal(await read({ table: "kinds", order: "-wind", limit: 2 }), kinds.toSorted((a, b) => b.wind - a.wind).slice(0, 2));
-  const winds = await sql(`select wind::double as key, count(*)::int as n from '${path}' group by key order by key`);
+  assert.equal(
+    await read({ table: "kinds", order: "n" }),
+    kinds.toSorted((a, b) => a.n - b.n),
+  );
+  assert.equal(
+    await read({ table: "kinds", order: "-wind", limit: 2 }),
+    kinds.toSorted((a, b) => b.wind - a.wind).slice(0, 2),
+  );
+  const winds = await sql(
+    `select wind::double as key, count(*)::int as n from '${path}' group by key order by key`,
+  );
   assert.equal(
     (await read({ table: "winds" })).map(({ key, n }) => ({ key, n })),
     winds,
@@ -200,16 +233,27 @@ const genres = new Table<Text, Genre>("genres");`,
     const key = movie["Major Genre"] ?? "(none)";
     byKey.set(key, [...(byKey.get(key) ?? []), movie]);
   }
-  const expected = [...byKey.entries()].toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  const expected = [...byKey.entries()].toSorted(([a], [b]) =>
+    Buffer.compare(Buffer.from(a), Buffer.from(b)),
+  );
   assert.equal(
     rows.map(({ key, n, gross, last, rating }) => [key, n, gross, last, rating.count, rating.max]),
     expected.map(([key, list]) => {
       const ratings = list.map((movie) => movie["IMDB Rating"]).filter((rating) => rating !== null);
       const titles = list.map(({ Title }) => Title).filter((title) => title !== null);
-      return [key, list.length, list.reduce((sum, movie) => sum + (movie["US Gross"] ?? 0), 0), `${titles.at(-1)}`, ratings.length, Math.max(...ratings)];
+      return [
+        key,
+        list.length,
+        list.reduce((sum, movie) => sum + (movie["US Gross"] ?? 0), 0),
+        `${titles.at(-1)}`,
+        ratings.length,
+        Math.max(...ratings),
+      ];
     }),
   );
-  rows.forEach(({ key, titles }) => near(titles, new Set(byKey.get(key)!.map(({ Title }) => Title)).size, 0.05, key));
+  rows.forEach(({ key, titles }) =>
+    near(titles, new Set(byKey.get(key)!.map(({ Title }) => Title)).size, 0.05, key),
+  );
 });
 
 test("airports: texts by their bytes, and the flights of an Arrow file", async () => {
@@ -231,7 +275,9 @@ const names = new Table<Text, Place>("names");`,
   assert.equal(
     rows.filter(({ table }) => table === "states").map(({ key, n, north, south }) => [key, n, north, south]),
     (
-      await sql(`select coalesce(state, '') as key, count(*)::int as n, max(latitude::double) as north, min(latitude::double) as south from airports group by 1 order by 1`)
+      await sql(
+        `select coalesce(state, '') as key, count(*)::int as n, max(latitude::double) as north, min(latitude::double) as south from airports group by 1 order by 1`,
+      )
     ).map(({ key, n, north, south }) => [key, n, north, south]),
   );
   const names = rows.filter(({ table }) => table === "names").map(({ key }) => key as string);
@@ -261,10 +307,12 @@ const delays = new Table<i32, Tally>("delays");`,
   );
 });
 
-const WIDTHS: Record<string, [bigint, bigint]> = {
-  ...{ i8: [-128n, 127n], i16: [-32768n, 32767n], i32: [-(2n ** 31n), 2n ** 31n - 1n], i64: [-(2n ** 63n), 2n ** 63n - 1n] },
-  ...{ u8: [0n, 255n], u16: [0n, 65535n], u32: [0n, 2n ** 32n - 1n], u64: [0n, 2n ** 64n - 1n] },
-};
+const WIDTHS: Record<string, [bigint, bigint]> = Object.fromEntries(
+  [8n, 16n, 32n, 64n].flatMap((bits) => [
+    [`i${bits}`, [-(2n ** (bits - 1n)), 2n ** (bits - 1n) - 1n]],
+    [`u${bits}`, [0n, 2n ** bits - 1n]],
+  ]),
+);
 
 test("integer keys of every width are ordered by value, and kept exactly", async () => {
   const next = random(seedOf("integers"));
@@ -272,12 +320,21 @@ test("integer keys of every width are ordered by value, and kept exactly", async
   const integers = kernel(
     "integers",
     types.map((type) => `${type}: ${type};`).join(" "),
-    `@state class N { n: Count }\n${types.map((type) => `@state class S${type} { sum: Sum<f64>; min: Min<${type}>; max: Max<${type}>; last: Last<${type}> }
+    `@state class N { n: Count }\n${types
+      .map(
+        (
+          type,
+        ) => `@state class S${type} { sum: Sum<f64>; min: Min<${type}>; max: Max<${type}>; last: Last<${type}> }
 const t${type} = new Table<${type}, N>("${type}");
 const a${type} = new Table<bool, S${type}>("all${type}");
-const p${type} = new Table<Pair<${type}, ${type}>, N>("pair${type}");`).join("\n")}`,
+const p${type} = new Table<Pair<${type}, ${type}>, N>("pair${type}");`,
+      )
+      .join("\n")}`,
     types
-      .map((type) => `t${type}.at(row.${type}).n.add(); const s${type} = a${type}.at(true); s${type}.min.add(row.${type}); s${type}.max.add(row.${type}); s${type}.last.add(row.${type}); p${type}.at(pair<${type}, ${type}>(row.${type}, row.${type})).n.add();`)
+      .map(
+        (type) =>
+          `t${type}.at(row.${type}).n.add(); const s${type} = a${type}.at(true); s${type}.min.add(row.${type}); s${type}.max.add(row.${type}); s${type}.last.add(row.${type}); p${type}.at(pair<${type}, ${type}>(row.${type}, row.${type})).n.add();`,
+      )
       .join("\n  "),
   );
   const records = Array.from({ length: 300 }, (_, i) =>
@@ -291,7 +348,8 @@ const p${type} = new Table<Pair<${type}, ${type}>, N>("pair${type}");`).join("\n
   );
   const csv = `${types.join(",")}\n${records.map((record) => `${record.join(",")}\n`).join("")}`;
   const { rows, text } = await runRows(integers, write("integers.csv", csv), { frameBytes: 1000 });
-  const shown = (value: bigint) => (value > 2n ** 53n - 1n || value < 1n - 2n ** 53n ? `${value}` : Number(value));
+  const shown = (value: bigint) =>
+    value > 2n ** 53n - 1n || value < 1n - 2n ** 53n ? `${value}` : Number(value);
   assert.not.match(text, /[:,[]-?\d{17,}/); // no reader may round a number
   types.forEach((type, column) => {
     const values = records.map((record) => record[column]);
@@ -331,7 +389,8 @@ const sums = new Table<i32, Sums>("sums");`,
     const digits = `${units < 0n ? -units : units}`.padStart(7, "0");
     return `${units < 0n ? "-" : ""}${digits.slice(0, -6)}.${digits.slice(-6)}`;
   };
-  const csv = (list: typeof records) => `a,b,c,key\n${list.map(({ a, b, c, key }) => `${a},${b},${decimal(c)},${key}\n`).join("")}`;
+  const csv = (list: typeof records) =>
+    `a,b,c,key\n${list.map(({ a, b, c, key }) => `${a},${b},${decimal(c)},${key}\n`).join("")}`;
   const { text } = await runRows(sums, write("sums.csv", csv(records)), { frameBytes: 3000, format: "csv" });
   const exact = (units: bigint) => decimal(units).replace(/\.?0+$/, "");
   const expected = Array.from({ length: 7 }, (_, key) => {
@@ -341,7 +400,11 @@ const sums = new Table<i32, Sums>("sums");`,
     return `sums,${key},${total("a")},${total("b")},${exact(total("c"))},${exact(c[0])},${exact(c.at(-1)!)}\n`;
   });
   assert.is(text, `table,key,a,b,c,low,high\n${expected.join("")}`);
-  const over = csv([...records, { a: 2n ** 63n - 1n, b: 0n, c: 0n, key: 0 }, { a: 2n ** 63n - 1n, b: 0n, c: 0n, key: 0 }]);
+  const over = csv([
+    ...records,
+    { a: 2n ** 63n - 1n, b: 0n, c: 0n, key: 0 },
+    { a: 2n ** 63n - 1n, b: 0n, c: 0n, key: 0 },
+  ]);
   try {
     await runRows(sums, write("over.csv", over));
     assert.unreachable("the sum overflowed");
@@ -361,17 +424,18 @@ const texts = new Table<Text, N>("texts");`,
   );
   const count = 300_000;
   const csv = `a,b,n\n${Array.from({ length: count }, (_, i) => `${"prefix ".repeat(i % 4)}${i % 1000},a somewhat longer text ${(i * 7919) % count},${i}\n`).join("")}`;
-  for (const jahs of [1, 2]) {
-    const { rows, summary } = await runRows(pairs, write("pairs.csv", csv), { jahs });
-    assert.equal(summary.tables, { pairs: count, texts: count });
-    const found = rows.filter(({ table }) => table === "pairs");
-    for (let i = 1; i < found.length; i++) {
-      const [a, b] = found[i - 1].key;
-      const [c, d] = found[i].key;
-      if (a > c || (a === c && b >= d)) assert.unreachable(`${a} ${b} before ${c} ${d}`);
-    }
-    assert.is(found.reduce((sum, { n }) => sum + n, 0), (count * (count - 1)) / 2);
+  const { rows, summary } = await runRows(pairs, write("pairs.csv", csv), { jahs: 1 });
+  assert.equal(summary.tables, { pairs: count, texts: count });
+  const found = rows.filter(({ table }) => table === "pairs");
+  for (let i = 1; i < found.length; i++) {
+    const [a, b] = found[i - 1].key;
+    const [c, d] = found[i].key;
+    if (a > c || (a === c && b >= d)) assert.unreachable(`${a} ${b} before ${c} ${d}`);
   }
+  assert.is(
+    found.reduce((sum, { n }) => sum + n, 0),
+    (count * (count - 1)) / 2,
+  );
 });
 
 test("texts of any kind as keys and in pairs: empty, with NULs, long, and alike in their first bytes", async () => {
@@ -385,7 +449,9 @@ const texts = new Table<Text, N>("texts");`,
   );
   const next = random(seedOf("texts"));
   const unit = ["\0", "\x01", "a", "é", "\u{1F600}", "\uffff", '"', "\n", "\u007f"];
-  const make = () => (next() < 0.2 ? "same first 16 bytes, then " : "") + Array.from({ length: Math.floor(next() * 6) }, () => unit[Math.floor(next() * unit.length)]).join("");
+  const make = () =>
+    (next() < 0.2 ? "same first 16 bytes, then " : "") +
+    Array.from({ length: Math.floor(next() * 6) }, () => unit[Math.floor(next() * unit.length)]).join("");
   const records = Array.from({ length: 3000 }, () => [make(), make()]);
   records.push(["", ""], ["x".repeat(500_000), "y"], ["x".repeat(500_001), "y"]);
   const path = write("texts.ndjson", records.map(([a, b]) => `${JSON.stringify({ a, b })}\n`).join(""));
@@ -393,7 +459,9 @@ const texts = new Table<Text, N>("texts");`,
   const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
   const texts = [...new Set(records.map(([a]) => a))].toSorted(byBytes);
   assert.ok(rows.filter(({ table }) => table === "texts").every(({ key }, i) => key === texts[i]));
-  const pairs = [...new Map(records.map((record) => [record.join("\u0002|"), record])).values()].toSorted(([a, b], [c, d]) => byBytes(a, c) || byBytes(b, d));
+  const pairs = [...new Map(records.map((record) => [record.join("\u0002|"), record])).values()].toSorted(
+    ([a, b], [c, d]) => byBytes(a, c) || byBytes(b, d),
+  );
   const found = rows.filter(({ table }) => table === "pairs");
   assert.is(found.length, pairs.length);
   assert.ok(found.every(({ key }, i) => key[0] === pairs[i][0] && key[1] === pairs[i][1]));

@@ -3,6 +3,7 @@
 export const DECIMAL_SCALE: i32 = 6;
 const ONE: i64 = 1_000_000;
 
+
 @unmanaged export class Decimal {
   /** Millionths. */
   units: i64;
@@ -19,17 +20,21 @@ const ONE: i64 = 1_000_000;
     return <f64>this.units / <f64>ONE;
   }
 
+
   @operator("+") plus(other: Decimal): Decimal {
     return Decimal.of(this.units + other.units);
   }
+
 
   @operator("-") minus(other: Decimal): Decimal {
     return Decimal.of(this.units - other.units);
   }
 
+
   @operator("<") less(other: Decimal): bool {
     return this.units < other.units;
   }
+
 
   @operator(">") greater(other: Decimal): bool {
     return this.units > other.units;

@@ -9,6 +9,7 @@ const K2: u64 = 0xa0761d6478bd642f;
 const K3: u64 = 0xe7037ed1a0b428db;
 const K4: u64 = 0x8ebc6af09c88c6e3;
 
+
 @inline export function hashWord(key: u64): u32 {
   let h = key * K0;
   h ^= h >> 32;
@@ -27,9 +28,9 @@ export function hash64(key: u64): u64 {
 
 /** 32 bytes of ones, then 32 of zeros: from 32 - n on, what masks the bytes behind a text of n. */
 const ONES: usize = memory.data<u8>([
-  255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-  255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 0, 0, 0, 0,
+  255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+  255, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0,
 ]);
 
 /** Where the mask of a text starts. No min: V8 makes a branch of it, and lengths cannot be foreseen. */

@@ -67,7 +67,7 @@ function openArena(): void {
 export function bumpArena(bytes: usize): usize {
   const at = <usize>load<u32>(TOP);
   const end = at + ((bytes + 7) & ~7);
-  const have = <usize>memory.size() << 16;
+  const have = (<usize>memory.size()) << 16;
   if (end + SLACK < at) outOfMemory();
   if (end + SLACK > have) {
     // Grow by an eighth, so that growing is rare; when that is refused, by what is needed.
@@ -102,7 +102,7 @@ export function blockBytes(bytes: usize): usize {
 export function takeBlock(bytes: usize): usize {
   const size = blockBytes(bytes);
   if (!lasting) return takeFrame(size, true);
-  const list = FREE + (<usize>classOf(bytes) << 2);
+  const list = FREE + ((<usize>classOf(bytes)) << 2);
   const head = <usize>load<u32>(list);
   if (head) {
     store<u32>(list, load<u32>(head));
@@ -114,7 +114,7 @@ export function takeBlock(bytes: usize): usize {
 /** Gives a block back. In the frame heap that does nothing: the whole heap is released with the frame. */
 export function giveBlock(at: usize, bytes: usize): void {
   if (!lasting) return;
-  const list = FREE + (<usize>classOf(bytes) << 2);
+  const list = FREE + ((<usize>classOf(bytes)) << 2);
   store<u32>(at, load<u32>(list));
   store<u32>(list, <u32>at);
 }

@@ -20,9 +20,11 @@ export function setFormat(to: u32, separator: u8): void {
   delimiter = separator;
 }
 
+
 @inline export function put(byte: u8): void {
   store<u8>(cursor++, byte);
 }
+
 
 @inline export function raw(ptr: usize, length: usize): void {
   memory.copy(cursor, ptr, length);
@@ -49,6 +51,7 @@ export function part(ptr: usize, length: usize): void {
 @inline export function close(): void {
   if (format != CSV) put(0x7d);
 }
+
 
 @inline export function separator(): void {
   put(format == CSV ? delimiter : 0x2c);
@@ -153,6 +156,7 @@ function escape(byte: u8): void {
     cursor += 5;
   }
 }
+
 
 @inline function hex(digit: u8): u8 {
   return digit < 10 ? 0x30 + digit : 0x57 + digit;

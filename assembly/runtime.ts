@@ -21,6 +21,7 @@ let mark: usize = top;
   top = mark;
 }
 
+
 @inline function computeSize(size: usize): usize {
   return ((size + BLOCK_OVERHEAD + AL_MASK) & ~AL_MASK) - BLOCK_OVERHEAD;
 }

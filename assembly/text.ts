@@ -32,6 +32,7 @@ import { parseF64, parseI64, clearFailed, failed } from "./number/parse";
     return Text.view(at, bytes);
   }
 
+
   @inline get isEmpty(): bool {
     return this.length == 0;
   }
@@ -69,6 +70,7 @@ import { parseF64, parseI64, clearFailed, failed } from "./number/parse";
     return this.length == other.length && sameBytes(this.ptr, other.ptr, this.length);
   }
 
+
   @operator("!=") differs(other: Text): bool {
     return !this.equals(other);
   }
@@ -95,9 +97,7 @@ import { parseF64, parseI64, clearFailed, failed } from "./number/parse";
 
   endsWith(value: string): bool {
     const text = Text.of(value);
-    return (
-      text.length <= this.length && sameBytes(this.ptr + this.length - text.length, text.ptr, text.length)
-    );
+    return text.length <= this.length && sameBytes(this.ptr + this.length - text.length, text.ptr, text.length);
   }
 
   /** Whether `value` occurs anywhere. */
@@ -196,6 +196,7 @@ export class Cursor {
     return Text.view(start, <u32>(min(p, end) - start));
   }
 }
+
 
 @inline function isWordByte(byte: u8): bool {
   return (byte | 0x20) - 0x61 < 26 || byte - 0x30 < 10 || byte >= 0x80;

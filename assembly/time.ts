@@ -8,6 +8,7 @@ const LOWEST: i64 = -62_167_219_200_000;
 const HIGHEST: i64 = 253_402_300_799_999;
 export const NO_TIME: i64 = i64.MIN_VALUE;
 
+
 @unmanaged export class Time {
   /** Milliseconds since 1970-01-01T00:00:00Z. */
   ms: i64;
@@ -24,12 +25,12 @@ export const NO_TIME: i64 = i64.MIN_VALUE;
 
   /** 1 to 12. */
   get month(): i32 {
-    return <i32>(civil(this.ms) >> 8) & 0xff;
+    return (<i32>(civil(this.ms) >> 8)) & 0xff;
   }
 
   /** Day of the month, 1 to 31. */
   get day(): i32 {
-    return <i32>civil(this.ms) & 0xff;
+    return (<i32>civil(this.ms)) & 0xff;
   }
 
   /** 1 = Monday to 7 = Sunday. */
@@ -55,10 +56,12 @@ export const NO_TIME: i64 = i64.MIN_VALUE;
   }
 }
 
+
 @inline function remainder(a: i64, b: i64): i64 {
   const r = a % b;
   return r < 0 ? r + b : r;
 }
+
 
 @inline function days(ms: i64): i64 {
   return (ms - remainder(ms, DAY)) / DAY;

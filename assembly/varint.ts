@@ -3,6 +3,7 @@
 /** Where the last `getVarint` ended. */
 export let varintEnd: usize = 0;
 
+
 @inline export function putVarint(o: usize, value: u64): usize {
   if (value < 0x80) {
     store<u8>(o, <u8>value);
@@ -19,6 +20,7 @@ function putLong(o: usize, value: u64): usize {
   store<u8>(o, <u8>value);
   return o + 1;
 }
+
 
 @inline export function getVarint(p: usize): u64 {
   const byte = <u64>load<u8>(p);

@@ -20,8 +20,23 @@ await build({
   target: "node20",
   sourcemap: "linked",
   // What every run loads is bundled, as finding and compiling it apart takes 20 ms; what few need is left where it is.
-  external: ["assemblyscript", "assemblyscript/asc", "undici", "uvu", "hyparquet", "hyparquet/*", "hyparquet-compressors", "@uwdata/flechette", "tinyglobby", "cli-table3", "cli-progress", "@jridgewell/trace-mapping"],
-  banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+  external: [
+    "assemblyscript",
+    "assemblyscript/asc",
+    "undici",
+    "uvu",
+    "hyparquet",
+    "hyparquet/*",
+    "hyparquet-compressors",
+    "@uwdata/flechette",
+    "tinyglobby",
+    "cli-table3",
+    "cli-progress",
+    "@jridgewell/trace-mapping",
+  ],
+  banner: {
+    js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+  },
   legalComments: "none",
 });
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], {

@@ -11,7 +11,9 @@ const wanted = process.argv.slice(2);
 // Failures that were once found at random run first.
 const files = find("test")
   .filter((file) => !wanted.length || wanted.some((part) => file.includes(part)))
-  .toSorted((a, b) => Number(b.includes("regressions")) - Number(a.includes("regressions")) || (a < b ? -1 : 1));
+  .toSorted(
+    (a, b) => Number(b.includes("regressions")) - Number(a.includes("regressions")) || (a < b ? -1 : 1),
+  );
 
 function find(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {

@@ -19,15 +19,21 @@ const MAY_IMPORT: Record<string, string[]> = {
   cli: ["core", "wire", "kernel", "compiler", "input", "run", "client"],
 };
 
-const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { encoding: "utf8" })
+const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  encoding: "utf8",
+})
   .split("\n")
   .filter((file) => file && existsSync(file));
-const sources = tracked.filter((file) => /^(host|assembly)\/.*\.(ts|mjs)$/.test(file) && !file.endsWith(".d.ts"));
+const sources = tracked.filter(
+  (file) => /^(host|assembly)\/.*\.(ts|mjs)$/.test(file) && !file.endsWith(".d.ts"),
+);
 
 /** Files that a file imports, as paths from the root. */
 function imports(file: string): string[] {
   const text = readFileSync(file, "utf8");
-  const found = [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, path]) => normalize(join(dirname(file), path)));
+  const found = [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map(([, path]) =>
+    normalize(join(dirname(file), path)),
+  );
   return found.map((path) => (existsSync(path) || !file.startsWith("assembly/") ? path : `${path}.ts`));
 }
 
@@ -44,7 +50,8 @@ test("a folder imports only from the layers below it", () => {
 
 test("the SDK imports nothing from the host", () => {
   for (const file of sources.filter((each) => each.startsWith("assembly/"))) {
-    for (const target of imports(file)) assert.ok(target.startsWith("assembly/"), `${file} imports ${target}`);
+    for (const target of imports(file))
+      assert.ok(target.startsWith("assembly/"), `${file} imports ${target}`);
   }
 });
 
@@ -68,7 +75,9 @@ test("exported functions and classes of the host say what they are", () => {
 });
 
 test("nothing names a path of a machine", () => {
-  for (const file of tracked.filter((each) => /\.(ts|mjs|md|json|yaml)$|^\.ci/.test(each) && each !== "package-lock.json")) {
+  for (const file of tracked.filter(
+    (each) => /\.(ts|mjs|md|json|yaml)$|^\.ci/.test(each) && each !== "package-lock.json",
+  )) {
     const found = /(^|[^\w./-])\/(work|root|home)\/\w/.exec(readFileSync(file, "utf8"));
     assert.is(found?.[0], undefined, file);
   }

@@ -41,8 +41,8 @@ export const COLUMN_DESCRIPTOR: usize = 32;
 @inline export function columnF64(d: usize, row: u32): f64 {
   const kind = load<u32>(d);
   const data = <usize>load<u32>(d, 8);
-  if (kind == KIND_F64) return load<f64>(data + (<usize>row << 3));
-  if (kind == KIND_I64) return <f64>load<i64>(data + (<usize>row << 3));
+  if (kind == KIND_F64) return load<f64>(data + ((<usize>row) << 3));
+  if (kind == KIND_I64) return <f64>load<i64>(data + ((<usize>row) << 3));
   return <f64>load<u8>(data + row);
 }
 
@@ -51,8 +51,8 @@ export const COLUMN_DESCRIPTOR: usize = 32;
 @inline export function columnI64(d: usize, row: u32): i64 {
   const kind = load<u32>(d);
   const data = <usize>load<u32>(d, 8);
-  if (kind == KIND_I64) return load<i64>(data + (<usize>row << 3));
-  if (kind == KIND_F64) return <i64>load<f64>(data + (<usize>row << 3));
+  if (kind == KIND_I64) return load<i64>(data + ((<usize>row) << 3));
+  if (kind == KIND_F64) return <i64>load<f64>(data + ((<usize>row) << 3));
   return <i64>load<u8>(data + row);
 }
 
@@ -64,8 +64,8 @@ export const COLUMN_DESCRIPTOR: usize = 32;
 /** Stores where the text lies: its address at `slot`, its length in bytes at `slot + 4`. */
 // @ts-ignore: decorator
 @inline export function columnText(d: usize, row: u32, slot: usize): void {
-  const entry = load<u32>(d) == KIND_TEXT ? row : load<u32>(<usize>load<u32>(d, 16) + (<usize>row << 2));
-  const offsets = <usize>load<u32>(d, 12) + (<usize>entry << 2);
+  const entry = load<u32>(d) == KIND_TEXT ? row : load<u32>(<usize>load<u32>(d, 16) + ((<usize>row) << 2));
+  const offsets = <usize>load<u32>(d, 12) + ((<usize>entry) << 2);
   const start = load<u32>(offsets);
   store<u32>(slot, load<u32>(d, 8) + start);
   store<u32>(slot, load<u32>(offsets, 4) - start, 4);

@@ -109,7 +109,7 @@ export function mapCsv(from: usize, limit: usize, end: usize, final: bool, delim
 
 /** Whether the wanted columns come in the order in which the record declares its fields. */
 function isPlanInOrder(): bool {
-  for (let i: u32 = 0; i < PLANNED; i++) if (<u32>load<u16>(PLAN + (<usize>i << 2), 2) != i) return false;
+  for (let i: u32 = 0; i < PLANNED; i++) if (<u32>load<u16>(PLAN + ((<usize>i) << 2), 2) != i) return false;
   return true;
 }
 

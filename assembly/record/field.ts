@@ -7,11 +7,13 @@ import { DECIMAL_SCALE } from "../decimal";
 import { clearFailed, failed, parseDecimal, parseF64, parseI64, parseU64 } from "../number/parse";
 import { NO_TIME, parseTime } from "../time";
 
+
 @inline export function textField(slot: usize, p: usize, end: usize): u32 {
   store<u32>(slot, <u32>p);
   store<u32>(slot, <u32>(end - p), 4);
   return 0;
 }
+
 
 @inline export function f64Field(slot: usize, p: usize, end: usize): u32 {
   const value = parseF64(p, end);
@@ -19,17 +21,20 @@ import { NO_TIME, parseTime } from "../time";
   return value != value ? NOT_A_NUMBER : 0;
 }
 
+
 @inline export function f32Field(slot: usize, p: usize, end: usize): u32 {
   const value = parseF64(p, end);
   store<f32>(slot, <f32>value);
   return value != value ? NOT_A_NUMBER : 0;
 }
 
+
 @inline export function i64Field(slot: usize, p: usize, end: usize, lowest: i64, highest: i64): u32 {
   clearFailed();
   store<i64>(slot, parseI64(p, end, lowest, highest));
   return failed ? NOT_AN_INTEGER : 0;
 }
+
 
 @inline export function u64Field(slot: usize, p: usize, end: usize, highest: u64): u32 {
   clearFailed();
@@ -43,10 +48,8 @@ export function boolField(slot: usize, p: usize, end: usize): u32 {
   if (length == 0 || length > 5) return NOT_A_BOOLEAN;
   const mask: u64 = 0xff_ffff_ffff >> ((5 - length) << 3);
   const word = (load<u64>(p) | 0x20_2020_2020) & mask;
-  const yes =
-    word == 0x65757274 || word == 0x74 || word == 0x736579 || word == 0x79 || word == 0x31;
-  const no =
-    word == 0x65736c6166 || word == 0x66 || word == 0x6f6e || word == 0x6e || word == 0x30;
+  const yes = word == 0x65757274 || word == 0x74 || word == 0x736579 || word == 0x79 || word == 0x31;
+  const no = word == 0x65736c6166 || word == 0x66 || word == 0x6f6e || word == 0x6e || word == 0x30;
   store<u64>(slot, <u64>yes);
   return yes || no ? 0 : NOT_A_BOOLEAN;
 }

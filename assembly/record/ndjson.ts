@@ -37,6 +37,7 @@ const nodes: usize = memory.data(128);
 let stringStart: usize = 0;
 let stringEnd: usize = 0;
 
+
 @inline function skipSpace(p: usize): usize {
   while (true) {
     const byte = load<u8>(p);
@@ -304,6 +305,7 @@ let everSeen: u64 = 0;
   return next;
 }
 
+
 @inline function note(reason: u32, field: u32): void {
   seen |= (<u64>1) << field;
   if (!reason || badReason) return;
@@ -335,7 +337,7 @@ let everSeen: u64 = 0;
     else if (load<u8>(p) == 0x7b && depth < DEPTH_MAX) {
       p = skipSpace(p + 1);
       if (load<u8>(p) != 0x7d) {
-        store<u32>(nodes + (<usize>depth << 2), node);
+        store<u32>(nodes + ((<usize>depth) << 2), node);
         depth++;
         node = target & ~NODE;
         continue;
@@ -350,7 +352,7 @@ let everSeen: u64 = 0;
       if (byte != 0x7d) return 0;
       if (!depth) return p;
       depth--;
-      node = load<u32>(nodes + (<usize>depth << 2));
+      node = load<u32>(nodes + ((<usize>depth) << 2));
     }
     p = skipSpace(p);
   }

@@ -6,7 +6,7 @@ export function problem(row: usize, reason: u32, field: u32, detail: u32): void 
   store<u32>(ROWS_BAD, load<u32>(ROWS_BAD) + 1);
   const listed = load<u32>(PROBLEM_COUNT);
   if (listed >= PROBLEMS_MAX) return;
-  const at = PROBLEMS + (<usize>listed << 4);
+  const at = PROBLEMS + ((<usize>listed) << 4);
   store<u32>(at, <u32>row);
   store<u32>(at, reason, 4);
   store<u32>(at, field, 8);

@@ -12,20 +12,22 @@ export const QUOTE: u8 = 0x22;
   const c = v128.load(p, 32);
   const d = v128.load(p, 48);
   const low =
-    <u64>i8x16.bitmask(v128.or(i8x16.eq(a, delimiters), i8x16.eq(a, feeds))) |
-    (<u64>i8x16.bitmask(v128.or(i8x16.eq(b, delimiters), i8x16.eq(b, feeds))) << 16);
+    (<u64>i8x16.bitmask(v128.or(i8x16.eq(a, delimiters), i8x16.eq(a, feeds)))) |
+    ((<u64>i8x16.bitmask(v128.or(i8x16.eq(b, delimiters), i8x16.eq(b, feeds)))) << 16);
   const high =
-    <u64>i8x16.bitmask(v128.or(i8x16.eq(c, delimiters), i8x16.eq(c, feeds))) |
-    (<u64>i8x16.bitmask(v128.or(i8x16.eq(d, delimiters), i8x16.eq(d, feeds))) << 16);
+    (<u64>i8x16.bitmask(v128.or(i8x16.eq(c, delimiters), i8x16.eq(c, feeds)))) |
+    ((<u64>i8x16.bitmask(v128.or(i8x16.eq(d, delimiters), i8x16.eq(d, feeds)))) << 16);
   return low | (high << 32);
 }
 
 /** The same with quotes among them, so that a row without a quote is known to be plain. */
-export function structuralsAndQuotes(p: usize, delimiters: v128): u64 {
-  const low = <u64>structural16(v128.load(p), delimiters) | (<u64>structural16(v128.load(p, 16), delimiters) << 16);
-  const high = <u64>structural16(v128.load(p, 32), delimiters) | (<u64>structural16(v128.load(p, 48), delimiters) << 16);
+@inline export function structuralsAndQuotes(p: usize, delimiters: v128): u64 {
+  const low = (<u64>structural16(v128.load(p), delimiters)) | ((<u64>structural16(v128.load(p, 16), delimiters)) << 16);
+  const high =
+    (<u64>structural16(v128.load(p, 32), delimiters)) | ((<u64>structural16(v128.load(p, 48), delimiters)) << 16);
   return low | (high << 32);
 }
+
 
 @inline function structural16(v: v128, delimiters: v128): i32 {
   const quotes = i8x16.eq(v, i8x16.splat(QUOTE));

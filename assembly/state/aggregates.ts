@@ -12,21 +12,26 @@ import { getVarint, putVarint, varintEnd } from "../varint";
 @unmanaged export class Count {
   private n: u64;
 
+
   @inline add(by: u64 = 1): void {
     this.n += by;
   }
+
 
   @inline init(): void {
     this.n = 0;
   }
 
+
   @inline room(): usize {
     return 10;
   }
 
+
   @inline write(o: usize): usize {
     return putVarint(o, this.n);
   }
+
 
   @inline merge(p: usize): usize {
     this.n += getVarint(p);
@@ -51,6 +56,7 @@ import { getVarint, putVarint, varintEnd } from "../varint";
   } else if (isFloat<T>()) return reinterpret<u64>(<f64>x);
   else return <u64>x;
 }
+
 
 @inline function less<T>(a: u64, b: u64): bool {
   if (isReference<T>()) return <i64>a < <i64>b;
@@ -79,9 +85,11 @@ function orderBits<T>(bits: u64): f64 {
 @unmanaged export class Sum<T = f64> {
   private total: u64;
 
+
   @inline add(x: T): void {
     this.plus(bitsOf<T>(x));
   }
+
 
   @inline private plus(bits: u64): void {
     const before = this.total;
@@ -96,18 +104,22 @@ function orderBits<T>(bits: u64): f64 {
     }
   }
 
+
   @inline init(): void {
     this.total = 0;
   }
+
 
   @inline room(): usize {
     return 8;
   }
 
+
   @inline write(o: usize): usize {
     store<u64>(o, this.total);
     return o + 8;
   }
+
 
   @inline merge(p: usize): usize {
     this.plus(load<u64>(p));
@@ -133,13 +145,16 @@ function overflow(): void {
   protected bits: u64;
   protected has: u64;
 
+
   @inline init(): void {
     this.has = 0;
   }
 
+
   @inline room(): usize {
     return 9;
   }
+
 
   @inline write(o: usize): usize {
     store<u8>(o, <u8>this.has);
@@ -160,9 +175,11 @@ function overflow(): void {
 
 /** The smallest value; NaN is passed over. */
 @unmanaged export class Min<T = f64> extends Held<T> {
+
   @inline add(x: T): void {
     this.take(bitsOf<T>(x));
   }
+
 
   @inline private take(bits: u64): void {
     if (!isReference<T>() && isFloat<T>()) if (reinterpret<f64>(bits) != reinterpret<f64>(bits)) return;
@@ -171,6 +188,7 @@ function overflow(): void {
       this.has = 1;
     }
   }
+
 
   @inline merge(p: usize): usize {
     if (!load<u8>(p)) return p + 1;
@@ -181,9 +199,11 @@ function overflow(): void {
 
 /** The largest value; NaN is passed over. */
 @unmanaged export class Max<T = f64> extends Held<T> {
+
   @inline add(x: T): void {
     this.take(bitsOf<T>(x));
   }
+
 
   @inline private take(bits: u64): void {
     if (!isReference<T>() && isFloat<T>()) if (reinterpret<f64>(bits) != reinterpret<f64>(bits)) return;
@@ -192,6 +212,7 @@ function overflow(): void {
       this.has = 1;
     }
   }
+
 
   @inline merge(p: usize): usize {
     if (!load<u8>(p)) return p + 1;
@@ -207,6 +228,7 @@ function overflow(): void {
   private min: f64;
   private max: f64;
 
+
   @inline add<T>(x: T): void {
     const value = <f64>x;
     this.count++;
@@ -215,12 +237,14 @@ function overflow(): void {
     if (value > this.max) this.max = value;
   }
 
+
   @inline init(): void {
     this.count = 0;
     this.sum = 0;
     this.min = Infinity;
     this.max = -Infinity;
   }
+
 
   @inline room(): usize {
     return 34;
@@ -240,6 +264,7 @@ function overflow(): void {
     store<f64>(o, this.max, 16);
     return o + 24;
   }
+
 
   @inline merge(p: usize): usize {
     const count = getVarint(p);
@@ -288,6 +313,7 @@ function overflow(): void {
   private capacity: u32;
   has: u32;
 
+
   @inline init(): void {
     this.capacity = 0;
     this.length = 0;
@@ -328,6 +354,7 @@ function overflow(): void {
   private a: u64;
   private b: u64;
 
+
   @inline add(x: T): void {
     if (isReference<T>() && isDefined(x.ptr)) {
       const kept = changetype<KeptText>(this);
@@ -337,6 +364,7 @@ function overflow(): void {
       this.b = 1;
     }
   }
+
 
   @inline init(): void {
     this.a = 0;
@@ -369,6 +397,7 @@ function overflow(): void {
   private a: u64;
   private b: u64;
 
+
   @inline add(x: T): void {
     if (isReference<T>() && isDefined(x.ptr)) changetype<KeptText>(this).keep(x.ptr, x.length);
     else {
@@ -376,6 +405,7 @@ function overflow(): void {
       this.b = 1;
     }
   }
+
 
   @inline init(): void {
     this.a = 0;
@@ -403,6 +433,7 @@ function overflow(): void {
   }
 }
 
+
 @inline function isText<T>(): bool {
   if (isReference<T>()) {
     if (isDefined(changetype<T>(0).ptr)) return true;
@@ -410,13 +441,16 @@ function overflow(): void {
   } else return false;
 }
 
+
 @inline function roomOf<T>(at: usize): usize {
   return isText<T>() ? changetype<KeptText>(at).room() : 9;
 }
 
+
 @inline function writeKept<T>(at: usize, o: usize): usize {
   return isText<T>() ? changetype<KeptText>(at).write(o) : changetype<Held<u64>>(at).write(o);
 }
+
 
 @inline function mergeKept<T>(at: usize, p: usize, replace: bool): usize {
   if (isText<T>()) {
@@ -435,12 +469,14 @@ function overflow(): void {
   return p + 9;
 }
 
+
 @inline function renderKept<T>(at: usize): void {
   if (isReference<T>()) {
     if (isDefined(changetype<T>(0).ptr)) changetype<KeptText>(at).render();
     else changetype<Held<T>>(at).render();
   } else changetype<Held<T>>(at).render();
 }
+
 
 @inline function orderKept<T>(at: usize): f64 {
   if (isReference<T>()) {

@@ -31,6 +31,7 @@ const SPARSE: u32 = 0xfffe;
 const SALT: u64 = 0x9e3779b97f4a7c15;
 const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 
+
 @unmanaged export class Distinct {
   /** Address of the set or the registers. */
   private block: u32;
@@ -46,6 +47,7 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
     if (this.slots == REGISTERS) raise(this.block, hash);
     else this.keep(hash);
   }
+
 
   @inline init(): void {
     this.block = 0;
@@ -78,9 +80,9 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 
   private resize(slots: u32): void {
     const before = <usize>this.block;
-    const beforeBytes = <usize>this.slots << 3;
-    const block = takeBlock(<usize>slots << 3);
-    memory.fill(block, 0, <usize>slots << 3);
+    const beforeBytes = (<usize>this.slots) << 3;
+    const block = takeBlock((<usize>slots) << 3);
+    memory.fill(block, 0, (<usize>slots) << 3);
     for (let at = before, end = before + beforeBytes; at < end; at += 8) {
       const hash = load<u64>(at);
       if (hash) store<u64>(findFree(block, slots, hash), hash);
@@ -92,7 +94,7 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 
   private toRegisters(): void {
     const set = <usize>this.block;
-    const setBytes = <usize>this.slots << 3;
+    const setBytes = (<usize>this.slots) << 3;
     const block = takeBlock(REGISTERS);
     memory.fill(block, 0, REGISTERS);
     for (let at = set, end = set + setBytes; at < end; at += 8) {
@@ -113,7 +115,7 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
     if (this.slots == REGISTERS) return writeRegisters(this.block, o);
     store<u16>(o, <u16>this.count);
     o += 2;
-    for (let at = <usize>this.block, end = at + (<usize>this.slots << 3); at < end; at += 8) {
+    for (let at = <usize>this.block, end = at + ((<usize>this.slots) << 3); at < end; at += 8) {
       const hash = load<u64>(at);
       if (!hash) continue;
       store<u64>(o, hash);
@@ -126,7 +128,7 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
     const n = <u32>load<u16>(p);
     p += 2;
     if (n <= SET_MAX) {
-      const end = p + (<usize>n << 3);
+      const end = p + ((<usize>n) << 3);
       if (!this.slots && n) this.resize(slotsFor(n));
       for (; p < end; p += 8) {
         if (this.slots == REGISTERS) raise(this.block, load<u64>(p));
@@ -157,8 +159,9 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 /** 64 well-mixed bits, never 0. */
 @inline function hashOf<T>(x: T): u64 {
   const hash = hash64(wordOf<T>(x) ^ SALT);
-  return hash | <u64>(hash == 0);
+  return hash | (<u64>(hash == 0));
 }
+
 
 @inline function wordOf<T>(x: T): u64 {
   if (isReference<T>()) {
@@ -178,9 +181,9 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
 /** The free slot where a hash belongs; 0 if the set has it. */
 @inline function findFree(set: usize, slots: u32, hash: u64): usize {
   const mask = slots - 1;
-  let i = <u32>hash & mask;
+  let i = (<u32>hash) & mask;
   while (true) {
-    const slot = set + (<usize>i << 3);
+    const slot = set + ((<usize>i) << 3);
     const there = load<u64>(slot);
     if (!there) return slot;
     if (there == hash) return 0;
@@ -258,12 +261,12 @@ const ALPHA: f64 = 0.7213475204444817;
 function estimate(registers: usize): f64 {
   memory.fill(histogram, 0, 256);
   for (let at = registers, end = registers + REGISTERS; at < end; at++) {
-    const bin = histogram + (<usize>load<u8>(at) << 2);
+    const bin = histogram + ((<usize>load<u8>(at)) << 2);
     store<u32>(bin, load<u32>(bin) + 1);
   }
   const m = <f64>REGISTERS;
   let z = m * tau(1 - <f64>load<u32>(histogram + ((HASH_BITS + 1) << 2)) / m);
-  for (let rank = HASH_BITS; rank >= 1; rank--) z = 0.5 * (z + <f64>load<u32>(histogram + (<usize>rank << 2)));
+  for (let rank = HASH_BITS; rank >= 1; rank--) z = 0.5 * (z + <f64>load<u32>(histogram + ((<usize>rank) << 2)));
   z += m * sigma(<f64>load<u32>(histogram) / m);
   return (ALPHA * m * m) / z;
 }

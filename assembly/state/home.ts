@@ -29,6 +29,7 @@ const FIRST_SLOTS: u32 = 4096;
 /** Longer keys would fill the output window. */
 const KEY_BYTES_MAX: u32 = 1 << 20;
 
+
 @unmanaged export class Home {
   /** Address of the first slot. */
   index: u32;
@@ -63,7 +64,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
   }
 
   private resize(slots: u32): void {
-    const bytes = <usize>slots << 3;
+    const bytes = (<usize>slots) << 3;
     const before = <usize>this.index;
     const beforeBytes = before ? (<usize>this.mask + 1) << 3 : 0;
     if (lasting) growing(this.table);
@@ -73,9 +74,9 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     for (let at = before, end = before + beforeBytes; at < end; at += 8) {
       const slot = load<u64>(at);
       if (!slot) continue;
-      let i = <u32>(slot >> 32) & mask;
-      while (load<u64>(index + (<usize>i << 3))) i = (i + 1) & mask;
-      store<u64>(index + (<usize>i << 3), slot);
+      let i = (<u32>(slot >> 32)) & mask;
+      while (load<u64>(index + ((<usize>i) << 3))) i = (i + 1) & mask;
+      store<u64>(index + ((<usize>i) << 3), slot);
     }
     if (before) giveBlock(before, beforeBytes);
     this.index = <u32>index;
@@ -118,7 +119,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
 
   /** The slot is found anew after the index grew. */
   @inline private claim(slot: usize, hash: u32, entry: usize): void {
-    store<u64>(slot, <u64>entry | (<u64>hash << 32));
+    store<u64>(slot, (<u64>entry) | ((<u64>hash) << 32));
     if (this.count > this.room) this.resize((this.mask + 1) << 1);
   }
 
@@ -163,12 +164,13 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
 
   /** The slot where the search for a hash starts. */
   @inline slotOf(hash: u32): usize {
-    return <usize>this.index + (<usize>(hash & this.mask) << 3);
+    return <usize>this.index + ((<usize>(hash & this.mask)) << 3);
   }
+
 
   @inline private following(slot: usize): usize {
     const index = <usize>this.index;
-    return index + ((slot + 8 - index) & ((<usize>this.mask << 3) | 7));
+    return index + ((slot + 8 - index) & (((<usize>this.mask) << 3) | 7));
   }
 
   /** The slot that holds this word key, or the free one where it belongs; `slot` is where the search starts. */
@@ -188,7 +190,8 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
       if (load<u32>(slot, 4) == hash) {
         const other = v128.or(v128.xor(v128.load(entry), a), v128.xor(v128.load(entry, 16), b));
         if (!v128.any_true(other) && load<u32>(entry, KEY_LENGTH) == length) {
-          if (length <= KEY_INLINE || sameBytes(<usize>load<u32>(entry, KEY_PTR) + 32, ptr + 32, length - 32)) return slot;
+          if (length <= KEY_INLINE || sameBytes(<usize>load<u32>(entry, KEY_PTR) + 32, ptr + 32, length - 32))
+            return slot;
         }
       }
       slot = this.following(slot);
@@ -208,6 +211,7 @@ export function startWalk(home: Home): usize {
   walkChunk = home.first;
   return firstEntry(home);
 }
+
 
 @inline export function nextEntry(home: Home, entry: usize): usize {
   const next = entry + home.stride;

@@ -70,6 +70,7 @@ export function triple<A, B, C>(a: A, b: B, c: C): Triple<A, B, C> {
   return changetype<Triple<A, B, C>>(Text.header(at, end));
 }
 
+
 @unmanaged export class Pair<A, B> {
   ptr: u32;
   length: u32;
@@ -80,6 +81,7 @@ export function triple<A, B, C>(a: A, b: B, c: C): Triple<A, B, C> {
     renderPart<B>(second);
   }
 }
+
 
 @unmanaged export class Triple<A, B, C> {
   ptr: u32;
@@ -94,12 +96,14 @@ export function triple<A, B, C>(a: A, b: B, c: C): Triple<A, B, C> {
   }
 }
 
+
 @inline function room<T>(part: T): usize {
   if (isReference<T>()) {
-    if (isDefined(part.ptr)) return 2 + (<usize>part.length << 1);
+    if (isDefined(part.ptr)) return 2 + ((<usize>part.length) << 1);
     else return 8;
   } else return 8;
 }
+
 
 @inline function putPart<T>(o: usize, part: T): usize {
   if (isReference<T>()) {

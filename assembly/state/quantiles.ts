@@ -31,6 +31,7 @@ const BUCKETS_MAX: u32 = 3072;
 const FIRST_SLOTS: u32 = 4;
 const SLOT_BYTES: usize = 16;
 
+
 @unmanaged export class Quantiles {
   /** Address of the slots; 0 while there are none, and then the null page is one free slot. */
   private block: u32;
@@ -55,6 +56,7 @@ const SLOT_BYTES: usize = 16;
       if (value < reinterpret<f64>(first)) store<f64>(slot, value);
     } else this.put(value, 1);
   }
+
 
   @inline init(): void {
     this.block = 0;
@@ -129,7 +131,7 @@ const SLOT_BYTES: usize = 16;
     } else if (shift > this.shift) this.resize(this.mask + 1, shift);
     for (let i: u32 = 0; i < used; i++) {
       const head = <u32>load<u8>(p);
-      const unused = (7 - (<u64>head & 7)) << 3;
+      const unused = (7 - ((<u64>head) & 7)) << 3;
       const bits = (bswap<u64>(load<u64>(p, 1)) >> unused) << unused;
       let count = <u64>(head >> 3);
       p += 2 + <usize>(head & 7);
@@ -183,6 +185,7 @@ const SLOT_BYTES: usize = 16;
     return this.at(column == 0 ? 0.5 : column == 1 ? 0.9 : 0.99);
   }
 }
+
 
 @inline function valueOf<T>(x: T): f64 {
   if (isReference<T>()) {
@@ -267,6 +270,7 @@ function select(buckets: u32, rank: u64): f64 {
   }
   return load<f64>(low);
 }
+
 
 @inline function swap(a: usize, b: usize): void {
   const bucket = v128.load(a);

@@ -3,7 +3,7 @@
 /** Sorts `count` pairs at `pairs` with as much room at `spare`; returns which of the two holds the result. */
 export function sortByPrimary(pairs: usize, spare: usize, count: u32): usize {
   if (count < 2) return pairs;
-  const end = pairs + (<usize>count << 4);
+  const end = pairs + ((<usize>count) << 4);
   let all: u64 = <u64>-1;
   let any: u64 = 0;
   for (let p = pairs; p < end; p += 16) {
@@ -28,9 +28,9 @@ const counts: usize = memory.data(1024, 8);
 
 function radixPass(from: usize, to: usize, count: u32, shift: u64): void {
   memory.fill(counts, 0, 1024);
-  const end = from + (<usize>count << 4);
+  const end = from + ((<usize>count) << 4);
   for (let p = from; p < end; p += 16) {
-    const at = counts + (<usize>((load<u64>(p) >> shift) & 0xff) << 2);
+    const at = counts + ((<usize>((load<u64>(p) >> shift) & 0xff)) << 2);
     store<u32>(at, load<u32>(at) + 1);
   }
   let sum: u32 = 0;
@@ -40,9 +40,9 @@ function radixPass(from: usize, to: usize, count: u32, shift: u64): void {
     sum += n;
   }
   for (let p = from; p < end; p += 16) {
-    const at = counts + (<usize>((load<u64>(p) >> shift) & 0xff) << 2);
+    const at = counts + ((<usize>((load<u64>(p) >> shift) & 0xff)) << 2);
     const next = load<u32>(at);
     store<u32>(at, next + 1);
-    v128.store(to + (<usize>next << 4), v128.load(p));
+    v128.store(to + ((<usize>next) << 4), v128.load(p));
   }
 }

@@ -40,6 +40,7 @@ const LOST: usize = 16;
 /** Readable bytes behind the texts, for wide loads. */
 const SLACK: u32 = 16;
 
+
 @unmanaged export class Top<T> {
   private block: u32;
   /** Counters that the block has room for: 0 or a power of two. */
@@ -66,6 +67,7 @@ const SLACK: u32 = 16;
     else this.countWord(wordOf<T>(x), weight, 0, COUNTERS_MAX);
   }
 
+
   @inline init(): void {
     this.block = 0;
     this.capacity = 0;
@@ -84,7 +86,7 @@ const SLACK: u32 = 16;
       const index = block + <usize>capacity * COUNTER_BYTES;
       const mask = (capacity << 1) - 1;
       let i = hash & mask;
-      let slot = load<u32>(index + (<usize>i << 2));
+      let slot = load<u32>(index + ((<usize>i) << 2));
       while (slot) {
         if (slot >> 16 == hash >> 16) {
           const counter = block + (<usize>(slot & 0xffff) - 1) * COUNTER_BYTES;
@@ -94,7 +96,7 @@ const SLACK: u32 = 16;
           }
         }
         i = (i + 1) & mask;
-        slot = load<u32>(index + (<usize>i << 2));
+        slot = load<u32>(index + ((<usize>i) << 2));
       }
     }
     if (this.count == most) this.forget();
@@ -111,7 +113,7 @@ const SLACK: u32 = 16;
       const index = block + <usize>capacity * COUNTER_BYTES;
       const mask = (capacity << 1) - 1;
       let i = hash & mask;
-      let slot = load<u32>(index + (<usize>i << 2));
+      let slot = load<u32>(index + ((<usize>i) << 2));
       while (slot) {
         if (slot >> 16 == hash >> 16) {
           const counter = block + (<usize>(slot & 0xffff) - 1) * COUNTER_BYTES;
@@ -121,7 +123,7 @@ const SLACK: u32 = 16;
           }
         }
         i = (i + 1) & mask;
-        slot = load<u32>(index + (<usize>i << 2));
+        slot = load<u32>(index + ((<usize>i) << 2));
       }
     }
     if (this.count == most) this.forget();
@@ -179,16 +181,18 @@ const SLACK: u32 = 16;
   private reindex(): void {
     const block = <usize>this.block;
     const capacity = this.capacity;
-    memory.fill(block + <usize>capacity * COUNTER_BYTES, 0, <usize>capacity << 3);
+    memory.fill(block + <usize>capacity * COUNTER_BYTES, 0, (<usize>capacity) << 3);
     for (let number: u32 = 0; number < this.count; number++) {
       enter(block, capacity, this.hashOf(block + <usize>number * COUNTER_BYTES), number);
     }
   }
 
+
   @inline private hashOf(counter: usize): u32 {
     if (isWord<T>()) return hashWord(load<u64>(counter));
     else return <u32>(hashBytes(this.textOf(counter), load<u32>(counter, 4)) >> 32);
   }
+
 
   @inline private textOf(counter: usize): usize {
     return <usize>this.texts + load<u32>(counter);
@@ -199,7 +203,7 @@ const SLACK: u32 = 16;
     const count = this.count;
     const block = <usize>this.block;
     for (let i: u32 = 0; i < count; i++) {
-      store<u64>(scratch + (<usize>i << 3), left(block + <usize>i * COUNTER_BYTES));
+      store<u64>(scratch + ((<usize>i) << 3), left(block + <usize>i * COUNTER_BYTES));
     }
     const loss = greatest(count, KEPT);
     let kept = block;
@@ -211,7 +215,7 @@ const SLACK: u32 = 16;
         // Texts lie in the order of their counters, so that they move down, never over one still to be moved.
         const length = load<u32>(at, 4);
         memory.copy(<usize>this.texts + textsEnd, this.textOf(at), length);
-        key = <u64>textsEnd | (<u64>length << 32);
+        key = (<u64>textsEnd) | ((<u64>length) << 32);
         textsEnd += length;
       }
       const seen = load<u64>(at, SEEN);
@@ -246,7 +250,7 @@ const SLACK: u32 = 16;
         o += length;
       }
       const lost = load<u64>(at, LOST);
-      o = putVarint(o, (load<u64>(at, SEEN) << 1) | <u64>(lost != 0));
+      o = putVarint(o, (load<u64>(at, SEEN) << 1) | (<u64>(lost != 0)));
       if (lost) o = putVarint(o, lost);
     }
     return o;
@@ -298,7 +302,7 @@ const SLACK: u32 = 16;
     const count = this.best();
     put(0x5b);
     for (let i: u32 = 0; i < count; i++) {
-      const counter = <usize>load<u32>(ranking + (<usize>i << 2));
+      const counter = <usize>load<u32>(ranking + ((<usize>i) << 2));
       if (i) put(0x2c);
       raw(memory.data<u8>([0x7b, 0x22, 0x6b, 0x65, 0x79, 0x22, 0x3a]), 7); // {"key":
       if (isWord<T>()) renderWord<T>(load<u64>(counter));
@@ -316,11 +320,11 @@ const SLACK: u32 = 16;
     const block = <usize>this.block;
     for (let at = block, end = block + <usize>this.count * COUNTER_BYTES; at < end; at += COUNTER_BYTES) {
       let i = ranked;
-      while (i && this.before(at, <usize>load<u32>(ranking + (<usize>(i - 1) << 2)))) i--;
+      while (i && this.before(at, <usize>load<u32>(ranking + ((<usize>(i - 1)) << 2)))) i--;
       if (i == REPORTED) continue;
       if (ranked < REPORTED) ranked++;
-      const slot = ranking + (<usize>i << 2);
-      memory.copy(slot + 4, slot, <usize>(ranked - 1 - i) << 2);
+      const slot = ranking + ((<usize>i) << 2);
+      memory.copy(slot + 4, slot, (<usize>(ranked - 1 - i)) << 2);
       store<u32>(slot, <u32>at);
     }
     return ranked;
@@ -346,11 +350,13 @@ const SLACK: u32 = 16;
 @lazy const ranking: usize = memory.data(64, 8);
 /** Counts to choose the loss from; taken when the module starts, so that it outlives the records. */
 // @ts-ignore: decorator
-@lazy const scratch: usize = heap.alloc(<usize>COUNTERS_MAX << 4);
+@lazy const scratch: usize = heap.alloc((<usize>COUNTERS_MAX) << 4);
+
 
 @inline function blockSize(capacity: u32): usize {
   return <usize>capacity * (COUNTER_BYTES + 8);
 }
+
 
 @inline function plus(counter: usize, seen: u64, lost: u64): void {
   store<u64>(counter, load<u64>(counter, SEEN) + seen, SEEN);
@@ -367,15 +373,15 @@ function enter(block: usize, capacity: u32, hash: u32, number: u32): void {
   const index = block + <usize>capacity * COUNTER_BYTES;
   const mask = (capacity << 1) - 1;
   let i = hash & mask;
-  while (load<u32>(index + (<usize>i << 2))) i = (i + 1) & mask;
-  store<u32>(index + (<usize>i << 2), (hash & 0xffff0000) | (number + 1));
+  while (load<u32>(index + ((<usize>i) << 2))) i = (i + 1) & mask;
+  store<u32>(index + ((<usize>i) << 2), (hash & 0xffff0000) | (number + 1));
 }
 
 /** The number in `scratch` that exactly `above` of its `count` precede in descending order (Hoare's find, three ways). */
 function greatest(count: u32, above: u32): u64 {
-  const wanted = scratch + (<usize>above << 3);
+  const wanted = scratch + ((<usize>above) << 3);
   let low = scratch;
-  let high = scratch + (<usize>(count - 1) << 3);
+  let high = scratch + ((<usize>(count - 1)) << 3);
   while (true) {
     const pivot = load<u64>(low + (((high - low) >> 4) << 3));
     let more = low;
@@ -407,7 +413,7 @@ function quote(start: usize): void {
   for (let p = start; p < end; p++) o += <usize>(load<u8>(p) == 0x22);
   setCursor(o);
   store<u8>(--o, 0x22);
-  for (let p = end; p > start; ) {
+  for (let p = end; p > start;) {
     const byte = load<u8>(--p);
     store<u8>(--o, byte);
     if (byte == 0x22) store<u8>(--o, 0x22);

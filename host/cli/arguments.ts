@@ -10,7 +10,8 @@ export function positive(text: string): number {
 export function bytes(text: string): number {
   const found = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text);
   const unit = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }[found?.[2].toUpperCase() ?? ""];
-  if (!found || !unit || Number(found[1]) <= 0) throw new InvalidArgumentError("It is a size, such as 512M or 2G.");
+  if (!found || !unit || Number(found[1]) <= 0)
+    throw new InvalidArgumentError("It is a size, such as 512M or 2G.");
   return Math.round(Number(found[1]) * unit);
 }
 
@@ -32,6 +33,7 @@ export function list(text: string): string[] {
 /** Seconds as milliseconds. */
 export function milliseconds(text: string): number {
   const seconds = Number(text);
-  if (!(seconds > 0) || seconds > 86_400) throw new InvalidArgumentError("They are seconds, from 0 to 86400.");
+  if (!(seconds > 0) || seconds > 86_400)
+    throw new InvalidArgumentError("They are seconds, from 0 to 86400.");
   return seconds * 1000;
 }

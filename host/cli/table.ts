@@ -34,7 +34,9 @@ function* lines(bytes: Buffer): Generator<string> {
 function draw({ title, rows, count }: { title: string; rows: Row[]; count: number }, width: number): string {
   const flat = rows.map(flatten);
   const names = Object.keys(flat[0]);
-  const numeric = names.map((name) => flat.every((row) => row[name] === null || typeof row[name] === "number"));
+  const numeric = names.map((name) =>
+    flat.every((row) => row[name] === null || typeof row[name] === "number"),
+  );
   const table = new Table({
     head: names.map((name) => pc.bold(name)),
     colAligns: numeric.map((isNumber) => (isNumber ? "right" : "left")),
@@ -43,7 +45,8 @@ function draw({ title, rows, count }: { title: string; rows: Row[]; count: numbe
   });
   const cellMax = Math.max(16, Math.floor(width / 2));
   for (const row of flat) table.push(names.map((name) => cell(row[name], cellMax)));
-  const more = count > rows.length ? `\n${count - rows.length} more rows; --format ndjson or csv gives them all` : "";
+  const more =
+    count > rows.length ? `\n${count - rows.length} more rows; --format ndjson or csv gives them all` : "";
   return `${pc.bold(title)} ${pc.dim(`(${count} ${count === 1 ? "row" : "rows"})`)}\n${table.toString()}${more}\n`;
 }
 
@@ -61,9 +64,11 @@ function flatten(row: Row): Row {
 function cell(value: unknown, max: number): string {
   let text: string;
   if (value === null || value === undefined) text = "";
-  else if (typeof value === "number") text = Number.isInteger(value) ? String(value) : value.toPrecision(6).replace(/\.?0+$/, "");
+  else if (typeof value === "number")
+    text = Number.isInteger(value) ? String(value) : value.toPrecision(6).replace(/\.?0+$/, "");
   else if (typeof value === "string") text = value.replace(/[\u0000-\u001f\u007f]/g, "\uFFFD");
-  else if (Array.isArray(value)) text = value.map((part) => (typeof part === "object" ? list(part) : String(part))).join(", ");
+  else if (Array.isArray(value))
+    text = value.map((part) => (typeof part === "object" ? list(part) : String(part))).join(", ");
   else text = JSON.stringify(value);
   return text.length > max ? `${text.slice(0, max - 1)}\u2026` : text;
 }

@@ -3,7 +3,17 @@
  * unchanged kernel starts without AssemblyScript.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { HallelujahError } from "../core/errors.ts";
@@ -26,7 +36,8 @@ export interface BuiltKernel {
 
 /** The module of a kernel: a `.wasm` file as it is, a `.ts` file built unless it was built before. */
 export async function buildKernel(file: string): Promise<BuiltKernel> {
-  if (file.endsWith(".wasm")) return { path: resolve(file), descriptor: readDescriptor(resolve(file)), cached: true };
+  if (file.endsWith(".wasm"))
+    return { path: resolve(file), descriptor: readDescriptor(resolve(file)), cached: true };
   const path = join(cacheFolder(), `${kernelHash(resolve(file))}.wasm`);
   if (existsSync(path)) {
     const descriptor = tryDescriptor(path);
@@ -90,8 +101,14 @@ function kernelHash(path: string): string {
   if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
   add(path);
   // An installed package's compiler is told by its version; in a clone it changes under the same one.
-  const folders = ["assembly", "host/compiler"].map((name) => join(packageRoot, name)).filter((name) => existsSync(name));
-  for (const file of [...folders.flatMap(sourceFiles), join(packageRoot, "package.json"), join(packageRoot, "asconfig.json")]) {
+  const folders = ["assembly", "host/compiler"]
+    .map((name) => join(packageRoot, name))
+    .filter((name) => existsSync(name));
+  for (const file of [
+    ...folders.flatMap(sourceFiles),
+    join(packageRoot, "package.json"),
+    join(packageRoot, "asconfig.json"),
+  ]) {
     hash.update(`${file.slice(packageRoot.length)}\0${readFileSync(file)}`);
   }
   return hash.digest("hex").slice(0, 40);
@@ -131,7 +148,10 @@ export function readDescriptor(path: string): KernelDescriptor {
   }
   const text = sectionText(wasm, sectionNames.descriptor);
   if (!text) {
-    throw new HallelujahError("kernel-invalid", `${path} is no kernel of Hallelujah; build one with: hallelujah build`);
+    throw new HallelujahError(
+      "kernel-invalid",
+      `${path} is no kernel of Hallelujah; build one with: hallelujah build`,
+    );
   }
   const descriptor = JSON.parse(text) as KernelDescriptor;
   if (descriptor.abi !== ABI_VERSION) {

@@ -112,7 +112,10 @@ export async function compileKernel(file: string): Promise<CompiledKernel> {
   );
   if (error) {
     if (diagnostics.length) throw new CompileError(inWords(inAuthorsFile(diagnostics, name), text), text);
-    throw new HallelujahError("compiler-failed", `${name} did not compile: ${messageOf(error)}\n${stderr.toString()}`);
+    throw new HallelujahError(
+      "compiler-failed",
+      `${name} did not compile: ${messageOf(error)}\n${stderr.toString()}`,
+    );
   }
   const descriptor = describe(model, name, ABI_VERSION, sdkVersion());
   const wasm = withSections(outputs.get("kernel.wasm") as Uint8Array, {

@@ -2,7 +2,14 @@
  * What the compiler adds to a kernel: the module `hallelujah/generated`, with the classes behind `@record` and
  * `@state`, the decoding of fields, and one function per thing that is done to every table.
  */
-import type { AggregateModel, FieldModel, KernelModel, RecordModel, StateModel, TableModel } from "./model.ts";
+import type {
+  AggregateModel,
+  FieldModel,
+  KernelModel,
+  RecordModel,
+  StateModel,
+  TableModel,
+} from "./model.ts";
 import { AGGREGATES, FIELD_TYPES } from "./types.ts";
 import type { KernelDescriptor, RecordDescriptor, RecordField, StateField } from "./descriptor.ts";
 
@@ -206,7 +213,10 @@ const JSON_KINDS: usize = memory.data<u8>([${fields.map((field) => FIELD_TYPES[f
 
 /** Before a record: optional fields are absent until they are seen. */
 @inline export function begin(): void {
-${fields.filter((field) => field.optional).map((field) => `  store<u64>(RECORD + ${field.offset}, 0);`).join("\n")}
+${fields
+  .filter((field) => field.optional)
+  .map((field) => `  store<u64>(RECORD + ${field.offset}, 0);`)
+  .join("\n")}
 }
 
 @inline export function isEmptyAbsent(field: u32): bool {
@@ -334,7 +344,9 @@ function columnRead(type: string, at: string): string {
   if (type === "bool") return `store<u64>(${at}, <u64>columnBool(d, row));`;
   // Files hold 64-bit integers where a kernel wants fewer bits: what does not fit is a bad record, not another number.
   const narrow = /^[iu](8|16|32)$/.test(type);
-  const fits = narrow ? `if (value < <i64>${type}.MIN_VALUE || value > <i64>${type}.MAX_VALUE) return NOT_AN_INTEGER; ` : "";
+  const fits = narrow
+    ? `if (value < <i64>${type}.MIN_VALUE || value > <i64>${type}.MAX_VALUE) return NOT_AN_INTEGER; `
+    : "";
   return `const value = columnI64(d, row); ${fits}store<i64>(${at}, value);`;
 }
 
@@ -379,7 +391,8 @@ export function lookup(node: u32, p: usize, length: u32): u32 {
 }
 
 function tableFunctions(tables: TableModel[]): string {
-  const all = (body: (name: string) => string) => tables.map((table) => `  ${body(table.constant)}`).join("\n");
+  const all = (body: (name: string) => string) =>
+    tables.map((table) => `  ${body(table.constant)}`).join("\n");
   const one = (body: (name: string, table: TableModel) => string) =>
     `  switch (table) {\n${tables.map((table, i) => `    case ${i}: ${body(table.constant, table)}`).join("\n")}\n  }`;
   const prefix = (table: TableModel) => `,\n{"table":${JSON.stringify(table.name)},"key":`;

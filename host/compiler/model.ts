@@ -81,7 +81,13 @@ const RESERVED = new Set([
   "out",
 ]);
 /** What authors who come from TypeScript write. */
-const TYPES_OF_TYPESCRIPT: Record<string, string> = { string: "Text", number: "f64", boolean: "bool", bigint: "i64", Date: "Time" };
+const TYPES_OF_TYPESCRIPT: Record<string, string> = {
+  string: "Text",
+  number: "f64",
+  boolean: "bool",
+  bigint: "i64",
+  Date: "Time",
+};
 const COLLECTIONS = new Set(["Array", "Map", "Set", "StaticArray"]);
 const FIELDS_MAX = 64;
 const TABLES_MAX = 64;
@@ -124,11 +130,13 @@ class Reader {
     }
     let each: AnyNode | undefined;
     for (const node of statements) {
-      if (node.kind === NodeKind.Variable) for (const variable of node.declarations) this.readVariable(node, variable);
+      if (node.kind === NodeKind.Variable)
+        for (const variable of node.declarations) this.readVariable(node, variable);
       if (node.kind === NodeKind.FunctionDeclaration && node.name.text === "each") each = node;
     }
     this.readEach(each);
-    for (const { node, message, hint } of refusals(statements, this.optionalsOf(each))) this.problem(node, message, hint);
+    for (const { node, message, hint } of refusals(statements, this.optionalsOf(each)))
+      this.problem(node, message, hint);
   }
 
   /** By which name `each` calls its record, and which of the fields may be absent. */
@@ -167,13 +175,19 @@ class Reader {
   /** The fields of a @record or @state class; everything else in it is refused. */
   private fieldsOf(node: AnyNode, kind: string): AnyNode[] {
     const name = node.name.text;
-    if (RESERVED.has(name)) this.problem(node.name, `${name} is a name of the SDK`, "give the class another name");
+    if (RESERVED.has(name))
+      this.problem(node.name, `${name} is a name of the SDK`, "give the class another name");
     const fields: AnyNode[] = [];
     for (const member of node.members) {
       if (member.kind !== NodeKind.FieldDeclaration || member.flags & CommonFlags.Static) {
-        this.problem(member, `a @${kind} class has fields only`, "write a function outside the class instead");
+        this.problem(
+          member,
+          `a @${kind} class has fields only`,
+          "write a function outside the class instead",
+        );
       } else if (!member.type) this.problem(member.name, `the field ${member.name.text} has no type`);
-      else if (member.initializer) this.problem(member.initializer, `a field of a @${kind} class has no initializer`);
+      else if (member.initializer)
+        this.problem(member.initializer, `a field of a @${kind} class has no initializer`);
       else if (member.name.text.startsWith("__")) this.problem(member.name, "names with __ are the engine's");
       else fields.push(member);
     }
@@ -208,8 +222,10 @@ class Reader {
   private sourceName(member: AnyNode): string {
     for (const decorator of member.decorators ?? []) {
       const value = decorator.args?.[0]?.value;
-      if (decorator.name.text !== "name") this.problem(decorator, `@${decorator.name.text} is unknown on a field`);
-      else if (typeof value !== "string" || !value) this.problem(decorator, '@name takes a text: @name("user.id")');
+      if (decorator.name.text !== "name")
+        this.problem(decorator, `@${decorator.name.text} is unknown on a field`);
+      else if (typeof value !== "string" || !value)
+        this.problem(decorator, '@name takes a text: @name("user.id")');
       else return value;
     }
     return member.name.text;
@@ -220,7 +236,8 @@ class Reader {
     for (const member of this.fieldsOf(node, "state")) {
       const name = member.name.text;
       const aggregate = typeText(member.type!);
-      if (name === "table" || name === "key") this.problem(member.name, `a state field is never called ${name}`);
+      if (name === "table" || name === "key")
+        this.problem(member.name, `a state field is never called ${name}`);
       const found = AGGREGATES[aggregate];
       if (!found) {
         const plain = TYPES_OF_TYPESCRIPT[aggregate] ?? aggregate;
@@ -228,9 +245,15 @@ class Reader {
           const hint = `write what is to be kept: ${aggregatesOf(plain)}`;
           this.problem(member.type!, `${aggregate} has no rule for merging two of them`, hint);
         } else if (COLLECTIONS.has(aggregate)) {
-          const hint = "a second Table keeps values by a key of its own; Distinct counts different values, Top the most frequent";
+          const hint =
+            "a second Table keeps values by a key of its own; Distinct counts different values, Top the most frequent";
           this.problem(member.type!, `${aggregate} is no aggregate`, hint);
-        } else this.problem(member.type!, `${aggregate} is no aggregate`, suggestion(aggregate, Object.keys(AGGREGATES)));
+        } else
+          this.problem(
+            member.type!,
+            `${aggregate} is no aggregate`,
+            suggestion(aggregate, Object.keys(AGGREGATES)),
+          );
         continue;
       }
       const argument = member.type!.typeArguments?.[0];
@@ -239,7 +262,11 @@ class Reader {
         const takes = found.takes.length ? `it takes ${found.takes.join(", ")}` : `write ${aggregate} alone`;
         this.problem(argument, `${aggregate} does not take ${this.slice(argument)}`, takes);
       } else if (!argument && found.needsType) {
-        this.problem(member.type!, `${aggregate} needs a type`, `write ${aggregate}<${found.takes.includes("Text") ? "Text" : found.takes[0]}>`);
+        this.problem(
+          member.type!,
+          `${aggregate} needs a type`,
+          `write ${aggregate}<${found.takes.includes("Text") ? "Text" : found.takes[0]}>`,
+        );
       }
       fields.push({ name, aggregate, ...(type ? { type } : {}) });
     }
@@ -255,7 +282,8 @@ class Reader {
         `${variable.name.text} would be forgotten after every frame`,
         "a kernel's state lives in a Table; a constant is written with const",
       );
-    } else if (value?.kind === NodeKind.New && typeText(value) === "Table") this.readTable(statement, variable, value);
+    } else if (value?.kind === NodeKind.New && typeText(value) === "Table")
+      this.readTable(statement, variable, value);
     else if (value && isCollection(value)) {
       this.problem(
         value,
@@ -269,17 +297,26 @@ class Reader {
     const [key, state] = value.typeArguments ?? [];
     const name = value.args[0]?.value;
     if (!key || !state) {
-      this.problem(value, "a Table takes the types of its key and of its state", "write new Table<Text, Weather>(...)");
+      this.problem(
+        value,
+        "a Table takes the types of its key and of its state",
+        "write new Table<Text, Weather>(...)",
+      );
       return;
     }
     if (typeof name !== "string" || !/^[A-Za-z_][\w-]*$/.test(name)) {
-      this.problem(value, "a Table takes a name of letters, digits, - and _", 'write new Table<...>("stations")');
+      this.problem(
+        value,
+        "a Table takes a name of letters, digits, - and _",
+        'write new Table<...>("stations")',
+      );
       return;
     }
     if (this.model.tables.some((table) => table.name === name)) {
       this.problem(value, `there are two tables called ${name}`);
     }
-    if (statement.declarations.length > 1) this.problem(statement, "declare each table in a statement of its own");
+    if (statement.declarations.length > 1)
+      this.problem(statement, "declare each table in a statement of its own");
     const parts = typeText(key) in TUPLES ? (key.typeArguments ?? []) : [key];
     if (typeText(key) in TUPLES && parts.length !== TUPLES[typeText(key)]) {
       this.problem(key, `${typeText(key)} takes ${TUPLES[typeText(key)]} types`);
@@ -287,12 +324,20 @@ class Reader {
     for (const part of parts) {
       if (!KEY_TYPES.includes(typeText(part))) {
         const meant = typeText(part) === "string" ? "did you mean Text? " : "";
-        this.problem(part, `${this.slice(part)} is no type of a key`, `${meant}keys are ${KEY_TYPES.join(", ")}, Pair or Triple`);
+        this.problem(
+          part,
+          `${this.slice(part)} is no type of a key`,
+          `${meant}keys are ${KEY_TYPES.join(", ")}, Pair or Triple`,
+        );
       }
     }
     if (!this.model.states.some((candidate) => candidate.name === typeText(state))) {
       const states = this.model.states.map((candidate) => candidate.name);
-      this.problem(state, `${typeText(state)} is no @state class of this file`, this.classHint(typeText(state), "state", states));
+      this.problem(
+        state,
+        `${typeText(state)} is no @state class of this file`,
+        this.classHint(typeText(state), "state", states),
+      );
     }
     this.model.tables.push({
       constant: variable.name.text,
@@ -302,12 +347,17 @@ class Reader {
       state: typeText(state),
       ...(variable.flags & CommonFlags.Export ? {} : { exportAt: statement.range.start }),
     });
-    if (this.model.tables.length > TABLES_MAX) this.problem(value, `a kernel has at most ${TABLES_MAX} tables`);
+    if (this.model.tables.length > TABLES_MAX)
+      this.problem(value, `a kernel has at most ${TABLES_MAX} tables`);
   }
 
   private readEach(each: AnyNode | undefined): void {
     if (!each && this.eachVariable) {
-      this.problem(this.eachVariable, "each is a function", "write: export function each(record: YourRecord): void { ... }");
+      this.problem(
+        this.eachVariable,
+        "each is a function",
+        "write: export function each(record: YourRecord): void { ... }",
+      );
       return;
     }
     if (!each) {
@@ -318,7 +368,8 @@ class Reader {
       });
       return;
     }
-    if (!(each.flags & CommonFlags.Export)) this.problem(each.name, "each is not exported", "write export function each");
+    if (!(each.flags & CommonFlags.Export))
+      this.problem(each.name, "each is not exported", "write export function each");
     const { parameters, returnType } = each.signature;
     if (parameters.length !== 1) this.problem(each.name, "each takes one record");
     else {
@@ -326,7 +377,11 @@ class Reader {
       const name = typeText(type);
       if (!this.model.records.some((record) => record.name === name)) {
         const records = this.model.records.map((record) => record.name);
-        this.problem(type, `${name} is no @record class of this file`, this.classHint(name, "record", records));
+        this.problem(
+          type,
+          `${name} is no @record class of this file`,
+          this.classHint(name, "record", records),
+        );
       }
       this.model.input = name;
     }
@@ -336,7 +391,9 @@ class Reader {
   /** What to write where a class is not of the kind that is needed. */
   private classHint(name: string, kind: string, candidates: string[]): string {
     if (this.classes.has(name)) return `write @${kind} before class ${name}`;
-    return candidates.length ? suggestion(name, candidates) : `declare it: @${kind} class ${name || "Name"} { ... }`;
+    return candidates.length
+      ? suggestion(name, candidates)
+      : `declare it: @${kind} class ${name || "Name"} { ... }`;
   }
 
   private slice(node: Node): string {
@@ -367,5 +424,9 @@ function typeText(node: AnyNode): string {
 }
 
 function suggestion(name: string, candidates: string[], meant = nearest(name, candidates)): string {
-  return meant ? `did you mean ${meant}?` : candidates.length ? `write one of: ${candidates.join(", ")}` : "declare it";
+  return meant
+    ? `did you mean ${meant}?`
+    : candidates.length
+      ? `write one of: ${candidates.join(", ")}`
+      : "declare it";
 }

@@ -66,14 +66,39 @@ export const AGGREGATES: Record<string, AggregateType> = {
   Sum: { module: "aggregates", size: 8, columns: [], takes: [...NUMBERS, "Decimal"], needsType: false },
   Min: { module: "aggregates", size: 16, columns: [], takes: ORDERED, needsType: false },
   Max: { module: "aggregates", size: 16, columns: [], takes: ORDERED, needsType: false },
-  Stats: { module: "aggregates", size: 32, columns: ["count", "sum", "min", "max", "mean"], takes: [], needsType: false },
+  Stats: {
+    module: "aggregates",
+    size: 32,
+    columns: ["count", "sum", "min", "max", "mean"],
+    takes: [],
+    needsType: false,
+  },
   First: { module: "aggregates", size: 16, columns: [], takes: [...ORDERED, "Text"], needsType: true },
   Last: { module: "aggregates", size: 16, columns: [], takes: [...ORDERED, "Text"], needsType: true },
   Distinct: { module: "distinct", size: 16, columns: [], takes: [], needsType: false },
   Quantiles: { module: "quantiles", size: 24, columns: ["p50", "p90", "p99"], takes: [], needsType: false },
-  Top: { module: "top", size: 24, columns: [], takes: ["Text", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "Time"], needsType: true },
+  Top: {
+    module: "top",
+    size: 24,
+    columns: [],
+    takes: ["Text", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "Time"],
+    needsType: true,
+  },
 };
 
 /** Types of keys, and of the parts of a `Pair` or `Triple`. */
-export const KEY_TYPES = ["Text", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8", "bool", "Time", "Decimal"];
+export const KEY_TYPES = [
+  "Text",
+  "i64",
+  "i32",
+  "i16",
+  "i8",
+  "u64",
+  "u32",
+  "u16",
+  "u8",
+  "bool",
+  "Time",
+  "Decimal",
+];
 export const TUPLES: Record<string, number> = { Pair: 2, Triple: 3 };

@@ -22,7 +22,7 @@ export const SENTINEL_BYTES = 64;
 export const COLUMN_ROWS = 65_536;
 
 /** Frames handed to a Jah in one message: enough that messages cost nothing, few enough to share the end evenly. */
-export const RUN_FRAMES = 8;
+export const RUN_FRAMES = 16;
 
 /** Runs a Jah holds: one that it maps and one that waits, so that it never idles between two messages. */
 export const RUNS_PER_JAH = 2;
@@ -54,5 +54,7 @@ export const PROBLEMS_SHOWN = 10;
 /** Bytes at the start of a file from which its format, delimiter and columns are known. */
 export const HEAD_BYTES = 256 * KiB;
 
-if (FRAME_BYTES + RECORD_BYTES_MAX + SENTINEL_BYTES > 31 * MiB) throw new TypeError("a frame must fit the input window");
-if (RUN_FRAMES * RUNS_PER_JAH > WINDOW_FRAMES_PER_JAH) throw new TypeError("a Jah's runs must fit the window");
+if (FRAME_BYTES + RECORD_BYTES_MAX + SENTINEL_BYTES > 31 * MiB)
+  throw new TypeError("a frame must fit the input window");
+if (RUN_FRAMES * RUNS_PER_JAH > WINDOW_FRAMES_PER_JAH)
+  throw new TypeError("a Jah's runs must fit the window");

@@ -5,8 +5,6 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { HEAD_BYTES } from "../core/limits.ts";
 import type { SourceFormat } from "../wire/jah.ts";
 
-export const INPUT_FORMATS: SourceFormat[] = ["csv", "ndjson", "lines", "parquet", "arrow"];
-
 const EXTENSIONS: Record<string, SourceFormat> = {
   ".csv": "csv",
   ".tsv": "csv",

@@ -47,7 +47,13 @@ export class Mapper {
   private planned = -1;
   private rowSource: { source: number; read: ReadRows } | undefined;
 
-  constructor(kernel: KernelInstance, sources: SourceSpec[], owners: number, wishes: FieldWish[], frameBytes: number) {
+  constructor(
+    kernel: KernelInstance,
+    sources: SourceSpec[],
+    owners: number,
+    wishes: FieldWish[],
+    frameBytes: number,
+  ) {
     this.kernel = kernel;
     this.sources = sources;
     this.owners = owners;
@@ -76,7 +82,14 @@ export class Mapper {
     const done: FrameDone = {
       frame: task.frame,
       source: task.source,
-      ...{ start: 0, end: 0, rows: 0, bad: 0, problems: [], emittedRows: 0, lines: 0, quoted: false },
+      start: 0,
+      end: 0,
+      rows: 0,
+      bad: 0,
+      problems: [],
+      emittedRows: 0,
+      lines: 0,
+      quoted: false,
     };
     if (task.kind === "range") this.mapRange(task, source, exactStart ?? task.start, done);
     else if (task.kind === "bytes") this.mapBytes(task, source, done);
@@ -165,7 +178,11 @@ export class Mapper {
   }
 
   /** A row group or a record batch, in slices that fit the input window. */
-  private async mapRows(task: FrameTask & { kind: "rows" }, source: SourceSpec, done: FrameDone): Promise<void> {
+  private async mapRows(
+    task: FrameTask & { kind: "rows" },
+    source: SourceSpec,
+    done: FrameDone,
+  ): Promise<void> {
     const { cutFrames, sliceColumn, writeFrame } = await import("../kernel/columns.ts");
     const columns = await this.readColumns(task, source);
     const rows = columns.rows;
@@ -221,16 +238,35 @@ export class Mapper {
       const at = map.PROBLEMS + i * 16;
       const row = this.kernel.u32(at);
       const offset = text ? start + (row - map.INPUT) : start + row;
-      this.note(done, text ? row : 0, this.kernel.u32(at + 4), this.kernel.u32(at + 8), this.kernel.u32(at + 12), offset);
+      this.note(
+        done,
+        text ? row : 0,
+        this.kernel.u32(at + 4),
+        this.kernel.u32(at + 8),
+        this.kernel.u32(at + 12),
+        offset,
+      );
     }
     const { bytes } = this.kernel;
     bytes.fill(0, map.PROBLEM_COUNT, map.PROBLEM_COUNT + 4);
   }
 
-  private note(done: FrameDone, row: number, reason: number, field: number, detail: number, offset: number): void {
+  private note(
+    done: FrameDone,
+    row: number,
+    reason: number,
+    field: number,
+    detail: number,
+    offset: number,
+  ): void {
     if (done.problems.length >= map.PROBLEMS_MAX) return;
     const problem: Problem = {
-      ...{ frame: done.frame, source: done.source, offset, reason, field, detail },
+      frame: done.frame,
+      source: done.source,
+      offset,
+      reason,
+      field,
+      detail,
       excerpt: row ? this.excerpt(row) : "",
     };
     done.problems.push(problem);
@@ -250,4 +286,5 @@ function countLines(bytes: Uint8Array, end: number): number {
   return lines;
 }
 
-if (RECORD_BYTES_MAX + FRAME_BYTES > map.CONTROL - map.INPUT) throw new TypeError("a record must fit the input window");
+if (RECORD_BYTES_MAX + FRAME_BYTES > map.CONTROL - map.INPUT)
+  throw new TypeError("a record must fit the input window");

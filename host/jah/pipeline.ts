@@ -48,7 +48,11 @@ export class Pipeline {
     this.memory = createMemory(job.stateBytesMax);
     this.kernel = this.instantiate();
     this.mapper = new Mapper(this.kernel, job.sources, job.jahs, job.columns as FieldWish[], job.frameBytes);
-    this.peers = new Peers(job, () => this.wake(), (error) => this.fail(error));
+    this.peers = new Peers(
+      job,
+      () => this.wake(),
+      (error) => this.fail(error),
+    );
     this.results = new Results(this.kernel, this.peers, job);
   }
 
@@ -111,7 +115,8 @@ export class Pipeline {
       batch = this.inbox.take();
     }
     if (this.inbox.bytes < INBOX_BYTES) this.peers.release();
-    if (this.inbox.next - this.appliedTold >= RUN_FRAMES) this.tellApplied();
+    // Usually the next frames that are done tell it, too.
+    if (this.inbox.next - this.appliedTold >= 2 * RUN_FRAMES) this.tellApplied();
     return true;
   }
 
@@ -168,7 +173,8 @@ export class Pipeline {
     this.failed = true;
     const task = this.current;
     const source = task && this.job.sources[task.source];
-    if (error instanceof HallelujahError && !task) return this.tell({ type: "failed", failure: failureOf(error) });
+    if (error instanceof HallelujahError && !task)
+      return this.tell({ type: "failed", failure: failureOf(error) });
     this.tell({ type: "failed", failure: failureOf(error, this.kernel, task, source, this.job.frameBytes) });
   }
 }

@@ -65,7 +65,11 @@ export class RangeReader {
       let at = start;
       while (at < end) {
         const got = readSync(this.fd, bytes, address + (at - start), end - at, at);
-        if (!got) throw new HallelujahError("input-shrank", `${path} became shorter while it was read (at byte ${at})`);
+        if (!got)
+          throw new HallelujahError(
+            "input-shrank",
+            `${path} became shorter while it was read (at byte ${at})`,
+          );
         at += got;
       }
     } catch (cause) {

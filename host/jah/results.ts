@@ -77,9 +77,25 @@ export class Results implements Handlers {
   }
 
   /** Sends this Jah's part of a range, or gathers all parts and renders them. */
-  async range({ table, range, owner, limit }: { table: number; range: number; owner: number; limit: number }) {
+  async range({
+    table,
+    range,
+    owner,
+    limit,
+  }: {
+    table: number;
+    range: number;
+    owner: number;
+    limit: number;
+  }) {
     if (owner !== this.self) {
-      this.peers.send(owner, encodeBatch({ kind: RANGE, frame: range, source: table, start: 0, end: 0 }, this.encode(table, range)));
+      this.peers.send(
+        owner,
+        encodeBatch(
+          { kind: RANGE, frame: range, source: table, start: 0, end: 0 },
+          this.encode(table, range),
+        ),
+      );
       return { rows: 0 };
     }
     const others = await this.others(`${table}/${range}`);

@@ -82,7 +82,8 @@ const STATE_BYTES_MIN = 4 << 20;
 
 /** A memory of the drawn map whose arena may grow to `stateBytesMax`. */
 export function createMemory(stateBytesMax: number): WebAssembly.Memory {
-  if (stateBytesMax < STATE_BYTES_MIN) throw new HallelujahError("memory-too-small", "a Jah needs at least 4M of --memory");
+  if (stateBytesMax < STATE_BYTES_MIN)
+    throw new HallelujahError("memory-too-small", "a Jah needs at least 4M of --memory");
   const fixed = map.ARENA >> 16;
   const maximum = Math.min(65536, fixed + Math.ceil(stateBytesMax / 65536));
   return new WebAssembly.Memory({ initial: fixed + 1, maximum });

@@ -14,7 +14,15 @@ import {
   WINDOW_FRAMES_PER_JAH,
 } from "../core/limits.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
-import type { Failure, FrameDone, FrameTask, FromJah, Problem, SourceFormat } from "../wire/jah.ts";
+import type {
+  Failure,
+  FrameDone,
+  FrameTask,
+  FromJah,
+  Problem,
+  SourceFormat,
+  SourceSpec,
+} from "../wire/jah.ts";
 import { Chain } from "./chain.ts";
 import { explainFailure } from "./failure.ts";
 import { framesOf } from "./frames.ts";
@@ -169,7 +177,7 @@ class Job {
     this.sources = await planSources(descriptor, { ...options, stdin });
     this.jahs.start({
       kernel: this.kernel.path,
-      sources: this.sources.map(({ stream: _, ...spec }) => spec),
+      sources: this.sources.map(specOf),
       stateBytesMax: Math.min(options.stateBytesMax ?? STATE_BYTES_MAX, STATE_BYTES_MAX),
       format: this.sink.format,
       delimiter: this.sink.delimiter,
@@ -452,6 +460,11 @@ class Job {
 }
 
 const EMPTY = new Uint8Array(0);
+
+/** What a Jah needs of a source. */
+function specOf({ path, format, size, dataStart, delimiter, plan }: Source): SourceSpec {
+  return { ...(path === undefined ? {} : { path }), format, size, dataStart, delimiter, plan };
+}
 
 function keyColumns(key: string[]): string[] {
   return key.length === 1 ? ["key"] : key.map((_, i) => `key.${i}`);

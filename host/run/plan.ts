@@ -106,7 +106,7 @@ async function planFile(
       format === "parquet"
         ? await (await import("../input/parquet.ts")).openParquet(path)
         : await (await import("../input/arrow.ts")).openArrow(path);
-    const { findColumn } = await import("../kernel/columns.ts");
+    const { findColumn } = await import("../input/file-column.ts");
     for (const wish of wishesOf(fields)) findColumn(path, opened.columns, wish);
     const frames = "rowGroups" in opened ? opened.rowGroups.length : opened.batches.length;
     return { ...base, kind: "rows", frames, headerLines: 0, dataStart: 0, delimiter: 0, plan: [] };

@@ -15,7 +15,10 @@ import { BATCH_HEADER, type Batch, decodeBatch } from "../wire/batch.ts";
 export type Receive = (batch: Batch) => boolean;
 
 export class Peers {
-  private readonly outboxes = new Map<number, { socket: Socket | undefined; waiting: Buffer[]; bytes: number }>();
+  private readonly outboxes = new Map<
+    number,
+    { socket: Socket | undefined; waiting: Buffer[]; bytes: number }
+  >();
   private readonly paused = new Set<Socket>();
   private readonly job: { jah: number; jahs: number; sockets: string };
   private readonly onDrain: () => void;
@@ -95,7 +98,9 @@ export class Peers {
   }
 
   private fail(cause: Error): void {
-    this.onFailure(new HallelujahError("peer-lost", `another Jah cannot be reached: ${messageOf(cause)}`, { cause }));
+    this.onFailure(
+      new HallelujahError("peer-lost", `another Jah cannot be reached: ${messageOf(cause)}`, { cause }),
+    );
   }
 }
 
@@ -123,5 +128,7 @@ class BatchReader {
 }
 
 function socketPath(folder: string, jah: number): string {
-  return process.platform === "win32" ? `\\\\.\\pipe\\${folder.replaceAll(/[\\/:]/g, "-")}-${jah}` : join(folder, `${jah}`);
+  return process.platform === "win32"
+    ? `\\\\.\\pipe\\${folder.replaceAll(/[\\/:]/g, "-")}-${jah}`
+    : join(folder, `${jah}`);
 }

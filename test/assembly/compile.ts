@@ -47,6 +47,7 @@ export async function compileText(source: string, options: readonly string[] = [
     {
       readFile(name: string, base: string): string | null {
         if (name.replaceAll("\\", "/") === entry) return text;
+        if (name.endsWith("asconfig.json")) return null; // that is for kernels
         try {
           return readFileSync(join(root, base === "." ? "" : base, name), "utf8");
         } catch {

@@ -280,7 +280,10 @@ test("reads bodies compressed with zstd, refuses LZ4", async () => {
       Buffer.from([block, block >> 8, block >> 16, bytes[0]]),
     ]);
   };
-  const column = columnFromArray(new Array(100).fill(7), int8());
+  const column = columnFromArray(
+    Array.from({ length: 100 }, () => 7),
+    int8(),
+  );
   const rows = tableFromColumns({
     n: column,
     m: columnFromArray(
@@ -298,7 +301,10 @@ test("reads bodies compressed with zstd, refuses LZ4", async () => {
     setCompressionCodec(codec, codec === CompressionType.ZSTD ? ours : (undefined as never));
     assert.is(await codeOf(() => readAll(path, "n", "i64")), code);
     if (code === "no error") {
-      assert.equal(await readAll(path, "n", "i64"), new Array(100).fill(7n));
+      assert.equal(
+        await readAll(path, "n", "i64"),
+        Array.from({ length: 100 }, () => 7n),
+      );
       assert.equal(
         await readAll(path, "m", "i64"),
         Array.from({ length: 100 }, (_, i) => BigInt(i)),

@@ -193,7 +193,11 @@ test("reads columns whose values are all missing, and files without rows", async
     ["d", "decimal"],
     ["n", "text"],
   ] as const) {
-    same(await readAll(full, name, type), new Array(3_000).fill(null), name);
+    same(
+      await readAll(full, name, type),
+      Array.from({ length: 3_000 }, () => null),
+      name,
+    );
   }
   const empty = await write("empty.parquet", `${nulls} LIMIT 0`, "CODEC snappy");
   for (const [name, type] of [

@@ -1,14 +1,14 @@
 import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Column, ColumnType, Raw } from "../../host/kernel/columns.ts";
+import type { ColumnType, Raw } from "../../host/input/file-column.ts";
+import { fitColumn, lookUp } from "../../host/input/fit.ts";
+import type { Column } from "../../host/kernel/columns.ts";
 import {
   compactDictionary,
   cutFrames,
   FRAME_SLACK_BYTES,
-  fitColumn,
   frameBytes,
-  lookUp,
   rowsOf,
   sliceColumn,
   writeFrame,
@@ -50,7 +50,6 @@ const { exports, memory, base } = await compile<Reader>(
     columnText(columnAt(base, field), row, slot);
   }
 `,
-  { pages: 32 },
 );
 const bytes = new Uint8Array(memory.buffer);
 const slot = Math.ceil(base / 8) * 8;
@@ -114,7 +113,7 @@ const columns: fc.Arbitrary<Known> = fc.oneof(
         mask,
       );
     }),
-  fc.constant({ column: { kind: "absent" }, values: new Array(rowsMax).fill(null) } as Known),
+  fc.constant({ column: { kind: "absent" }, values: Array.from({ length: rowsMax }, () => null) } as Known),
 );
 
 test("the kernel reads what the host wrote, of any slice", () => {

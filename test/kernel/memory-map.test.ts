@@ -10,7 +10,10 @@ function readAbi(): Map<string, number> {
   const text = readFileSync("assembly/abi.ts", "utf8");
   for (const [, name, expression] of text.matchAll(/^export const (\w+): \w+ = ([^;]+);/gm)) {
     const names = [...known.keys()];
-    known.set(name, Function(...names, `return ${expression}`)(...names.map((each) => known.get(each))) as number);
+    known.set(
+      name,
+      Function(...names, `return ${expression}`)(...names.map((each) => known.get(each))) as number,
+    );
   }
   return known;
 }

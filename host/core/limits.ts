@@ -22,13 +22,13 @@ export const SENTINEL_BYTES = 64;
 export const COLUMN_ROWS = 65_536;
 
 /** Frames handed to a Jah in one message: enough that messages cost nothing, few enough to share the end evenly. */
-export const RUN_FRAMES = 16;
+export const RUN_FRAMES = 8;
 
 /** Runs a Jah holds: one that it maps and one that waits, so that it never idles between two messages. */
 export const RUNS_PER_JAH = 2;
 
 /** Frames between the lowest one not applied everywhere and the highest one handed out, for each Jah. */
-export const WINDOW_FRAMES_PER_JAH = 32;
+export const WINDOW_FRAMES_PER_JAH = 128;
 
 /** Bytes of routed entries that wait for one peer before a Jah stops mapping. */
 export const OUTBOX_BYTES = 8 * MiB;

@@ -22,11 +22,10 @@ async function handle(message: ToJah): Promise<void> {
       pipeline = new Pipeline(module, message, tell);
       // Whoever stops a kernel that never returns looks here for the frame (host/run/watchdog.ts).
       Object.assign(globalThis, { hallelujahPipeline: pipeline });
-      await pipeline.listen();
-      return tell({ type: "listening" });
+      return tell({ type: "listening", port: await pipeline.listen() });
     }
     case "connect":
-      return pipeline!.peers.connect();
+      return pipeline!.peers.connect(message.ports);
     case "map":
       return pipeline!.take(message.frames);
     case "call": {

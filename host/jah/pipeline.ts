@@ -62,9 +62,9 @@ export class Pipeline {
     return kernel;
   }
 
-  /** Serves this Jah's socket; there is none to serve for a lone Jah. */
-  async listen(): Promise<void> {
-    if (this.job.jahs > 1) await this.peers.listen((batch) => this.receive(batch));
+  /** Serves this Jah's socket; its port, or 0 as there is none to serve for a lone Jah. */
+  async listen(): Promise<number> {
+    return this.job.jahs > 1 ? this.peers.listen((batch) => this.receive(batch)) : 0;
   }
 
   /** Takes on frames to be mapped, in this order. */

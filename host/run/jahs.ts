@@ -1,7 +1,6 @@
 /** The Jahs of a job: processes, what each is doing, and how to ask them something. */
 import { type ChildProcess, fork } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { HallelujahError } from "../core/errors.ts";
 import { packageRoot } from "../core/package-root.ts";
@@ -57,8 +56,7 @@ export interface JahEvents {
 
 export class Jahs {
   readonly all: Jah[] = [];
-  /** Folder of the sockets by which they reach each other. */
-  readonly sockets: string;
+  private readonly ports: number[] = [];
   private stopped = false;
 
   /** Starts `count` processes; they load while the inputs are looked at. */
@@ -66,7 +64,6 @@ export class Jahs {
     // Jahs never open a TLS connection, and reading extra certificates costs each process 40 ms at its start.
     const env = { ...process.env };
     delete env.NODE_EXTRA_CA_CERTS;
-    this.sockets = mkdtempSync(join(tmpdir(), "hallelujah-"));
     for (let index = 0; index < count; index++) {
       const child = fork(join(packageRoot, "dist", "jah", "main.js"), [], {
         execArgv: ["--max-semi-space-size=16", "--inspect-port=0"],
@@ -96,15 +93,18 @@ export class Jahs {
     }
   }
 
-  start(message: Omit<StartMessage, "type" | "jah" | "jahs" | "sockets">): void {
+  start(message: Omit<StartMessage, "type" | "jah" | "jahs" | "secret">): void {
+    const secret = randomBytes(32);
     for (const jah of this.all) {
-      jah.send({ ...message, type: "start", jah: jah.index, jahs: this.all.length, sockets: this.sockets });
+      jah.send({ ...message, type: "start", jah: jah.index, jahs: this.all.length, secret });
     }
   }
 
-  /** Every Jah has connected to every other: the sockets' names are needed no more. */
-  forgetSockets(): void {
-    rmSync(this.sockets, { recursive: true, force: true });
+  /** A Jah listens for the others; when all do, they connect. */
+  listens(jah: Jah, port: number): void {
+    this.ports[jah.index] = port;
+    if (Object.keys(this.ports).length < this.all.length) return;
+    for (const each of this.all) each.send({ type: "connect", ports: this.ports });
   }
 
   /** Ends all processes at once. Safe to call twice. */
@@ -112,7 +112,6 @@ export class Jahs {
     if (this.stopped) return;
     this.stopped = true;
     for (const { child } of this.all) child.kill("SIGKILL");
-    this.forgetSockets();
   }
 }
 

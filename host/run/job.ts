@@ -135,7 +135,6 @@ class Job {
   private readonly failure: Promise<never>;
   private fail!: (error: Error) => void;
   private wake: () => void = () => {};
-  private listening = 0;
   private readonly onAbort = () => this.fail(new HallelujahError("aborted", "the run was stopped"));
   private timer: NodeJS.Timeout | undefined;
 
@@ -305,8 +304,7 @@ class Job {
     jah.heardAt = performance.now();
     switch (message.type) {
       case "listening":
-        if (++this.listening === this.jahs.all.length)
-          for (const each of this.jahs.all) each.send({ type: "connect" });
+        this.jahs.listens(jah, message.port);
         break;
       case "done":
         jah.applied = message.applied;

@@ -3,10 +3,12 @@
  * receiver that has enough stops reading, and what the sender cannot write waits in its outbox.
  *
  * Sockets rather than HTTP, as these Jahs start together, live as long as their job and need neither routes nor
- * resending; loading undici's client alone took 26 ms in each of them.
+ * resending; loading undici's client alone took 26 ms in each of them. TCP rather than Unix sockets: those hold 208 KiB,
+ * which is less than one frame's entries, and a Jah looks at its sockets only between two frames. As any process of the
+ * machine can connect, a connection starts with the job's secret.
  */
-import { connect, createServer, type Server, type Socket } from "node:net";
-import { join } from "node:path";
+import { timingSafeEqual } from "node:crypto";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { OUTBOX_BYTES } from "../core/limits.ts";
 import { BATCH_HEADER, type Batch, decodeBatch } from "../wire/batch.ts";
@@ -20,14 +22,14 @@ export class Peers {
     { socket: Socket | undefined; waiting: Buffer[]; bytes: number }
   >();
   private readonly paused = new Set<Socket>();
-  private readonly job: { jah: number; jahs: number; sockets: string };
+  private readonly job: { jah: number; jahs: number; secret: Uint8Array };
   private readonly onDrain: () => void;
   private readonly onFailure: (error: Error) => void;
   private server: Server | undefined;
 
   /** `onDrain` is called when an outbox has room again, `onFailure` when a peer cannot be reached. */
   constructor(
-    job: { jah: number; jahs: number; sockets: string },
+    job: { jah: number; jahs: number; secret: Uint8Array },
     onDrain: () => void,
     onFailure: (error: Error) => void,
   ) {
@@ -39,31 +41,36 @@ export class Peers {
     }
   }
 
-  /** Serves this Jah's socket. */
-  async listen(receive: Receive): Promise<void> {
-    const server = createServer((socket) => {
-      const reader = new BatchReader();
+  /** Serves this Jah's socket; the port on which it listens. */
+  async listen(receive: Receive): Promise<number> {
+    const server = createServer({ noDelay: true }, (socket) => {
+      const reader = new BatchReader(this.job.secret);
       socket.on("data", (chunk: Buffer) => {
         for (const batch of reader.read(chunk)) {
           if (receive(batch)) continue;
           socket.pause();
           this.paused.add(socket);
         }
+        if (reader.refused) socket.destroy();
       });
-      socket.on("error", (cause) => this.fail(cause));
+      socket.on("error", (cause) => {
+        if (reader.trusted) this.fail(cause);
+      });
     });
     this.server = server;
     await new Promise<void>((done, fail) => {
       server.once("error", fail);
-      server.listen(socketPath(this.job.sockets, this.job.jah), done);
+      server.listen(0, "127.0.0.1", done);
     });
+    return (server.address() as AddressInfo).port;
   }
 
-  /** Connects to each other Jah, once all of them listen; what waited is sent. */
-  connect(): void {
+  /** Connects to each other Jah, once all of them listen; what waited is sent. `ports` has a port for each Jah. */
+  connect(ports: number[]): void {
     for (const [peer, outbox] of this.outboxes) {
-      const socket = connect(socketPath(this.job.sockets, peer));
+      const socket = connect({ port: ports[peer], host: "127.0.0.1", noDelay: true });
       socket.on("error", (cause) => this.fail(cause));
+      socket.write(this.job.secret);
       outbox.socket = socket;
       for (const batch of outbox.waiting.splice(0)) this.write(outbox, socket, batch);
     }
@@ -104,31 +111,41 @@ export class Peers {
   }
 }
 
-/** Puts batches together from the chunks in which they arrive. */
+/** Puts batches together from the chunks in which they arrive, behind the secret. */
 class BatchReader {
+  /** Whether the secret came, or something else. */
+  trusted = false;
+  refused = false;
+  private readonly secret: Uint8Array;
   private chunks: Buffer[] = [];
   private length = 0;
   /** Bytes of the batch at hand; of its header as long as that is not whole. */
-  private wanted = BATCH_HEADER;
+  private wanted: number;
+
+  constructor(secret: Uint8Array) {
+    this.secret = secret;
+    this.wanted = secret.length;
+  }
 
   *read(chunk: Buffer): Generator<Batch> {
+    if (this.refused) return;
     this.chunks.push(chunk);
     this.length += chunk.length;
     while (this.length >= this.wanted) {
       const bytes = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.length);
       this.chunks = [bytes];
-      this.wanted = BATCH_HEADER + bytes.readUInt32LE(0);
-      if (this.length < this.wanted) return;
-      yield decodeBatch(bytes.subarray(0, this.wanted));
+      if (this.trusted) {
+        this.wanted = BATCH_HEADER + bytes.readUInt32LE(0);
+        if (this.length < this.wanted) return;
+        yield decodeBatch(bytes.subarray(0, this.wanted));
+      } else if (timingSafeEqual(bytes.subarray(0, this.wanted), this.secret)) this.trusted = true;
+      else {
+        this.refused = true;
+        return;
+      }
       this.chunks = [bytes.subarray(this.wanted)];
       this.length -= this.wanted;
       this.wanted = BATCH_HEADER;
     }
   }
-}
-
-function socketPath(folder: string, jah: number): string {
-  return process.platform === "win32"
-    ? `\\\\.\\pipe\\${folder.replaceAll(/[\\/:]/g, "-")}-${jah}`
-    : join(folder, `${jah}`);
 }

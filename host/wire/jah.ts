@@ -89,8 +89,8 @@ export interface StartMessage {
   jahs: number;
   kernel: string;
   sources: SourceSpec[];
-  /** Where Jahs listen for each other: a folder of sockets. */
-  sockets: string;
+  /** What a connection between Jahs starts with. */
+  secret: Uint8Array;
   stateBytesMax: number;
   format: number;
   delimiter: number;
@@ -106,12 +106,12 @@ export interface StartMessage {
 
 export type ToJah =
   | StartMessage
-  | { type: "connect" }
+  | { type: "connect"; ports: number[] }
   | { type: "map"; frames: FrameTask[] }
   | { type: "call"; id: number; method: keyof JahMethods; argument: unknown };
 
 export type FromJah =
-  | { type: "listening" }
+  | { type: "listening"; port: number }
   | { type: "done"; frames: FrameDone[]; applied: number; fieldsSeen: bigint }
   | { type: "at"; frame: number }
   | { type: "applied"; applied: number }

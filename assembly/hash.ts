@@ -34,7 +34,7 @@ const ONES: usize = memory.data<u8>([
 ]);
 
 /** Where the mask of a text starts. No min: V8 makes a branch of it, and lengths cannot be foreseen. */
-@inline function maskOf(length: u32): usize {
+@inline export function maskOf(length: u32): usize {
   const over = <i32>length - 32;
   return ONES - <usize>(over & (over >> 31));
 }

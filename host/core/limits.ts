@@ -37,13 +37,13 @@ export const OUTBOX_BYTES = 8 * MiB;
 export const INBOX_BYTES = 64 * MiB;
 
 /** Rows of a result that one Jah sorts and renders at a time. */
-export const RANGE_ROWS = 65_536;
+export const RANGE_ROWS = 16_384;
 
 /** Bytes of state behind the rows of one range, as each Jah takes in the others' entries in its frame heap. */
 export const RANGE_BYTES = 8 * MiB;
 
 /** Ranges in work beyond the one being written, for each Jah. */
-export const RANGES_AHEAD = 3;
+export const RANGES_AHEAD = 8;
 
 /** Time a frame may take before its Jah is stopped, ms. */
 export const FRAME_TIMEOUT_MS = 10_000;

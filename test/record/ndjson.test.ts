@@ -517,7 +517,8 @@ test("damaged lines count exactly as JSON.parse fails on them", async () => {
     return numeric && logical && ["none", "string", "number", "boolean"].includes(kind(value.text));
   };
   const text = fc.string({
-    unit: fc.constantFrom('"', "\\", "\n", "\t", "u", "{", "]", ",", ":", "1", "\u00e9"),
+    // No colon: behind a damaged quote it would make the rest of the text a value of an unwanted key (see above).
+    unit: fc.constantFrom('"', "\\", "\n", "\t", "u", "{", "]", ",", "1", "\u00e9"),
     maxLength: 6,
   });
   await fc.assert(

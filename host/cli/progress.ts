@@ -9,6 +9,13 @@ export class ProgressLine {
   update({ bytes, bytesTotal, rows }: Progress): void {
     const seconds = (performance.now() - this.startedAt) / 1000;
     if (seconds < 0.3) return; // what ends at once shows nothing
+    const left = bytes ? ((bytesTotal - bytes) / bytes) * seconds : 0;
+    const shown = {
+      done: formatBytes(bytes),
+      all: formatBytes(bytesTotal),
+      speed: formatCount(rows / seconds),
+      left: left < 60 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`,
+    };
     if (!this.bar) {
       const format = bytesTotal
         ? "{bar} {done} of {all}  {speed} rows/s  {left} left"
@@ -17,15 +24,9 @@ export class ProgressLine {
         { format, hideCursor: true, clearOnComplete: true, stream: process.stderr, fps: 10 },
         cliProgress.Presets.shades_classic,
       );
-      this.bar.start(bytesTotal || 1, 0, { done: "", all: "", speed: "", left: "" });
+      this.bar.start(bytesTotal || 1, 0, shown);
     }
-    const left = bytes ? ((bytesTotal - bytes) / bytes) * seconds : 0;
-    this.bar.update(Math.min(bytes, bytesTotal || bytes), {
-      done: formatBytes(bytes),
-      all: formatBytes(bytesTotal),
-      speed: formatCount(rows / seconds),
-      left: left < 60 ? `${Math.ceil(left)} s` : `${Math.ceil(left / 60)} min`,
-    });
+    this.bar.update(Math.min(bytes, bytesTotal || bytes), shown);
   }
 
   clear(): void {

@@ -289,7 +289,7 @@ test("an unclosed quote in a pipe costs one line, however much follows", async (
 
 const folders = () => readdirSync(tmpdir()).filter((name) => /^hallelujah-\w{6}$/.test(name));
 
-/** Runs until `ready` shows on stderr or in processes, then sends a signal. */
+/** Runs until the kernel loops, then sends a signal; the exit code, standard error, and the Jahs there were. */
 async function interrupted(
   kernel: string,
   input: string,
@@ -303,12 +303,17 @@ async function interrupted(
   });
   let stderr = "";
   child.stderr.on("data", (chunk) => (stderr += chunk));
-  while (!readdirSync(temporary).some((name) => existsSync(join(temporary, name, "1"))))
+  // Until a Jah is in the kernel's loop: it has worked for 300 ms, which starting alone does not take.
+  const children = () =>
+    readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")
+      .trim()
+      .split(" ")
+      .filter(Boolean)
+      .map(Number);
+  const ticks = (pid: number) => Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(" ")[13]);
+  while (child.exitCode === null && !children().some((pid) => ticks(pid) > 30))
     await new Promise((done) => setTimeout(done, 20));
-  const jahs = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")
-    .trim()
-    .split(" ")
-    .map(Number);
+  const jahs = children();
   child.kill(signal);
   const code = await new Promise<number | null>((done) => child.on("close", done));
   assert.equal(readdirSync(temporary), []);

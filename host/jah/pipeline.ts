@@ -144,7 +144,8 @@ export class Pipeline {
     this.current = undefined;
     this.fieldsSeen |= this.kernel.u64(map.FIELDS_SEEN);
     this.lastMapped = { frame: done.frame, source: done.source, end: done.end };
-    const head = { kind: ROUTED, frame: done.frame, source: done.source, start: done.start, end: done.end };
+    const { frame, source, start, end } = done;
+    const head = { kind: ROUTED, frame, source, start, end, time: -Infinity, clock: 0 };
     for (let owner = 0; owner < this.job.jahs; owner++) {
       const batch = encodeBatch(head, parts[owner]);
       if (owner === this.job.jah) this.inbox.add(decodeBatch(batch));

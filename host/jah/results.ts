@@ -92,7 +92,7 @@ export class Results implements Handlers {
       this.peers.send(
         owner,
         encodeBatch(
-          { kind: RANGE, frame: range, source: table, start: 0, end: 0 },
+          { kind: RANGE, frame: range, source: table, start: 0, end: 0, time: -Infinity, clock: 0 },
           this.encode(table, range),
         ),
       );

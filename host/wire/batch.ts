@@ -2,18 +2,21 @@
  * What Jahs send each other: batches, back to back.
  *
  *   +0   u32 payload bytes
- *   +4   u32 kind: 0 routed entries of a frame, 1 entries of a range of a result
+ *   +4   u32 kind: 0 routed entries of a frame, 1 entries of a range of a result, 2 state that changes its owner
  *   +8   u32 frame (or range)
  *   +12  u32 source (or table)
  *   +16  f64 start: where the frame's first record starts in its source
  *   +24  f64 end: just behind its last record
- *   +32  payload: parts of { u32 bytes, u32 0, routed sections (assembly/state/table.ts) }
+ *   +32  f64 time: the greatest event time of the frame's records, ms since 1970; -Infinity if there is none
+ *   +40  u32 clock: the source of event time that it advances   u32 0
+ *   +48  payload: parts of { u32 bytes, u32 0, routed sections (assembly/state/table.ts) }
  */
-export const BATCH_HEADER = 32;
+export const BATCH_HEADER = 48;
 const PART_HEADER = 8;
 
 export const ROUTED = 0;
 export const RANGE = 1;
+export const TRANSFER = 2;
 
 export interface Batch {
   kind: number;
@@ -21,6 +24,9 @@ export interface Batch {
   source: number;
   start: number;
   end: number;
+  /** Greatest event time of the frame's records, ms; -Infinity if there is none. */
+  time: number;
+  clock: number;
   payload: Buffer;
 }
 
@@ -34,6 +40,9 @@ export function encodeBatch(head: Omit<Batch, "payload">, parts: Uint8Array[]): 
   batch.writeUInt32LE(head.source, 12);
   batch.writeDoubleLE(head.start, 16);
   batch.writeDoubleLE(head.end, 24);
+  batch.writeDoubleLE(head.time, 32);
+  batch.writeUInt32LE(head.clock, 40);
+  batch.writeUInt32LE(0, 44);
   let at = BATCH_HEADER;
   for (const part of parts) {
     batch.writeUInt32LE(part.length, at);
@@ -52,6 +61,8 @@ export function decodeBatch(bytes: Buffer): Batch {
     source: bytes.readUInt32LE(12),
     start: bytes.readDoubleLE(16),
     end: bytes.readDoubleLE(24),
+    time: bytes.readDoubleLE(32),
+    clock: bytes.readUInt32LE(40),
     payload: bytes.subarray(BATCH_HEADER),
   };
 }

@@ -27,6 +27,11 @@ export const EMIT_END: usize = OUTPUT + (16 << 20);
 export const ENTRIES: usize = EMIT_END;
 export const OUTPUT_END: usize = ARENA;
 
+/** In the arena's directory: how far each clock has got, f64 ms each. */
+export const CLOCKS: usize = ARENA + 0x1100;
+export const CLOCKS_MAX: u32 = 256;
+export const CLOCKS_END: usize = CLOCKS + 0x800;
+
 export const MAX_TABLES: u32 = 64;
 /** Fields of an input record: a bit each in FIELDS_SEEN. */
 export const MAX_FIELDS: u32 = 64;
@@ -40,6 +45,7 @@ export const ABI_VERSION: u32 = 1;
 //   +0x0020  u64 fields seen in any record, a bit each
 //   +0x0028  u32 whether a quoted field was seen
 //   +0x0100  PROBLEMS: up to 16 of { u32 offset in the input window, u32 reason, u32 field, u32 detail }
+//   +0x0300  OWNERS: for each of the 256 partitions (hash >> 24) the number of its owner, 0xff for nobody
 //   +0x0400  PLAN: u16 skip, u16 field, per wanted column in column order; ends with field 0xffff
 //   +0x1000  NAMES: what the NDJSON decoder learned of the order of keys
 export const STATUS: usize = CONTROL;
@@ -53,6 +59,8 @@ export const FIELDS_SEEN: usize = CONTROL + 32;
 export const QUOTED: usize = CONTROL + 40;
 export const PROBLEMS: usize = CONTROL + 0x100;
 export const PROBLEMS_MAX: u32 = 16;
+export const OWNERS: usize = CONTROL + 0x300;
+export const NOBODY: u32 = 0xff;
 export const PLAN: usize = CONTROL + 0x400;
 export const PLAN_END: u32 = 0xffff;
 export const NAMES: usize = CONTROL + 0x1000;

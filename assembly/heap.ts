@@ -7,7 +7,8 @@
  *   +0x0000  u32 magic   u32 version   u32 top (next free byte)   u32 reserved
  *   +0x0010  u32 free[32]: heads of the lists of free blocks, by power of two
  *   +0x0100  MAX_TABLES x 64 bytes: the lasting home of each table (state/home.ts)
- *   +0x1100  up to 64 KiB: reserved
+ *   +0x1100  CLOCKS: how far each source of event time has got
+ *   +0x1900  up to 64 KiB: reserved
  */
 import { ABI_VERSION, ARENA, FRAME_HEAP, FULL_TABLE, INPUT, PART_BYTES } from "./abi";
 
@@ -81,6 +82,11 @@ export function bumpArena(bytes: usize): usize {
 
 function outOfMemory(): void {
   throw new Error("out of memory");
+}
+
+/** Where the arena's used bytes end: what lies from ARENA up to there is all of the state. */
+export function arenaEnd(): usize {
+  return <usize>load<u32>(TOP);
 }
 
 /** Names the table on whose behalf the arena grows; the host reads it when memory runs out. */

@@ -8,6 +8,9 @@ await build({
   entryPoints: {
     "cli/main": "host/cli/main.ts",
     "jah/main": "host/jah/main.ts",
+    "jah/live": "host/jah/live-main.ts",
+    "compiler/main": "host/compiler/main.ts",
+    "hallelu/main": "host/hallelu/main.ts",
     index: "host/client/index.ts",
     testing: "host/client/testing.ts",
   },
@@ -24,6 +27,8 @@ await build({
     "assemblyscript",
     "assemblyscript/asc",
     "undici",
+    "prom-client",
+    "pino",
     "uvu",
     "hyparquet",
     "hyparquet/*",

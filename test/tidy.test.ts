@@ -13,10 +13,13 @@ const MAY_IMPORT: Record<string, string[]> = {
   compiler: ["core", "kernel"],
   input: ["core", "wire", "kernel", "compiler"],
   shuffle: ["core", "wire"],
-  jah: ["core", "wire", "kernel", "input", "shuffle"],
+  store: ["core"],
+  jah: ["core", "wire", "kernel", "input", "shuffle", "store"],
+  hallelu: ["core", "wire", "kernel", "compiler", "input", "store"],
+  congregation: ["core", "wire", "store"],
   run: ["core", "wire", "kernel", "compiler", "input"],
   client: ["core", "wire", "kernel", "compiler", "input", "run"],
-  cli: ["core", "wire", "kernel", "compiler", "input", "run", "client"],
+  cli: ["core", "wire", "kernel", "compiler", "input", "run", "client", "congregation"],
 };
 
 const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {

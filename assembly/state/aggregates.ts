@@ -331,6 +331,10 @@ function overflow(): void {
     this.has = 1;
   }
 
+  drop(): void {
+    if (this.capacity) giveBlock(this.block, this.capacity);
+  }
+
   room(): usize {
     return 11 + <usize>this.length;
   }
@@ -369,6 +373,11 @@ function overflow(): void {
   @inline init(): void {
     this.a = 0;
     this.b = 0;
+  }
+
+  /** Gives back the block of a text. */
+  drop(): void {
+    changetype<KeptText>(this).drop();
   }
 
   room(): usize {
@@ -410,6 +419,11 @@ function overflow(): void {
   @inline init(): void {
     this.a = 0;
     this.b = 0;
+  }
+
+  /** Gives back the block of a text. */
+  drop(): void {
+    changetype<KeptText>(this).drop();
   }
 
   room(): usize {

@@ -107,6 +107,11 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
     this.count = 0;
   }
 
+  /** Gives its block back. */
+  drop(): void {
+    if (this.slots) giveBlock(this.block, this.slots == REGISTERS ? REGISTERS : this.slots << 3);
+  }
+
   room(): usize {
     return 2 + <usize>(this.slots == REGISTERS ? REGISTERS : this.count << 3);
   }

@@ -3,13 +3,14 @@
  * every frame, and a lasting one in the arena's directory.
  *
  *   index: slots of 8 bytes { u32 entry, u32 hash }, a power of two of them, linear probing, entry 0 = free
- *   chunks: { u32 next chunk, u32 end of its entries, u64 } then entries of `stride` bytes; entries never move
+ *   chunks: { u32 next chunk, u32 end of its entries, u64 } then entries of `stride` bytes. Entries do not move while a
+ *           record is at hand; when one is removed, the last one takes its place
  *
  *   entry with a word as key:  { u64 key } value
  *   entry with bytes as key:   { 32 first bytes, zero behind the end; u32 ptr, u32 length, u32 hash, u32 } value
  */
 import { INPUT, OUTPUT } from "../abi";
-import { bumpArena, giveBlock, growing, lasting, takeBlock, takeFrame } from "../heap";
+import { giveBlock, growing, lasting, takeBlock, takeFrame } from "../heap";
 import { follow, lead } from "../hash";
 import { sameBytes } from "../text";
 
@@ -101,10 +102,15 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     return at;
   }
 
+
+  @inline private chunkBytes(): usize {
+    return max<usize>(lasting ? ARENA_CHUNK : FRAME_CHUNK, CHUNK_HEADER + this.stride);
+  }
+
   private entryInNewChunk(): usize {
-    const least = max<usize>(lasting ? ARENA_CHUNK : FRAME_CHUNK, CHUNK_HEADER + this.stride);
+    const least = this.chunkBytes();
     if (lasting) growing(this.table);
-    const chunk = lasting ? bumpArena(least) : takeFrame((least + 7) & ~7, true);
+    const chunk = lasting ? takeBlock(least) : takeFrame((least + 7) & ~7, true);
     store<u32>(chunk, 0);
     if (this.last) {
       store<u32>(this.last, <u32>chunk);
@@ -144,8 +150,8 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     if (!stays || ptr < INPUT || ptr >= OUTPUT) {
       if (length <= KEY_INLINE) kept = entry;
       else {
-        const bytes = (<usize>length + 15) & ~7;
-        kept = lasting ? bumpArena(bytes) : takeFrame(bytes, true);
+        const bytes = keyBytes(length);
+        kept = lasting ? takeBlock(bytes) : takeFrame(bytes, true);
         memory.copy(kept, ptr, length);
       }
     }
@@ -154,6 +160,66 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     store<u32>(entry, hash, KEY_HASH);
     this.claim(slot, hash, entry);
     return entry;
+  }
+
+  /** Gives back the bytes of a key that does not lie in its entry alone. */
+  freeKey(entry: usize): void {
+    const length = load<u32>(entry, KEY_LENGTH);
+    if (length > KEY_INLINE) giveBlock(load<u32>(entry, KEY_PTR), keyBytes(length));
+  }
+
+  /**
+   * Removes an entry of a lasting home, whose value and key were freed. The last entry takes its place: `movedHash` is its
+   * hash, `bytesKey` whether its key is bytes.
+   */
+  remove(entry: usize, hash: u32, movedHash: u32, bytesKey: bool): void {
+    this.clearSlot(this.slotWith(entry, hash));
+    const last = this.lastEntry();
+    if (last != entry) {
+      memory.copy(entry, last, this.stride);
+      if (bytesKey && load<u32>(entry, KEY_LENGTH) <= KEY_INLINE) store<u32>(entry, <u32>entry, KEY_PTR);
+      store<u32>(this.slotWith(last, movedHash), <u32>entry);
+    }
+    this.count--;
+    this.next = <u32>last;
+    if (last == <usize>this.last + CHUNK_HEADER && this.last != this.first) this.dropChunk();
+  }
+
+  /** The entry that was inserted last, or took its place. */
+  @inline lastEntry(): usize {
+    return <usize>this.next - this.stride;
+  }
+
+  /** The slot that points to this entry. */
+  private slotWith(entry: usize, hash: u32): usize {
+    let slot = this.slotOf(hash);
+    while (<usize>load<u32>(slot) != entry) slot = this.following(slot);
+    return slot;
+  }
+
+  /** Frees a slot: those behind it that were pushed on by others move up (Knuth, TAOCP 3, 6.4, algorithm R). */
+  private clearSlot(hole: usize): void {
+    const index = <usize>this.index;
+    const wrap = ((<usize>this.mask) << 3) | 7;
+    for (let slot = this.following(hole); load<u32>(slot); slot = this.following(slot)) {
+      const ideal = this.slotOf(load<u32>(slot, 4));
+      if (((slot - ideal) & wrap) < ((slot - hole) & wrap)) continue;
+      store<u64>(hole, load<u64>(slot));
+      hole = slot;
+    }
+    store<u64>(hole, 0);
+  }
+
+  /** The last chunk is empty: the one before is the last again. */
+  private dropChunk(): void {
+    const chunk = <usize>this.last;
+    let before = <usize>this.first;
+    while (<usize>load<u32>(before) != chunk) before = load<u32>(before);
+    giveBlock(chunk, this.chunkBytes());
+    store<u32>(before, 0);
+    this.last = <u32>before;
+    this.next = load<u32>(before, 4);
+    this.end = <u32>(before + this.chunkBytes());
   }
 
   /** The first slot from `slot` on that has this hash or is free; which key it holds is not looked at. */
@@ -199,13 +265,23 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
   }
 }
 
-/** First entry of a home, 0 if it is empty; then `nextEntry`. Entries come in the order of their insertion. */
+/** Bytes of the block that holds a long key: wide loads run past its end. */
+@inline function keyBytes(length: u32): usize {
+  return (<usize>length + 15) & ~7;
+}
+
+/** First entry of a home, 0 if it is empty; then `nextEntry`. Without removals, entries come as they were inserted. */
 export function firstEntry(home: Home): usize {
-  return home.first ? <usize>home.first + CHUNK_HEADER : 0;
+  return home.count ? <usize>home.first + CHUNK_HEADER : 0;
 }
 
 /** The entry behind `entry`, which lies in `chunk`; `walkChunk` has the chunk of the answer. */
 export let walkChunk: usize = 0;
+
+/** Goes on with a walk that was left in a chunk. */
+export function resumeWalk(chunk: usize): void {
+  walkChunk = chunk;
+}
 
 export function startWalk(home: Home): usize {
   walkChunk = home.first;

@@ -98,6 +98,11 @@ const SLOT_BYTES: usize = 16;
     this.shift = shift;
   }
 
+  /** Gives its block back. */
+  drop(): void {
+    if (this.block) giveBlock(this.block, (<usize>this.mask + 1) * SLOT_BYTES);
+  }
+
   room(): usize {
     return 24 + <usize>this.used * 20;
   }

@@ -5,8 +5,8 @@
  *   routed section: { u32 table, u32 entries } u32 hash[entries], then per entry its key and its value
  *   key: u64 for a word, else u32 length and the bytes
  */
-import { CSV, JSON_ARRAY, OUTPUT, OUTPUT_END } from "../abi";
-import { HOMES, HOME_BYTES, growing, setLasting, takeBlock, takeFrame } from "../heap";
+import { CSV, ENTRIES, JSON_ARRAY, OUTPUT, OUTPUT_END, OWNERS } from "../abi";
+import { HOMES, HOME_BYTES, giveBlock, growing, setLasting, takeBlock, takeFrame } from "../heap";
 import { follow, hashLead, hashLong, hashWord, lead } from "../hash";
 import {
   BYTES_HEADER,
@@ -17,7 +17,9 @@ import {
   KEY_PTR,
   WORD_HEADER,
   nextEntry,
+  resumeWalk,
   startWalk,
+  walkChunk,
 } from "./home";
 import { isWord, rankOf, renderBytes, renderWord, wordOf } from "./key";
 import { compareBytes } from "../text";
@@ -28,6 +30,8 @@ const GROUP: u32 = 32;
 /** Entries handled by one call of a loop over a whole table. */
 const STEP: usize = 16384;
 const NO_ORDER: i32 = -1;
+/** Bytes of entries in one section of an export: a step of it should take a few ms. */
+const EXPORT_BYTES: usize = 2 << 20;
 
 let tables: u32 = 0;
 /** Keeps the loads that only warm the cache from being optimised away. */
@@ -50,6 +54,13 @@ export class Table<K, V> {
   private rangesNext: usize = 0;
   private counted: bool = false;
   private walk: usize = 0;
+  /** Blocks that the split took, bytes. */
+  private rangesBytes: usize = 0;
+  private listBytes: usize = 0;
+  private startsBytes: usize = 0;
+  // The export or removal of partitions that is under way.
+  private passEntry: usize = 0;
+  private passChunk: usize = 0;
   private orderColumn: i32 = NO_ORDER;
   private descending: bool = false;
 
@@ -121,17 +132,22 @@ export class Table<K, V> {
     return isWord<K>() ? hashWord(load<u64>(entry)) : load<u32>(entry, KEY_HASH);
   }
 
-  /** Groups the frame's entries by owner, each owner's in the order of their insertion. */
+  /** The owner of an entry's partition; `owners` if it has none. */
+  @inline private ownerOf(entry: usize, owners: u32): u32 {
+    return min<u32>(<u32>load<u8>(OWNERS + <usize>(this.hashOf(entry) >> 24)), owners);
+  }
+
+  /** Groups the frame's entries by owner, each owner's in the order of their insertion; nobody's come last. */
   group(owners: u32): void {
     const home = this.frame;
-    const starts = takeFrame(((<usize>owners + 2) << 2) & ~7, false);
+    const starts = takeFrame(((<usize>owners + 4) << 2) & ~7, false);
     const list = takeFrame((((<usize>home.count) << 2) + 8) & ~7, false);
-    memory.fill(starts, 0, (<usize>owners + 1) << 2);
+    memory.fill(starts, 0, (<usize>owners + 2) << 2);
     for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
-      const at = starts + ((<usize>(((this.hashOf(entry) >> 24) * owners) >> 8)) << 2);
+      const at = starts + ((<usize>this.ownerOf(entry, owners)) << 2);
       store<u32>(at, load<u32>(at, 4) + 1, 4);
     }
-    for (let i: u32 = 1; i <= owners; i++) {
+    for (let i: u32 = 1; i <= owners + 1; i++) {
       const at = starts + ((<usize>i) << 2);
       store<u32>(at, load<u32>(at) + load<u32>(at - 4));
     }
@@ -143,12 +159,12 @@ export class Table<K, V> {
   /** Counting sort, second pass: `starts[i]` moves from the start of group i to its end, and is moved back. */
   private fill(home: Home, list: usize, starts: usize, owners: u32): void {
     for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
-      const at = starts + ((<usize>(((this.hashOf(entry) >> 24) * owners) >> 8)) << 2);
+      const at = starts + ((<usize>this.ownerOf(entry, owners)) << 2);
       const next = load<u32>(at);
       store<u32>(list + ((<usize>next) << 2), <u32>entry);
       store<u32>(at, next + 1);
     }
-    for (let i = owners; i > 0; i--) {
+    for (let i = owners + 1; i > 0; i--) {
       store<u32>(starts + ((<usize>i) << 2), load<u32>(starts + ((<usize>(i - 1)) << 2)));
     }
     store<u32>(starts, 0);
@@ -258,6 +274,100 @@ export class Table<K, V> {
     return changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
   }
 
+  /** Starts to go through the lasting entries: `exportStep` or `removeStep` goes on with it. */
+  startPass(): void {
+    this.passEntry = startWalk(this.lasting);
+    this.passChunk = walkChunk;
+  }
+
+
+  @inline private isIn(entry: usize, from: u32, to: u32): bool {
+    const partition = this.hashOf(entry) >> 24;
+    return partition >= from && partition < to;
+  }
+
+  /**
+   * Writes some of the lasting entries of partitions [from, to) as a routed section at ENTRIES; returns its end, ENTRIES if
+   * there are no more. What `apply` makes of them in an empty home goes on as the originals would. The frame heap is free.
+   */
+  exportStep(from: u32, to: u32): usize {
+    const home = this.lasting;
+    resumeWalk(this.passChunk);
+    const list = takeFrame(STEP << 2, false);
+    let count: u32 = 0;
+    let bytes: usize = 0;
+    let entry = this.passEntry;
+    while (entry && count < <u32>STEP && bytes < EXPORT_BYTES) {
+      if (this.isIn(entry, from, to)) {
+        store<u32>(list + ((<usize>count) << 2), <u32>entry);
+        bytes += this.stride() + changetype<V>(entry + this.header()).__room();
+        if (!isWord<K>()) bytes += load<u32>(entry, KEY_LENGTH);
+        count++;
+      }
+      entry = nextEntry(home, entry);
+    }
+    this.passEntry = entry;
+    this.passChunk = walkChunk;
+    this.list = list;
+    return count ? this.encodeList(0, count, ENTRIES) : ENTRIES;
+  }
+
+
+  @inline private stride(): usize {
+    return this.lasting.stride;
+  }
+
+  /** Removes some of the lasting entries of partitions [from, to); false when none is left. */
+  removeStep(from: u32, to: u32): bool {
+    const home = this.lasting;
+    let entry = this.passEntry;
+    setLasting(true);
+    resumeWalk(this.passChunk);
+    for (let i: usize = 0; i < STEP && entry; i++) {
+      if (!this.isIn(entry, from, to)) entry = nextEntry(home, entry);
+      else {
+        const last = entry == home.lastEntry();
+        this.removeEntry(entry);
+        if (last) entry = 0;
+      }
+    }
+    setLasting(false);
+    this.passEntry = entry;
+    this.passChunk = walkChunk;
+    return entry != 0;
+  }
+
+  /** Removes a lasting entry; the last entry takes its place. To be called while blocks come from the arena. */
+  removeEntry(entry: usize): void {
+    const home = this.lasting;
+    changetype<V>(entry + this.header()).__drop();
+    if (!isWord<K>()) home.freeKey(entry);
+    home.remove(entry, this.hashOf(entry), this.hashOf(home.lastEntry()), !isWord<K>());
+  }
+
+  /** Makes the row of a key the one to render; whether there is one. The key is a word or bytes, as entries hold it. */
+  find(key: usize, length: u32): bool {
+    const home = this.lasting;
+    let slot: usize;
+    if (isWord<K>()) {
+      const word = load<u64>(key);
+      const hash = hashWord(word);
+      slot = home.findWord(home.slotOf(hash), hash, word);
+    } else {
+      const a = lead(key, length);
+      const b = follow(key, length);
+      let full = hashLead(a, b, length);
+      if (length > KEY_INLINE) full = hashLong(key, length, full);
+      const hash = <u32>(full >> 32);
+      slot = home.findBytes(home.slotOf(hash), hash, a, b, key, length);
+    }
+    const entry = load<u32>(slot);
+    if (!entry) return false;
+    this.sorted = takeFrame(16, false);
+    store<u64>(this.sorted, entry, 8);
+    return true;
+  }
+
   /** Entries of the lasting home. */
   size(): u32 {
     return this.lasting.count;
@@ -336,11 +446,14 @@ export class Table<K, V> {
     const home = this.lasting;
     setLasting(true);
     growing(home.table);
-    const ranges = takeBlock(((<usize>home.count) << 1) + 16);
-    const list = takeBlock(((<usize>home.count) << 2) + 16);
-    const starts = takeBlock((<usize>splitters + 3) << 2);
+    this.rangesBytes = ((<usize>home.count) << 1) + 16;
+    this.listBytes = ((<usize>home.count) << 2) + 16;
+    this.startsBytes = (<usize>splitters + 3) << 2;
+    const ranges = takeBlock(this.rangesBytes);
+    const list = takeBlock(this.listBytes);
+    const starts = takeBlock(this.startsBytes);
     setLasting(false);
-    memory.fill(starts, 0, (<usize>splitters + 3) << 2);
+    memory.fill(starts, 0, this.startsBytes);
     this.list = list;
     this.starts = starts;
     this.splitters = splitters;
@@ -375,6 +488,17 @@ export class Table<K, V> {
     }
     store<u32>(this.starts, 0);
     return false;
+  }
+
+  /** The ranges are read: gives back what the split took. */
+  splitEnd(): void {
+    if (!this.listBytes) return;
+    setLasting(true);
+    giveBlock(this.ranges, this.rangesBytes);
+    giveBlock(this.list, this.listBytes);
+    giveBlock(this.starts, this.startsBytes);
+    setLasting(false);
+    this.listBytes = 0;
   }
 
   /** Notes the ranges of some entries and counts them. */

@@ -231,6 +231,12 @@ const SLACK: u32 = 16;
     else this.reindex();
   }
 
+  /** Gives its blocks back. */
+  drop(): void {
+    if (this.capacity) giveBlock(this.block, blockSize(this.capacity));
+    if (this.textsRoom) giveBlock(this.texts, this.textsRoom);
+  }
+
   room(): usize {
     return 10 + <usize>this.count * 30 + this.textsEnd;
   }

@@ -6,6 +6,16 @@ export function positive(text: string): number {
   return Number(text);
 }
 
+export function whole(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("It is a whole number from 0.");
+  return Number(text);
+}
+
+/** An option that may be given several times. */
+export function collect(text: string, before: string[] = []): string[] {
+  return [...before, text];
+}
+
 /** `512M`, `2G`, `1.5GiB`, or bytes. */
 export function bytes(text: string): number {
   const found = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text);

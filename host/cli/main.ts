@@ -3,10 +3,19 @@
 import { Command, CommanderError, Option } from "commander";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { FRAME_TIMEOUT_MS } from "../core/limits.ts";
-import { bytes, character, list, milliseconds, positive } from "./arguments.ts";
+import { bytes, character, collect, list, milliseconds, positive, whole } from "./arguments.ts";
 
 /** Errors of the call itself rather than of the work. */
-const MISUSED = new Set(["usage", "order-unknown", "table-unknown", "csv-tables"]);
+const MISUSED = new Set([
+  "usage",
+  "token-missing",
+  "cpus-invalid",
+  "stream-name-invalid",
+  "key-invalid",
+  "order-unknown",
+  "table-unknown",
+  "csv-tables",
+]);
 
 const program = new Command("hallelujah")
   .description(
@@ -101,6 +110,180 @@ program
   .action(async (paths) => {
     const { testCommand } = await import("./test.ts");
     await testCommand(paths);
+  });
+
+program
+  .command("up")
+  .description("Start a host: streams are deployed to it, and records pushed.")
+  .option("--listen <address>", "host:port to serve at", "127.0.0.1:7747")
+  .option("--data <folder>", "where streams are kept (default: hallelujah in the user's state folder)")
+  .option(
+    "--cpus <n>",
+    "CPUs for Jahs: how many, or a list such as 0,2-3; all that this process may use if not given",
+  )
+  .option("--token <token>", "what callers must have; also HALLELUJAH_TOKEN, which other users cannot see")
+  .option("--no-pin", "leave it to the system on which CPU each Jah runs")
+  .addHelpText("after", "\nExample:\n  hallelujah up --listen 127.0.0.1:7747 --data ./data")
+  .action(async (options) => {
+    const { upCommand } = await import("./up.ts");
+    await upCommand(options);
+  });
+
+/** A command against a host: where that is, and the token it may ask for. */
+function remote(name: string, description: string, example: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option("--url <url>", "of the host; HALLELUJAH_URL, or http://127.0.0.1:7747, if not given")
+    .option("--token <token>", "that the host asks for; HALLELUJAH_TOKEN if not given")
+    .addHelpText("after", `\nExample:\n  ${example}`);
+}
+
+const FORMAT = () =>
+  new Option("--format <format>", "of what is printed; table on a terminal, else ndjson").choices([
+    "table",
+    "json",
+    "ndjson",
+    "csv",
+  ]);
+
+remote(
+  "deploy",
+  "Make a kernel a stream of a host.",
+  "hallelujah deploy weather examples/stations.ts --max 2",
+)
+  .argument("<name>", "of the stream: a-z, 0-9 and -")
+  .argument("<kernel>", "the kernel: a .ts file, or a built .wasm")
+  .option("--min <n>", "Jahs that it has while it works (1)", whole)
+  .option("--max <n>", "Jahs that it may have; as many as there are CPUs if not given", whole)
+  .option(
+    "--source <input>",
+    "file, folder, glob or URL that the host reads; - pushes standard input",
+    collect,
+  )
+  .option("--from <stream>", "take in the output of another stream")
+  .option("--sink <target>", "file of the host, or URL, for the output", collect)
+  .option("--retain <what>", "how much of the log is kept: all, 10GB, 7d")
+  .action(async (name, kernel, options) => {
+    const { deployCommand } = await import("./deploy.ts");
+    await deployCommand(name, kernel, options);
+  });
+
+remote("push", "Push records into a stream.", "hallelujah push weather data/*.csv")
+  .argument("<name>", "of the stream")
+  .argument("[files...]", "files, .gz too; standard input if none or -")
+  .addOption(
+    new Option("--input-format <format>", "if the names do not tell").choices(["csv", "ndjson", "lines"]),
+  )
+  .option("--delimiter <byte>", "CSV: what stands between fields; found out if not given")
+  .option(
+    "--columns <names>",
+    "CSV: names of the columns, if there is no header line, joined by commas",
+    list,
+  )
+  .option("--producer <id>", "go on with a push that was interrupted: what is stored already is passed over")
+  .action(async (name, files, options) => {
+    const { pushCommand } = await import("./push.ts");
+    await pushCommand(name, files.length ? files : ["-"], options);
+  });
+
+remote(
+  "query",
+  "Print rows of a stream's table.",
+  "hallelujah query weather stations --order -temperature.mean --limit 10",
+)
+  .argument("<name>", "of the stream")
+  .argument("<table>", "of its kernel")
+  .option("--key <key>", "one row: a text as it is, else JSON, such as '[\"a\",1]'")
+  .option("--order <field>", "key, or a field such as temperature.mean; -field for the largest first")
+  .option("--limit <n>", "print at most n rows", positive)
+  .addOption(FORMAT())
+  .action(async (name, table, options) => {
+    const { queryCommand } = await import("./streams.ts");
+    await queryCommand(name, table, options);
+  });
+
+remote(
+  "watch",
+  "Print a stream's output as it comes, or a table as it changes.",
+  "hallelujah watch weather --table stations",
+)
+  .argument("<name>", "of the stream")
+  .option("--from <n>", "start at the row of this number; 0 is the first", whole)
+  .option("--table <table>", "draw this table once a second")
+  .option("--order <field>", "of the table's rows")
+  .option("--limit <n>", "rows of the table", positive)
+  .action(async (name, options) => {
+    const { watchCommand } = await import("./watch.ts");
+    await watchCommand(name, options);
+  });
+
+remote("ps", "List streams.", "hallelujah ps")
+  .argument("[name]", "one stream")
+  .addOption(FORMAT())
+  .action(async (name, options) => {
+    const { psCommand } = await import("./streams.ts");
+    await psCommand(name, options);
+  });
+
+remote("top", "Show CPUs, Jahs and backlogs as they change; q leaves.", "hallelujah top").action(
+  async (options) => {
+    const { topCommand } = await import("./watch.ts");
+    await topCommand(options);
+  },
+);
+
+remote("capacity", "Set how many Jahs a stream may have; 0 stops it.", "hallelujah capacity weather 1")
+  .argument("<name>", "of the stream")
+  .argument("<max>", "Jahs at most", whole)
+  .option("--min <n>", "Jahs that it has while it works", whole)
+  .action(async (name, max, options) => {
+    const { capacityCommand } = await import("./streams.ts");
+    await capacityCommand(name, max, options);
+  });
+
+remote(
+  "pause",
+  "Let a stream rest: what is pushed is kept, nothing is done with it.",
+  "hallelujah pause weather",
+)
+  .argument("<name>", "of the stream")
+  .action(async (name, options) => {
+    const { pauseCommand } = await import("./streams.ts");
+    await pauseCommand(name, true, options);
+  });
+
+remote("resume", "Let a paused stream go on.", "hallelujah resume weather")
+  .argument("<name>", "of the stream")
+  .action(async (name, options) => {
+    const { pauseCommand } = await import("./streams.ts");
+    await pauseCommand(name, false, options);
+  });
+
+remote("stop", "Stop a stream: the same as a capacity of 0. Its data stays.", "hallelujah stop weather")
+  .argument("<name>", "of the stream")
+  .action(async (name, options) => {
+    const { stopCommand } = await import("./streams.ts");
+    await stopCommand(name, options);
+  });
+
+remote("rm", "Remove a stream and its data.", "hallelujah rm weather --yes")
+  .argument("<name>", "of the stream")
+  .option("--keep-data", "leave its files where they are")
+  .option("--yes", "do not ask")
+  .action(async (name, options) => {
+    const { rmCommand } = await import("./streams.ts");
+    await rmCommand(name, options);
+  });
+
+remote("logs", "Print the host's log.", "hallelujah logs -f weather")
+  .argument("[stream]", "only what is about this stream")
+  .option("-f, --follow", "go on with what comes")
+  .option("--lines <n>", "how many of the last lines", whole, 100)
+  .addOption(FORMAT())
+  .action(async (stream, options) => {
+    const { logsCommand } = await import("./streams.ts");
+    await logsCommand(stream, options);
   });
 
 program.version(await version(), "-v, --version");

@@ -5,6 +5,12 @@ import type { Progress } from "../run/job.ts";
 export class ProgressLine {
   private readonly startedAt = performance.now();
   private bar: cliProgress.SingleBar | undefined;
+  private readonly done: string;
+
+  /** `done` is what happens to bytes, where records are not counted. */
+  constructor(done?: string) {
+    this.done = done ?? "";
+  }
 
   update({ bytes, bytesTotal, rows }: Progress): void {
     const seconds = (performance.now() - this.startedAt) / 1000;
@@ -18,8 +24,8 @@ export class ProgressLine {
     };
     if (!this.bar) {
       const format = bytesTotal
-        ? "{bar} {done} of {all}  {speed} rows/s  {left} left"
-        : "{done}  {speed} rows/s";
+        ? `{bar} {done} of {all}  ${this.done || "{speed} rows/s"}  {left} left`
+        : `{done}  ${this.done || "{speed} rows/s"}`;
       this.bar = new cliProgress.SingleBar(
         { format, hideCursor: true, clearOnComplete: true, stream: process.stderr, fps: 10 },
         cliProgress.Presets.shades_classic,

@@ -22,6 +22,19 @@ export function renderTables(ndjson: Buffer, width = 120): string {
   return [...kinds.values()].map((kind) => draw(kind, width)).join("\n");
 }
 
+/** A table of rows of cells. */
+export function drawTable(names: string[], rows: unknown[][]): string {
+  const numeric = names.map((_, i) => rows.every((row) => typeof row[i] === "number"));
+  const table = new Table({
+    head: names.map((name) => pc.bold(name)),
+    colAligns: numeric.map((isNumber) => (isNumber ? "right" : "left")),
+    style: { head: [], border: [], compact: true },
+    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
+  });
+  for (const row of rows) table.push(row.map((value) => cell(value, 60)));
+  return table.toString();
+}
+
 function* lines(bytes: Buffer): Generator<string> {
   for (let at = 0; at < bytes.length; ) {
     const lf = bytes.indexOf(0x0a, at);

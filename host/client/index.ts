@@ -6,3 +6,20 @@ export type { KernelDescriptor } from "../compiler/descriptor.ts";
 export { HallelujahError } from "../core/errors.ts";
 export type { Progress, Summary } from "../run/job.ts";
 export type { BadRecord } from "../run/problems.ts";
+export {
+  connect,
+  type ConnectOptions,
+  type DeployOptions,
+  Hallelujah,
+  type HostInfo,
+  type JahInfo,
+  type Offer,
+  type OutputRow,
+  type PushOptions,
+  type PushProgress,
+  type QueryOptions,
+  type Records,
+  type Rows,
+  type StreamChange,
+  type StreamInfo,
+} from "./live.ts";

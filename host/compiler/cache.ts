@@ -36,20 +36,28 @@ export interface BuiltKernel {
 
 /** The module of a kernel: a `.wasm` file as it is, a `.ts` file built unless it was built before. */
 export async function buildKernel(file: string): Promise<BuiltKernel> {
-  if (file.endsWith(".wasm"))
-    return { path: resolve(file), descriptor: readDescriptor(resolve(file)), cached: true };
-  const path = join(cacheFolder(), `${kernelHash(resolve(file))}.wasm`);
-  if (existsSync(path)) {
-    const descriptor = tryDescriptor(path);
-    if (descriptor) {
-      touch(path);
-      return { path, descriptor, cached: true };
-    }
-  }
+  const built = findBuilt(file);
+  if (built) return built;
   const { compileKernel } = await import("./compile.ts");
   const { wasm } = await compileKernel(file);
+  const path = pathFor(file);
   keep(path, wasm);
   return { path, descriptor: readDescriptor(path), cached: false };
+}
+
+/** The module of a kernel that does not have to be built; undefined if it has. */
+export function findBuilt(file: string): BuiltKernel | undefined {
+  if (file.endsWith(".wasm"))
+    return { path: resolve(file), descriptor: readDescriptor(resolve(file)), cached: true };
+  const path = pathFor(file);
+  const descriptor = existsSync(path) ? tryDescriptor(path) : undefined;
+  if (!descriptor) return undefined;
+  touch(path);
+  return { path, descriptor, cached: true };
+}
+
+function pathFor(file: string): string {
+  return join(cacheFolder(), `${kernelHash(resolve(file))}.wasm`);
 }
 
 /** Where built modules lie: `HALLELUJAH_CACHE`, or the user's cache folder. */

@@ -178,6 +178,12 @@ ${fields.map((field) => `    o = ${call("write")(field)}(o);`).join("\n")}
 ${fields.map((field) => `    p = ${call("merge")(field)}(p);`).join("\n")}
     return p;
   }
+  @inline __drop(): void {
+${fields
+  .filter((field) => dropped(field))
+  .map((field) => `    ${call("drop")(field)}();`)
+  .join("\n")}
+  }
   __render(): void {
 ${fields
   .map((field) => {
@@ -191,6 +197,12 @@ ${orders.join("\n")}
     return NaN;
   }
 }`;
+}
+
+/** Whether an aggregate holds blocks, which are given back when its entry is removed. */
+function dropped({ aggregate, type }: AggregateModel): boolean {
+  if (aggregate === "First" || aggregate === "Last") return type === "Text";
+  return ["Distinct", "Quantiles", "Top"].includes(aggregate);
 }
 
 /** Everything that the decoders ask of the input record. */
@@ -433,6 +445,28 @@ export function splitStep(table: u32): bool {
 ${one((name) => `return ${name}.splitStep();`)}
   return false;
 }
+export function splitEnd(table: u32): void {
+${one((name) => `${name}.splitEnd(); return;`)}
+}
+export function startPass(): void {
+${all((name) => `${name}.startPass();`)}
+}
+/** Tables by number: what is left to export of one, see Table.exportStep. */
+export function exportTable(table: u32, from: u32, to: u32): usize {
+${one((name) => `return ${name}.exportStep(from, to);`)}
+  return 0;
+}
+export function removeFromTable(table: u32, from: u32, to: u32): bool {
+${one((name) => `return ${name}.removeStep(from, to);`)}
+  return false;
+}
+/** Renders the row of a key at OUTPUT; 0 if there is none. */
+export function find(table: u32, key: usize, length: u32): u32 {
+${one((name) => `if (!${name}.find(key, length)) return 0; break;`)}
+  return render(table, 0, 1);
+}
+/** Tables of the kernel. */
+export const TABLES: u32 = ${tables.length};
 export function rangeSize(table: u32, range: u32): u32 {
 ${one((name) => `return ${name}.rangeSize(range);`)}
   return 0;

@@ -54,6 +54,89 @@ export const PROBLEMS_SHOWN = 10;
 /** Bytes at the start of a file from which its format, delimiter and columns are known. */
 export const HEAD_BYTES = 256 * KiB;
 
+/** Frames of a live stream that are handed to a Jah in one message; small ones, as single records make, go many at a time. */
+export const LIVE_RUN_FRAMES = 32;
+export const LIVE_RUN_BYTES = 4 * MiB;
+
+/** What a Jah of a live stream holds and has not mapped, so that it never idles between two messages. */
+export const HELD_FRAMES = 64;
+export const HELD_BYTES = 8 * MiB;
+
+/** Bytes of routed entries in one request between Jahs of a live stream. */
+export const PEER_REQUEST_BYTES = 4 * MiB;
+
+/** Pause before a request between Jahs is sent again, ms. */
+export const PEER_RETRY_MS = 20;
+
+/** How often a Jah tells what it did, from which its true rates come, ms. */
+export const WORK_INTERVAL_MS = 100;
+
+/** Time that a Jah has to end by itself, ms. */
+export const JAH_END_GRACE_MS = 2_000;
+
+/** Producers of one stream whose last number is known; the ones heard of longest ago are forgotten. */
+export const PRODUCERS_MAX = 100_000;
+
+/** Different formats and header lines of bodies that one stream takes: each is a source of its own in the log. */
+export const SHAPES_MAX = 1_000;
+
+/** Bytes of a segment of a log, after which the next one is begun. */
+export const SEGMENT_BYTES = 64 * MiB;
+
+/** Bytes of output that a stream keeps for subscribers to come back to. */
+export const OUTPUT_BYTES_KEPT = 1024 * MiB;
+
+/** Bytes that a stream may have logged and not applied; pushes beyond are refused for the time being. */
+export const BACKLOG_BYTES_MAX = 1024 * MiB;
+
+/** Time without work after which a stream is parked, ms. */
+export const PARK_AFTER_MS = 10_000;
+
+/** Time that a query waits for a stream that has to be woken, ms. */
+export const WAKE_PATIENCE_MS = 10_000;
+
+/** Bytes of state that a Jah may hold: 4 GiB less what lies below the arena. */
+export const STATE_BYTES_MAX = 4096 * MiB - 128 * MiB;
+
+/** Time that a webhook may take to answer, and the longest pause before it is called again, ms. */
+export const WEBHOOK_PATIENCE_MS = 30_000;
+export const WEBHOOK_RETRY_MS_MAX = 30_000;
+
+/** Streams on one host. */
+export const STREAMS_MAX = 10_000;
+
+/** Bytes of a host's journal after which it is put aside. */
+export const JOURNAL_BYTES = 16 * MiB;
+
+/** Time in which a host ends all its processes, ms. */
+export const STOP_GRACE_MS = 5_000;
+
+/** Bytes of one body, and of all bodies that a host receives at a time. */
+export const BODY_BYTES_MAX = 16 * MiB;
+export const BODIES_BYTES_MAX = 512 * MiB;
+
+/** Time in which the next bytes of a body must come, ms. */
+export const BODY_IDLE_MS = 15_000;
+
+/** Connections that a host takes; those beyond are closed at once. */
+export const CONNECTIONS_MAX = 10_000;
+
+/** Bytes of a request's headers, and the time in which they must have come, ms. */
+export const HEADER_BYTES_MAX = 16 * KiB;
+export const HEADERS_TIMEOUT_MS = 10_000;
+
+/** Time for which a connection is kept without a request, ms. */
+export const KEEP_ALIVE_MS = 60_000;
+
+/** Pause between two signs of life to a subscriber, ms. */
+export const HEARTBEAT_MS = 15_000;
+
+/** Time for which a taken port is waited for, ms. */
+export const PORT_PATIENCE_MS = 5_000;
+
+/** Frames of a live stream between the lowest one not applied everywhere and the highest one handed out, for each Jah. */
+export const LIVE_WINDOW_FRAMES = 128;
+
 if (FRAME_BYTES + RECORD_BYTES_MAX + SENTINEL_BYTES > 31 * MiB)
   throw new TypeError("a frame must fit the input window");
 if (RUN_FRAMES * RUNS_PER_JAH > WINDOW_FRAMES_PER_JAH)

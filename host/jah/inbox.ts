@@ -7,8 +7,23 @@ export class Inbox {
   /** Bytes that wait. */
   bytes = 0;
   private readonly waiting = new Map<number, Batch[]>();
-  private source = -1;
-  private end = 0;
+  /** Where the last frame of each source ended. */
+  private readonly ends = new Map<number, number>();
+
+  /** `next` is the first frame to apply. */
+  constructor(next = 0) {
+    this.next = next;
+  }
+
+  /** Where the last frame applied of each source ended: source, end. */
+  get places(): [number, number][] {
+    return [...this.ends];
+  }
+
+  /** Goes on behind frames that another Jah applied. */
+  goOn(places: [number, number][]): void {
+    for (const [source, end] of places) this.ends.set(source, end);
+  }
 
   /** Takes a batch; one for a frame that is applied already is dropped. */
   add(batch: Batch): void {
@@ -21,16 +36,18 @@ export class Inbox {
 
   /**
    * The next frame's batch, if it is there. A frame counts only if its first record starts where the frame before
-   * ended: one that was cut inside a quoted field is dropped, and comes again.
+   * ended: one that was cut inside a quoted field is dropped, and comes again. Nothing is taken that was made under a
+   * routing above `known`, as state may have to change hands first.
    */
-  take(): Batch | undefined {
+  take(known = Infinity): Batch | undefined {
     const list = this.waiting.get(this.next);
-    const batch = list?.find(({ source, start }) => source !== this.source || start === this.end);
+    const batch = list?.find(
+      ({ source, start, routing }) => routing <= known && start === (this.ends.get(source) ?? start),
+    );
     if (!batch) return undefined;
     this.waiting.delete(this.next);
     for (const { payload } of list!) this.bytes -= payload.length;
-    this.source = batch.source;
-    this.end = batch.end;
+    this.ends.set(batch.source, batch.end);
     this.next++;
     return batch;
   }

@@ -38,7 +38,7 @@ export interface MappedFrame {
 export class Mapper {
   private kernel: KernelInstance;
   private readonly sources: SourceSpec[];
-  private readonly owners: number;
+  private owners: number;
   private readonly wishes: FieldWish[];
   private readonly frameBytes: number;
   private readonly reader: RangeReader;
@@ -60,6 +60,10 @@ export class Mapper {
     this.wishes = wishes;
     this.frameBytes = frameBytes;
     this.reader = new RangeReader(kernel);
+    this.route(
+      Uint8Array.from({ length: 256 }, (_, partition) => (partition * owners) >> 8),
+      owners,
+    );
   }
 
   /** After the kernel was instantiated anew over the same memory. */
@@ -72,6 +76,12 @@ export class Mapper {
     this.reader.close();
   }
 
+  /** Which owner each of the 256 partitions has: its number below `owners`, or NOBODY. */
+  route(partitions: Uint8Array, owners: number): void {
+    this.kernel.bytes.set(partitions, map.OWNERS);
+    this.owners = owners;
+  }
+
   /** Maps a frame. `exactStart` is where the frame before ended, if this Jah mapped it just now. */
   async map(task: FrameTask, exactStart: number | undefined): Promise<MappedFrame> {
     const source = this.sources[task.source];
@@ -79,20 +89,10 @@ export class Mapper {
     this.parts = Array.from({ length: this.owners }, () => []);
     this.emitted = [];
     this.kernel.exports.beginFrame();
-    const done: FrameDone = {
-      frame: task.frame,
-      source: task.source,
-      start: 0,
-      end: 0,
-      rows: 0,
-      bad: 0,
-      problems: [],
-      emittedRows: 0,
-      lines: 0,
-      quoted: false,
-    };
+    const done = emptyDone(task);
     if (task.kind === "range") this.mapRange(task, source, exactStart ?? task.start, done);
     else if (task.kind === "bytes") this.mapBytes(task, source, done);
+    else if (task.kind === "slice") this.mapSlice(task, source, done);
     else await this.mapRows(task, source, done);
     this.flush(done);
     done.rows += this.kernel.u32(map.ROWS_GOOD);
@@ -100,6 +100,11 @@ export class Mapper {
     done.quoted = this.kernel.u32(map.QUOTED) !== 0;
     if (this.emitted.length) done.emitted = Buffer.concat(this.emitted);
     return { done, parts: this.parts };
+  }
+
+  /** What comes of a frame that was set aside: nothing. */
+  skip(task: FrameTask): MappedFrame {
+    return { done: emptyDone(task), parts: Array.from({ length: this.owners }, () => []) };
   }
 
   /** The plan of the columns, in the control block. */
@@ -167,6 +172,20 @@ export class Mapper {
     this.collectProblems(done, task.offset);
     for (const problem of done.problems) problem.line = countLines(bytes, problem.offset - task.offset);
     done.lines = countLines(bytes, bytes.length);
+  }
+
+  /** Records of a log: cut already, so that the window holds them all. */
+  private mapSlice(task: FrameTask & { kind: "slice" }, source: SourceSpec, done: FrameDone): void {
+    this.reader.readSlice(task.path, task.offset, task.bytes);
+    const end = map.INPUT + task.bytes;
+    const window = { start: 0, end: task.bytes, final: true };
+    let from = map.INPUT;
+    while (this.call(source, from, end, window) === map.PART) {
+      from = this.kernel.u32(map.NEXT);
+      this.flush(done);
+      this.kernel.exports.beginPart();
+    }
+    this.collectProblems(done, 0);
   }
 
   private call(source: SourceSpec, from: number, limit: number, window: Window): number {
@@ -278,6 +297,22 @@ export class Mapper {
     const text = Buffer.from(lf < 0 ? bytes : bytes.subarray(0, lf)).toString();
     return lf < 0 ? `${text}...` : text;
   }
+}
+
+function emptyDone({ frame, source }: FrameTask): FrameDone {
+  return {
+    frame,
+    source,
+    start: 0,
+    end: 0,
+    time: -Infinity,
+    rows: 0,
+    bad: 0,
+    problems: [],
+    emittedRows: 0,
+    lines: 0,
+    quoted: false,
+  };
 }
 
 function countLines(bytes: Uint8Array, end: number): number {

@@ -53,7 +53,12 @@ export class RangeReader {
     return { start: window.start, end, final: end >= source.size || end >= record + RECORD_BYTES_MAX };
   }
 
-  private fill(source: SourceSpec, start: number, end: number, address: number): void {
+  /** Reads `bytes` bytes at `offset` of a file, all of which belong to the frame. */
+  readSlice(path: string, offset: number, bytes: number): void {
+    this.fill({ path }, offset, offset + bytes, INPUT);
+  }
+
+  private fill(source: { path?: string }, start: number, end: number, address: number): void {
     const bytes = this.kernel.bytes;
     const path = source.path!;
     try {

@@ -23,6 +23,13 @@ export interface KernelExports {
   sample(table: number, most: number): number;
   split(table: number, addresses: number, splitters: number): void;
   splitStep(table: number): number;
+  splitEnd(table: number): void;
+  exportStart(from: number, to: number): void;
+  exportStep(): number;
+  removeStart(from: number, to: number): void;
+  removeStep(): number;
+  find(table: number, key: number, length: number): number;
+  arenaEnd(): number;
   rangeSize(table: number, range: number): number;
   encodeRange(table: number, range: number, from: number, to: number): number;
   sortRange(table: number, range: number): number;

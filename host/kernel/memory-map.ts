@@ -16,6 +16,10 @@ export const EMIT_END = OUTPUT + (16 << 20);
 export const ENTRIES = EMIT_END;
 export const OUTPUT_END = ARENA;
 
+export const CLOCKS = ARENA + 0x1100;
+export const CLOCKS_MAX = 256;
+export const CLOCKS_END = CLOCKS + 0x800;
+
 export const MAX_TABLES = 64;
 export const MAX_FIELDS = 64;
 export const ABI_VERSION = 1;
@@ -32,6 +36,8 @@ export const FIELDS_SEEN = CONTROL + 32;
 export const QUOTED = CONTROL + 40;
 export const PROBLEMS = CONTROL + 0x100;
 export const PROBLEMS_MAX = 16;
+export const OWNERS = CONTROL + 0x300;
+export const NOBODY = 0xff;
 export const PLAN = CONTROL + 0x400;
 export const PLAN_END = 0xffff;
 export const NAMES = CONTROL + 0x1000;

@@ -5,7 +5,7 @@ import type { BuiltKernel } from "../compiler/cache.ts";
 import { sectionNames, sectionText } from "../compiler/descriptor.ts";
 import { HallelujahError } from "../core/errors.ts";
 import type { Failure, FrameTask } from "../wire/jah.ts";
-import type { Source } from "./plan.ts";
+import type { Source } from "../input/plan.ts";
 
 export function explainFailure(
   failure: Failure,

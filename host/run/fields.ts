@@ -2,7 +2,7 @@
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { fieldMissing } from "../input/csv-header.ts";
 import { readHead } from "../input/discover.ts";
-import type { Source } from "./plan.ts";
+import type { Source } from "../input/plan.ts";
 
 /** Throws if some field was in no record of the input, with the names that are there. */
 export function checkFieldsSeen(

@@ -2,41 +2,9 @@
  * Reads the tables out of the Jahs, in order: sampled keys give the borders of ranges, each range is sorted and
  * rendered by one Jah, and the ranges are written one after the other while the next ones are in work.
  */
-import { HallelujahError, nearest } from "../core/errors.ts";
-import { RANGE_BYTES, RANGE_ROWS, RANGES_AHEAD } from "../core/limits.ts";
-import type { TableDescriptor } from "../compiler/descriptor.ts";
+import { RANGES_AHEAD } from "../core/limits.ts";
+import { type Order, rangesFor, splittersOf } from "../kernel/order.ts";
 import type { Jah } from "./jahs.ts";
-
-/** Sampled keys for each border: more of them make ranges of more even size. */
-const SAMPLES_PER_RANGE = 16;
-const RANGES_MAX = 4096;
-
-export interface Order {
-  column: number;
-  descending: boolean;
-}
-
-/** The columns of a table by which rows can be ordered: `temperature.mean`, `flights`. */
-export function orderColumns(table: TableDescriptor): string[] {
-  return table.fields.flatMap(({ name, columns }) =>
-    columns.length ? columns.map((column) => `${name}.${column}`) : [name],
-  );
-}
-
-/** Reads `-temperature.mean`, `key` or `-key`. */
-export function parseOrder(text: string, table: TableDescriptor): Order {
-  const descending = text.startsWith("-");
-  const path = text.replace(/^[-+]/, "");
-  if (path === "key") return { column: -1, descending };
-  const columns = orderColumns(table);
-  const column = columns.indexOf(path);
-  if (column >= 0) return { column, descending };
-  const only = columns.filter((candidate) => candidate.split(".")[0] === path);
-  const meant = only[0] ?? nearest(path, [...columns, "key"]);
-  const hint = meant ? `; did you mean ${meant}?` : "";
-  const message = `${table.name} cannot be ordered by ${path}${hint}\nit has: key, ${columns.join(", ")}`;
-  throw new HallelujahError("order-unknown", message);
-}
 
 export interface GatherRequest {
   table: number;
@@ -58,7 +26,9 @@ export async function gather(
   const { table, order, entries } = request;
   if (!entries || !request.limit) return 0;
   await Promise.all(jahs.map((jah) => jah.call("order", { table, ...order })));
-  const splitters = await findSplitters(jahs, request);
+  const { ranges: wanted, most } = rangesFor(entries, request.stateBytes, request.limit);
+  const samples = most ? await Promise.all(jahs.map((jah) => jah.call("sample", { table, most }))) : [];
+  const splitters = splittersOf(samples, wanted, order);
   await Promise.all(jahs.map((jah) => jah.call("split", { table, splitters })));
   const ranges = splitters.length + 1;
 
@@ -84,46 +54,4 @@ export async function gather(
     left -= rendered.rows;
   }
   return rows;
-}
-
-interface Sample {
-  bytes: Uint8Array;
-  primary: bigint;
-  key: Buffer;
-}
-
-async function findSplitters(
-  jahs: Jah[],
-  { table, order, entries, stateBytes, limit }: GatherRequest,
-): Promise<Uint8Array[]> {
-  const rowsMax = Math.max(16, Math.min(RANGE_ROWS, Math.floor(RANGE_BYTES / (stateBytes / entries))));
-  const wanted = Math.min(RANGES_MAX, Math.ceil(entries / rowsMax), limit < entries ? RANGES_MAX : Infinity);
-  if (wanted <= 1) return [];
-  const most = wanted * SAMPLES_PER_RANGE;
-  const answers = await Promise.all(jahs.map((jah) => jah.call("sample", { table, most })));
-  const samples = answers.flatMap(readSamples);
-  const turned = order.column < 0 && order.descending ? -1 : 1;
-  samples.sort((a, b) =>
-    a.primary === b.primary ? turned * Buffer.compare(a.key, b.key) : a.primary < b.primary ? -1 : 1,
-  );
-  const splitters: Uint8Array[] = [];
-  for (let i = 1; i < wanted; i++) splitters.push(samples[Math.floor((i * samples.length) / wanted)].bytes);
-  return splitters;
-}
-
-/** The samples of one Jah: { u64 primary, u32 length, u32 0, key bytes padded to 8 } each; see Table.sample. */
-function readSamples(bytes: Uint8Array): Sample[] {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const samples: Sample[] = [];
-  for (let at = 0; at < buffer.length; ) {
-    const length = buffer.readUInt32LE(at + 8);
-    const end = at + 16 + Math.ceil(length / 8) * 8;
-    samples.push({
-      bytes: buffer.subarray(at, end),
-      primary: buffer.readBigUInt64LE(at),
-      key: buffer.subarray(at + 16, at + 16 + length),
-    });
-    at = end;
-  }
-  return samples;
 }

@@ -25,10 +25,11 @@ import type {
 } from "../wire/jah.ts";
 import { Chain } from "./chain.ts";
 import { explainFailure } from "./failure.ts";
-import { framesOf } from "./frames.ts";
-import { gather, type Order, orderColumns, parseOrder } from "./gather.ts";
+import { framesOf } from "../input/frames.ts";
+import { keyColumns, type Order, orderColumns, parseOrder } from "../kernel/order.ts";
+import { gather } from "./gather.ts";
 import { type Jah, Jahs } from "./jahs.ts";
-import { planSources, type Source, wishesOf } from "./plan.ts";
+import { planSources, type Source, wishesOf } from "../input/plan.ts";
 import { type BadRecord, describeProblems, formatBadRecord } from "./problems.ts";
 import { checkFieldsSeen } from "./fields.ts";
 import { stuckStack } from "./watchdog.ts";
@@ -462,10 +463,6 @@ const EMPTY = new Uint8Array(0);
 /** What a Jah needs of a source. */
 function specOf({ path, format, size, dataStart, delimiter, plan }: Source): SourceSpec {
   return { ...(path === undefined ? {} : { path }), format, size, dataStart, delimiter, plan };
-}
-
-function keyColumns(key: string[]): string[] {
-  return key.length === 1 ? ["key"] : key.map((_, i) => `key.${i}`);
 }
 
 function diskDone(source: Source, index: number, current: number): number {

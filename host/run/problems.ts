@@ -2,7 +2,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import type { RecordField } from "../compiler/descriptor.ts";
 import type { Problem } from "../wire/jah.ts";
-import type { Source } from "./plan.ts";
+import type { Source } from "../input/plan.ts";
 
 /** A bad record as it is shown. */
 export interface BadRecord {

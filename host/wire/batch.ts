@@ -8,7 +8,8 @@
  *   +16  f64 start: where the frame's first record starts in its source
  *   +24  f64 end: just behind its last record
  *   +32  f64 time: the greatest event time of the frame's records, ms since 1970; -Infinity if there is none
- *   +40  u32 clock: the source of event time that it advances   u32 0
+ *   +40  u32 clock: the source of event time that it advances
+ *   +44  u32 routing under which it was made (live streams; 0 in a run)
  *   +48  payload: parts of { u32 bytes, u32 0, routed sections (assembly/state/table.ts) }
  */
 export const BATCH_HEADER = 48;
@@ -27,11 +28,16 @@ export interface Batch {
   /** Greatest event time of the frame's records, ms; -Infinity if there is none. */
   time: number;
   clock: number;
+  /** The routing under which it was made; 0 in a run. */
+  routing: number;
   payload: Buffer;
 }
 
 /** A batch of the given parts. Shape: header, then each part behind its own header. */
-export function encodeBatch(head: Omit<Batch, "payload">, parts: Uint8Array[]): Buffer {
+export function encodeBatch(
+  head: Omit<Batch, "payload" | "routing"> & { routing?: number },
+  parts: Uint8Array[],
+): Buffer {
   const bytes = parts.reduce((sum, part) => sum + PART_HEADER + part.length, 0);
   const batch = Buffer.allocUnsafe(BATCH_HEADER + bytes);
   batch.writeUInt32LE(bytes, 0);
@@ -42,7 +48,7 @@ export function encodeBatch(head: Omit<Batch, "payload">, parts: Uint8Array[]): 
   batch.writeDoubleLE(head.end, 24);
   batch.writeDoubleLE(head.time, 32);
   batch.writeUInt32LE(head.clock, 40);
-  batch.writeUInt32LE(0, 44);
+  batch.writeUInt32LE(head.routing ?? 0, 44);
   let at = BATCH_HEADER;
   for (const part of parts) {
     batch.writeUInt32LE(part.length, at);
@@ -63,6 +69,7 @@ export function decodeBatch(bytes: Buffer): Batch {
     end: bytes.readDoubleLE(24),
     time: bytes.readDoubleLE(32),
     clock: bytes.readUInt32LE(40),
+    routing: bytes.readUInt32LE(44),
     payload: bytes.subarray(BATCH_HEADER),
   };
 }

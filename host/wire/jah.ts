@@ -32,6 +32,8 @@ export type FrameTask =
     }
   /** A row group of a Parquet file or a record batch of an Arrow file. */
   | { kind: "rows"; frame: number; source: number; index: number }
+  /** Whole records, which lie in a file: those of a live stream's log. */
+  | { kind: "slice"; frame: number; source: number; path: string; offset: number; bytes: number }
   /** Whole records. */
   | { kind: "bytes"; frame: number; source: number; bytes: Uint8Array; offset: number };
 
@@ -56,6 +58,8 @@ export interface FrameDone {
   /** Where its records start and end in the source (bytes; 0 for columns). */
   start: number;
   end: number;
+  /** Greatest event time of its good records, ms since 1970; -Infinity if there is none. */
+  time: number;
   rows: number;
   bad: number;
   problems: Problem[];

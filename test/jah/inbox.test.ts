@@ -8,7 +8,17 @@ import { seeded } from "../run.ts";
 const test = suite("host/jah/inbox");
 
 function batch(frame: number, start: number, end: number, source = 0, text = ""): Batch {
-  return { kind: ROUTED, frame, source, start, end, time: -Infinity, clock: 0, payload: Buffer.from(text) };
+  return {
+    kind: ROUTED,
+    frame,
+    source,
+    start,
+    end,
+    time: -Infinity,
+    clock: 0,
+    routing: 0,
+    payload: Buffer.from(text),
+  };
 }
 
 test("a batch is taken when all frames before it were", () => {

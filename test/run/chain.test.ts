@@ -13,6 +13,7 @@ function done(frame: number, start: number, end: number, source = 0): FrameDone 
     source,
     start,
     end,
+    time: -Infinity,
     rows: 1,
     bad: 0,
     problems: [],

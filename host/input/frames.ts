@@ -1,6 +1,6 @@
 /** All frames of a job in their one order, numbered from 0 as they are handed out. */
 import { RUN_FRAMES } from "../core/limits.ts";
-import { Cutter } from "../input/cutter.ts";
+import { Cutter } from "./cutter.ts";
 import type { FrameTask, Problem } from "../wire/jah.ts";
 import type { Source } from "./plan.ts";
 

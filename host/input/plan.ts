@@ -4,7 +4,7 @@ import type { KernelDescriptor, RecordField } from "../compiler/descriptor.ts";
 import { FIELD_TYPES } from "../compiler/types.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { FRAME_BYTES } from "../core/limits.ts";
-import { bomLength, csvShape } from "../input/csv-header.ts";
+import { bomLength, csvShape } from "./csv-header.ts";
 import {
   findFiles,
   formatOf,
@@ -13,8 +13,8 @@ import {
   nameWithoutGz,
   readHead,
   refuseBinary,
-} from "../input/discover.ts";
-import { ByteStream } from "../input/stream.ts";
+} from "./discover.ts";
+import { ByteStream } from "./stream.ts";
 import type { FieldWish } from "../kernel/columns.ts";
 import type { SourceFormat, SourceSpec } from "../wire/jah.ts";
 
@@ -104,9 +104,9 @@ async function planFile(
     // Loaded only where needed: their libraries cost every other run 40 ms.
     const opened =
       format === "parquet"
-        ? await (await import("../input/parquet.ts")).openParquet(path)
-        : await (await import("../input/arrow.ts")).openArrow(path);
-    const { findColumn } = await import("../input/file-column.ts");
+        ? await (await import("./parquet.ts")).openParquet(path)
+        : await (await import("./arrow.ts")).openArrow(path);
+    const { findColumn } = await import("./file-column.ts");
     for (const wish of wishesOf(fields)) findColumn(path, opened.columns, wish);
     const frames = "rowGroups" in opened ? opened.rowGroups.length : opened.batches.length;
     return { ...base, kind: "rows", frames, headerLines: 0, dataStart: 0, delimiter: 0, plan: [] };

@@ -1,0 +1,155 @@
+/** The short commands about streams: ps, query, capacity, pause, resume, stop, rm, logs. */
+import { createInterface } from "node:readline/promises";
+import { HallelujahError } from "../core/errors.ts";
+import type { StreamInfo } from "../client/live.ts";
+import {
+  hostOf,
+  inBytes,
+  inCount,
+  print,
+  printRecords,
+  type RemoteFlags,
+  untilInterrupted,
+} from "./remote.ts";
+
+export async function psCommand(name: string | undefined, flags: RemoteFlags): Promise<void> {
+  const host = hostOf(flags);
+  const streams = name === undefined ? await host.streams() : [await host.stream(name)];
+  const format = flags.format ?? (process.stdout.isTTY ? "table" : "ndjson");
+  const records = format === "table" ? streams.map(brief) : streams;
+  await printRecords(
+    records as Record<string, unknown>[],
+    { ...flags, format },
+    "streams; deploy one: hallelujah deploy NAME KERNEL",
+  );
+  if (name !== undefined && streams[0].error) process.stderr.write(`${streams[0].error}\n`);
+}
+
+/** A stream in a line. */
+export function brief(stream: StreamInfo): Record<string, unknown> {
+  const { name, state, kernel, version, jahs, min, max, shards, backlog, records, recordsPerSecond } = stream;
+  const seconds = backlog.seconds === null ? "" : ` ${backlog.seconds.toFixed(1)} s`;
+  return {
+    name,
+    state,
+    kernel: `${kernel} v${version}`,
+    jahs: `${jahs} (${min}-${max})`,
+    shards: shards.length,
+    backlog: backlog.bytes ? `${inBytes(backlog.bytes)}${seconds}` : "-",
+    records: inCount(records),
+    "per second": inCount(recordsPerSecond),
+    bad: stream.badRecords,
+    late: stream.lateRecords,
+    dead: stream.deadLetters,
+  };
+}
+
+export interface QueryFlags extends RemoteFlags {
+  key?: string;
+  order?: string;
+  limit?: number;
+}
+
+export async function queryCommand(name: string, table: string, flags: QueryFlags): Promise<void> {
+  if (table.includes(" "))
+    throw new HallelujahError(
+      "usage",
+      "SQL is not understood yet; name a table, and use --order and --limit",
+    );
+  const { key, order, limit } = flags;
+  const format = flags.format ?? (process.stdout.isTTY ? "table" : "ndjson");
+  const signal = untilInterrupted();
+  const search = new URLSearchParams();
+  for (const [option, value] of Object.entries({ key, order, limit }))
+    if (value !== undefined) search.set(option, String(value));
+  const accept = {
+    table: "application/x-ndjson",
+    ndjson: "application/x-ndjson",
+    csv: "text/csv",
+    json: "application/json",
+  }[format];
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of hostOf(flags).tableBytes(name, table, search, accept, signal)) {
+    if (format === "table") chunks.push(chunk);
+    else await print(chunk);
+  }
+  if (format !== "table") return;
+  const { renderTables } = await import("./table.ts");
+  await print(chunks.length ? renderTables(Buffer.concat(chunks), process.stdout.columns) : "no rows\n");
+}
+
+export async function capacityCommand(
+  name: string,
+  max: number,
+  flags: RemoteFlags & { min?: number },
+): Promise<void> {
+  const min = flags.min === undefined ? {} : { min: flags.min };
+  const stream = await hostOf(flags).change(name, { max, ...min });
+  await print(`${name} may have ${stream.min} to ${stream.max} Jahs\n`);
+}
+
+export async function pauseCommand(name: string, paused: boolean, flags: RemoteFlags): Promise<void> {
+  const stream = await hostOf(flags).change(name, { paused });
+  await print(`${name} is ${stream.state}\n`);
+}
+
+export async function stopCommand(name: string, flags: RemoteFlags): Promise<void> {
+  await hostOf(flags).change(name, { max: 0 });
+  await print(`${name} is stopped: what is pushed is kept; hallelujah capacity ${name} 1 lets it go on\n`);
+}
+
+export async function rmCommand(
+  name: string,
+  flags: RemoteFlags & { keepData?: boolean; yes?: boolean },
+): Promise<void> {
+  const host = hostOf(flags);
+  const { records } = await host.stream(name);
+  if (!flags.yes && process.stdin.isTTY) {
+    const terminal = createInterface({ input: process.stdin, output: process.stderr });
+    const answer = await terminal.question(
+      `Remove ${name}, which has taken ${inCount(records)} records? [y/N] `,
+    );
+    terminal.close();
+    if (!/^y(es)?$/i.test(answer.trim())) return;
+  }
+  await host.remove(name, { keepData: flags.keepData ?? false });
+  await print(`${name} is removed${flags.keepData ? "; its data is kept" : ""}\n`);
+}
+
+export interface LogsFlags extends RemoteFlags {
+  follow?: boolean;
+  lines: number;
+}
+
+export async function logsCommand(stream: string | undefined, flags: LogsFlags): Promise<void> {
+  const signal = untilInterrupted();
+  const { follow = false, lines } = flags;
+  const raw =
+    flags.format === "ndjson" || flags.format === "json" || (!flags.format && !process.stdout.isTTY);
+  try {
+    for await (const line of hostOf(flags).logs({
+      follow,
+      lines,
+      signal,
+      ...(stream === undefined ? {} : { stream }),
+    }))
+      await print(`${raw ? JSON.stringify(line) : readable(line)}\n`);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+function readable({
+  time,
+  level,
+  process: from,
+  stream,
+  jah,
+  msg,
+  ...rest
+}: Record<string, unknown>): string {
+  const who =
+    [stream, jah === undefined ? undefined : `jah ${String(jah)}`].filter(Boolean).join(" ") || from;
+  const more = Object.entries(rest).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
+  return `${String(time).slice(11, 23)} ${String(level).padEnd(5)} ${String(who)}: ${String(msg)}${more.join("")}`;
+}

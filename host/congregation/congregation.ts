@@ -1,0 +1,221 @@
+/**
+ * The Congregation of a host: it holds the lock of the data folder and the ledger of CPUs, starts the Hallelu and its
+ * Jahs, starts again what ends, and ends everything in order. It touches no records.
+ */
+import type { ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { HallelujahError } from "../core/errors.ts";
+import { STOP_GRACE_MS } from "../core/limits.ts";
+import { type Journal, openJournal, rotateJournal } from "../store/journal.ts";
+import type { FromHallelu } from "../wire/congregation.ts";
+import { Ledger, type LedgerCommand } from "./ledger.ts";
+import { lockFolder } from "./lock.ts";
+import { type Ended, startHallelu, startJah, tell } from "./processes.ts";
+
+/** Pauses before the Hallelu is started again, ms: doubled each time, reset when it has run for a while. */
+const FIRST_PAUSE_MS = 100;
+const PAUSE_MS_MAX = 10_000;
+const STEADY_MS = 30_000;
+/** Ends in quick succession after which there is no point in going on. */
+const QUICK_ENDS_MAX = 8;
+/** Time that a lock may take to come free. */
+const LOCK_PATIENCE_MS = 5_000;
+/** What is left of the grace for killing what did not end. */
+const KILL_RESERVE_MS = 500;
+
+export interface CongregationOptions {
+  listen: { host: string; port: number };
+  data: string;
+  cpus: number[];
+  /** Whether Jahs are pinned to their CPUs. */
+  pin: boolean;
+  token?: string;
+}
+
+export interface Congregation {
+  url: string;
+  /** Ends all processes in order; resolves when they are gone. */
+  stop(): Promise<void>;
+  /** Rejects when the host cannot go on. */
+  failed: Promise<never>;
+}
+
+/** Starts a host; resolves when it serves. Rejects with `data-locked`, `port-taken` and the like. */
+export async function startCongregation(options: CongregationOptions): Promise<Congregation> {
+  const unlock = await lockFolder(options.data, LOCK_PATIENCE_MS);
+  try {
+    rotateJournal(options.data);
+    const host = new Host(options, openJournal(options.data, "congregation"), unlock);
+    const url = await host.start();
+    return { url, stop: () => host.stop(), failed: host.failed };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+class Host {
+  readonly failed: Promise<never>;
+  private readonly options: CongregationOptions;
+  private readonly journal: Journal;
+  private readonly unlock: () => void;
+  private readonly ledger: Ledger;
+  private readonly secret = randomBytes(32).toString("hex");
+  private readonly jahs = new Map<number, ChildProcess>();
+  private hallelu: ChildProcess | undefined;
+  private jahPort = 0;
+  private pauseMs = FIRST_PAUSE_MS;
+  private quickEnds = 0;
+  private startedAt = 0;
+  private stopping: Promise<void> | undefined;
+  private fail!: (error: Error) => void;
+  private onListening: ((url: string) => void) | undefined;
+
+  constructor(options: CongregationOptions, journal: Journal, unlock: () => void) {
+    this.options = options;
+    this.journal = journal;
+    this.unlock = unlock;
+    this.ledger = new Ledger(options.cpus);
+    this.failed = new Promise((_, fail) => {
+      this.fail = fail;
+    });
+    this.failed.catch(() => {});
+  }
+
+  async start(): Promise<string> {
+    const listening = new Promise<string>((done) => {
+      this.onListening = done;
+    });
+    this.startHallelu();
+    const url = await Promise.race([listening, this.failed]);
+    // A Hallelu that starts again serves at the same port.
+    this.options.listen.port = Number(new URL(url).port);
+    this.journal.info({ url, cpus: this.options.cpus }, "up");
+    return url;
+  }
+
+  private startHallelu(): void {
+    this.startedAt = performance.now();
+    this.hallelu = startHallelu(
+      (message) => this.hear(message as FromHallelu),
+      (ended) => this.halleluEnded(ended),
+    );
+    const { listen, data, cpus, token } = this.options;
+    const secret = this.secret;
+    tell(this.hallelu, {
+      type: "start",
+      listen,
+      data,
+      cpus,
+      secret,
+      ...(token === undefined ? {} : { token }),
+    });
+  }
+
+  private halleluEnded({ code, signal, complaint }: Ended): void {
+    this.hallelu = undefined;
+    this.ledger.forget();
+    // Its Jahs end by themselves, but must not be there when the next ones start.
+    for (const child of this.jahs.values()) child.kill("SIGKILL");
+    if (this.stopping) return;
+    this.journal.error({ code, signal, complaint }, "the Hallelu ended");
+    if (this.onListening) {
+      const message = `the host could not start: ${complaint || `its Hallelu ended with code ${code}`}`;
+      return this.fail(new HallelujahError("host-failed", message));
+    }
+    const steady = performance.now() - this.startedAt > STEADY_MS;
+    this.pauseMs = steady ? FIRST_PAUSE_MS : Math.min(this.pauseMs * 2, PAUSE_MS_MAX);
+    this.quickEnds = steady ? 0 : this.quickEnds + 1;
+    if (this.quickEnds > QUICK_ENDS_MAX) {
+      const message = `the Hallelu ended ${this.quickEnds} times in a row; the last time it said: ${complaint}`;
+      return this.fail(new HallelujahError("host-failed", message));
+    }
+    setTimeout(() => {
+      if (!this.stopping) this.startHallelu();
+    }, this.pauseMs);
+  }
+
+  private hear(message: FromHallelu): void {
+    const now = performance.now();
+    switch (message.type) {
+      case "listening":
+        this.jahPort = message.jahPort;
+        this.onListening?.(message.url);
+        this.onListening = undefined;
+        break;
+      case "claim":
+        this.carryOut(this.ledger.claim(message, now));
+        break;
+      case "withdraw":
+        this.ledger.withdraw(message.jah);
+        break;
+      case "end":
+        this.endJah(message.jah, message.graceMs);
+        break;
+      case "loads":
+        this.carryOut(this.ledger.told(message.streams, now));
+        break;
+      case "failed":
+        this.fail(new HallelujahError(message.code, message.message));
+        break;
+      case "stopped":
+        break;
+    }
+  }
+
+  private carryOut(commands: LedgerCommand[]): void {
+    for (const command of commands) {
+      if (command.type === "refuse") tell(this.hallelu, { type: "refused", jah: command.jah });
+      else if (command.type === "reclaim") tell(this.hallelu, { type: "reclaim", jah: command.jah });
+      else this.startJah(command.jah, command.cpu);
+    }
+  }
+
+  private startJah(jah: number, cpu: number): void {
+    const birth = { jah, port: this.jahPort, secret: this.secret };
+    const child = startJah(birth, cpu, this.options.pin, (ended) => this.jahEnded(jah, ended));
+    this.jahs.set(jah, child);
+    tell(this.hallelu, { type: "granted", jah, cpu, pid: child.pid ?? 0 });
+  }
+
+  private jahEnded(jah: number, { code, signal, complaint }: Ended): void {
+    this.jahs.delete(jah);
+    if (code !== 0 && !this.stopping) this.journal.warn({ jah, code, signal, complaint }, "a Jah ended");
+    tell(this.hallelu, { type: "exited", jah, code, signal, complaint });
+    this.carryOut(this.ledger.exited(jah, performance.now()));
+  }
+
+  private endJah(jah: number, graceMs: number): void {
+    const child = this.jahs.get(jah);
+    if (!child) return;
+    if (!graceMs) child.kill("SIGKILL");
+    else setTimeout(() => child.exitCode === null && child.kill("SIGKILL"), graceMs).unref();
+  }
+
+  stop(): Promise<void> {
+    this.stopping ??= this.stopNow();
+    return this.stopping;
+  }
+
+  private async stopNow(): Promise<void> {
+    const { hallelu } = this;
+    if (hallelu) {
+      const ended = new Promise<void>((done) => hallelu.once("exit", () => done()));
+      const graceMs = STOP_GRACE_MS - KILL_RESERVE_MS;
+      tell(hallelu, { type: "stop", graceMs });
+      const timer = setTimeout(() => hallelu.kill("SIGKILL"), graceMs);
+      await ended;
+      clearTimeout(timer);
+    }
+    const left = [...this.jahs.values()].map(
+      (child) =>
+        new Promise<void>((done) => {
+          child.once("exit", () => done());
+          child.kill("SIGKILL");
+        }),
+    );
+    await Promise.all(left);
+    this.journal.info("stopped");
+    this.unlock();
+  }
+}

@@ -1,0 +1,99 @@
+/** Errors as clients get them: RFC 9457 problem documents with a stable code. */
+import { randomUUID } from "node:crypto";
+import { HallelujahError } from "../../core/errors.ts";
+import type { Offer, Problem } from "../../wire/http.ts";
+
+/** Status by code; what is not named here is the host's own fault, 500. */
+const STATUS: Record<string, number> = {
+  "bad-request": 400,
+  "body-invalid": 400,
+  "capacity-invalid": 400,
+  "compile-failed": 400,
+  "compiler-failed": 400,
+  "header-too-long": 400,
+  "input-format": 400,
+  "input-missing": 400,
+  "input-unreadable": 400,
+  "kernel-invalid": 400,
+  "kernel-version": 400,
+  "key-invalid": 400,
+  "order-unknown": 400,
+  "output-ahead": 400,
+  "source-unreadable": 400,
+  "stream-loop": 400,
+  "stream-name-invalid": 400,
+  unauthorized: 401,
+  "cross-site": 403,
+  "not-found": 404,
+  "stream-unknown": 404,
+  "table-unknown": 404,
+  "method-not-allowed": 405,
+  "not-acceptable": 406,
+  "request-timeout": 408,
+  "no-capacity": 409,
+  "sequence-gap": 409,
+  "stream-exists": 409,
+  "stream-failed": 409,
+  "stream-needed": 409,
+  "output-trimmed": 410,
+  "length-required": 411,
+  "body-too-large": 413,
+  "record-too-large": 413,
+  "media-type": 415,
+  misdirected: 421,
+  "backlog-full": 429,
+  "headers-too-large": 431,
+  "not-built": 501,
+  busy: 503,
+  "jah-lost": 503,
+  "shard-lost": 503,
+  "too-many-streams": 503,
+  "disk-full": 507,
+};
+
+/** Seconds after which it is worth trying again, by status. */
+const RETRY_AFTER: Record<number, number> = { 429: 1, 503: 1, 507: 10 };
+
+export interface ProblemResponse {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** What a client gets for an error; `report` hears of those that nobody foresaw. */
+export function problemOf(error: unknown, report: (id: string, error: unknown) => void): ProblemResponse {
+  if (!(error instanceof HallelujahError)) {
+    const id = randomUUID();
+    report(id, error);
+    return problem("internal", `something went wrong in this host; its log has more under ${id}`, 500);
+  }
+  const { offers } = error as { offers?: Offer[] };
+  // A query that finds no CPU may be asked again; a deploy changes nothing by that.
+  const status = error.code === "no-capacity" && !offers ? 503 : (STATUS[error.code] ?? 500);
+  if (!(error.code in STATUS)) report(error.code, error);
+  return problem(error.code, error.message, status, offers);
+}
+
+export function problem(
+  code: string,
+  detail: string,
+  status = STATUS[code] ?? 500,
+  offers?: Offer[],
+): ProblemResponse {
+  const document: Problem = {
+    type: `urn:hallelujah:problem:${code}`,
+    title: code.replaceAll("-", " "),
+    status,
+    code,
+    detail,
+    ...(offers ? { offers } : {}),
+  };
+  const body = `${JSON.stringify(document)}\n`;
+  const headers: Record<string, string> = {
+    "content-type": "application/problem+json",
+    "content-length": String(Buffer.byteLength(body)),
+  };
+  if (status in RETRY_AFTER) headers["retry-after"] = String(RETRY_AFTER[status]);
+  if (status === 401) headers["www-authenticate"] = "Bearer";
+  return { status, headers, body };
+}

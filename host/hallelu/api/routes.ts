@@ -1,0 +1,441 @@
+/** Every call of the HTTP interface but the one that pushes records, each with the schemas that check and describe it. */
+import type { HttpBindings } from "@hono/node-server";
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+import { HallelujahError } from "../../core/errors.ts";
+import { sdkVersion } from "../../core/version.ts";
+import * as schema from "../../wire/http.ts";
+import type { Host } from "../host.ts";
+import { metricsText } from "./metrics.ts";
+import { eventStream, lineStream } from "./output.ts";
+import { problem, problemOf, type ProblemResponse } from "./problem.ts";
+import { receive, received } from "./push.ts";
+
+type Env = { Bindings: HttpBindings };
+
+const NAME = z.object({ name: z.string().openapi({ param: { name: "name", in: "path" } }) });
+const COUNT = z.coerce.number().int().min(0).max(4096);
+const JSON_ERRORS = {
+  default: {
+    description: "what went wrong",
+    content: { "application/problem+json": { schema: schema.Problem } },
+  },
+};
+
+const json = <S extends z.ZodType>(description: string, body: S) => ({
+  description,
+  content: { "application/json": { schema: body } },
+});
+
+const deployQuery = z.object({
+  min: COUNT.optional(),
+  max: COUNT.optional(),
+  retain: z
+    .string()
+    .optional()
+    .describe("how much of the log is kept: all, a size such as 10GB, or an age such as 7d"),
+  from: z.string().optional().describe("another stream, whose output this one takes in"),
+  source: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .describe("files of this host, or URLs; may be repeated"),
+  sink: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .describe("a file of this host, or a URL, for the output; may be repeated"),
+  file: z.string().max(255).optional().describe("name of the kernel's file, for messages"),
+});
+
+const tableQuery = z.object({
+  key: z.string().optional().describe("one row: a text as it is; JSON for tuples and booleans"),
+  order: z
+    .string()
+    .optional()
+    .describe("key, or a field such as temperature.mean; with - in front, the largest first"),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 31)
+    .optional(),
+});
+
+const ROW_TYPES = {
+  "application/x-ndjson": "ndjson",
+  "text/csv": "csv",
+  "application/json": "json",
+} as const;
+
+/** The application. `report` hears of errors that nobody foresaw. */
+export function createRoutes(host: Host, report: (id: string, error: unknown) => void): OpenAPIHono<Env> {
+  const app = new OpenAPIHono<Env>({
+    defaultHook: (result) => {
+      if (result.success) return;
+      const [issue] = result.error.issues;
+      const where = issue.path.length ? `${issue.path.join(".")}: ` : "";
+      throw new HallelujahError("bad-request", `${where}${issue.message}`);
+    },
+  });
+  app.onError((error) => respond(problemOf(clientError(error), report)));
+  app.notFound(({ req }) =>
+    respond(problem("not-found", `there is nothing at ${req.path}; /openapi.json lists what there is`)),
+  );
+
+  const ok = new Set<string>();
+  const route = <R extends Parameters<typeof createRoute>[0]>(definition: R) => {
+    ok.add(definition.path.replaceAll(/\{(\w+)\}/g, ":$1"));
+    return createRoute({ ...definition, responses: { ...definition.responses, ...JSON_ERRORS } } as R);
+  };
+
+  app.openapi(
+    route({
+      method: "put",
+      path: "/v1/streams/{name}",
+      summary: "Deploy a kernel: a module, or source that is compiled here",
+      request: {
+        params: NAME,
+        query: deployQuery,
+        body: {
+          content: {
+            "application/wasm": { schema: z.string().openapi({ format: "binary" }) },
+            "text/typescript": { schema: z.string() },
+          },
+        },
+      },
+      responses: { 201: json("deployed", schema.StreamInfo) },
+    }),
+    async (c) => {
+      const { min, max, from, source, sink, file } = c.req.valid("query");
+      const type = (c.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
+      if (type !== "application/wasm" && type !== "text/typescript")
+        throw new HallelujahError("media-type", "a kernel is sent as application/wasm or text/typescript");
+      const body = await bodyOf(c);
+      const kernel =
+        type === "application/wasm"
+          ? ({ kind: "wasm", bytes: body } as const)
+          : ({ kind: "source", text: body.toString("utf8") } as const);
+      const { created, stream } = await host.deploy(c.req.valid("param").name, {
+        kernel,
+        ...(file === undefined ? {} : { file }),
+        ...(min === undefined ? {} : { min }),
+        ...(max === undefined ? {} : { max }),
+        ...(from === undefined ? {} : { from }),
+        ...(source === undefined ? {} : { source: [source].flat() }),
+        ...(sink === undefined ? {} : { sink: [sink].flat() }),
+      });
+      return c.json(stream, (created ? 201 : 200) as 201);
+    },
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/streams",
+      summary: "All streams",
+      responses: { 200: json("streams by name", z.array(schema.StreamInfo)) },
+    }),
+    (c) => c.json(host.streams(), 200),
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/streams/{name}",
+      summary: "How a stream stands",
+      request: { params: NAME },
+      responses: { 200: json("the stream", schema.StreamInfo) },
+    }),
+    (c) => c.json(host.stream(c.req.valid("param").name), 200),
+  );
+
+  app.openapi(
+    route({
+      method: "patch",
+      path: "/v1/streams/{name}",
+      summary: "Change a stream's capacity, or pause it",
+      request: {
+        params: NAME,
+        body: { required: true, content: { "application/json": { schema: schema.StreamChange } } },
+      },
+      responses: { 200: json("the stream as it is then", schema.StreamInfo) },
+    }),
+    async (c) => {
+      const change = c.req.valid("json");
+      return c.json(await host.change(c.req.valid("param").name, change), 200);
+    },
+  );
+
+  app.openapi(
+    route({
+      method: "delete",
+      path: "/v1/streams/{name}",
+      summary: "Stop a stream and erase it",
+      request: { params: NAME, query: z.object({ keep: z.literal("data").optional() }) },
+      responses: { 204: { description: "it is gone" } },
+    }),
+    async (c) => {
+      await host.remove(c.req.valid("param").name, { keepData: c.req.valid("query").keep === "data" });
+      return c.body(null, 204);
+    },
+  );
+
+  // Taken by push.ts before it comes here; listed for the document.
+  app.openAPIRegistry.registerPath({
+    method: "post",
+    path: "/v1/streams/{name}/records",
+    summary: "Push records; answers when they are in the log",
+    request: {
+      params: NAME,
+      query: z.object({ delimiter: z.string().optional(), columns: z.string().optional() }),
+      headers: z.object({
+        "hallelujah-producer": z.string().optional(),
+        "hallelujah-sequence": z
+          .string()
+          .optional()
+          .describe("of this body: first 0 or 1, then one more each time"),
+      }),
+      body: {
+        content: {
+          "application/x-ndjson": { schema: z.string() },
+          "text/csv": { schema: z.string() },
+          "text/plain": { schema: z.string() },
+        },
+      },
+    },
+    responses: { 200: json("they are logged", schema.Pushed), ...JSON_ERRORS },
+  });
+  ok.add("/v1/streams/:name/records");
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/streams/{name}/tables/{table}",
+      summary: "Rows of a table, as of one frame (Hallelujah-Frame); NDJSON, CSV or JSON by Accept",
+      request: { params: NAME.extend({ table: z.string() }), query: tableQuery },
+      responses: {
+        200: {
+          description: "rows, sorted by key unless ordered otherwise",
+          content: {
+            "application/x-ndjson": { schema: z.string() },
+            "text/csv": { schema: z.string() },
+            "application/json": { schema: z.array(z.object({ table: z.string() }).loose()) },
+          },
+        },
+      },
+    }),
+    async (c) => {
+      const { name, table } = c.req.valid("param");
+      const { key, order, limit } = c.req.valid("query");
+      const type = choose(c.req.header("accept"), Object.keys(ROW_TYPES)) as keyof typeof ROW_TYPES;
+      const answer = await host.query(name, {
+        table,
+        format: ROW_TYPES[type],
+        ...(key === undefined ? {} : { key }),
+        ...(order === undefined ? {} : { order }),
+        ...(limit === undefined ? {} : { limit }),
+      });
+      return new Response(bodyStream(answer.rows), {
+        headers: { "content-type": type, "hallelujah-frame": String(answer.frame) },
+      });
+    },
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/streams/{name}/output",
+      summary: "Subscribe: server-sent events or NDJSON by Accept, from a row's number on (inclusive)",
+      request: { params: NAME, query: z.object({ from: z.coerce.number().int().min(0).optional() }) },
+      responses: {
+        200: {
+          description: "rows as they come",
+          content: {
+            "text/event-stream": { schema: z.string() },
+            "application/x-ndjson": { schema: z.string() },
+          },
+        },
+      },
+    }),
+    async (c) => {
+      const type = choose(c.req.header("accept"), ["application/x-ndjson", "text/event-stream"]);
+      const last = c.req.header("last-event-id");
+      const from =
+        c.req.valid("query").from ?? (last && /^\d{1,15}$/.test(last) ? Number(last) + 1 : undefined);
+      const { signal } = c.req.raw;
+      const rows = host.output(c.req.valid("param").name, {
+        signal,
+        ...(from === undefined ? {} : { from }),
+      });
+      const body = type === "text/event-stream" ? eventStream(rows, signal) : lineStream(rows, signal);
+      return new Response(body, { headers: { "content-type": type, "cache-control": "no-store" } });
+    },
+  );
+
+  app.openapi(
+    route({
+      method: "post",
+      path: "/v1/streams/{name}/visit",
+      summary: "Run a kernel over the stream's resident rows (not built yet)",
+      request: { params: NAME },
+      responses: { 501: { description: "not built yet" } },
+    }),
+    () => {
+      throw new HallelujahError(
+        "not-built",
+        "visits are not built yet; deploy the kernel as a stream, or run it over files",
+      );
+    },
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/host",
+      summary: "This host",
+      responses: { 200: json("the host", schema.HostInfo) },
+    }),
+    (c) => c.json(host.host(), 200),
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/jahs",
+      summary: "Its Jahs",
+      responses: { 200: json("Jahs", z.array(schema.JahInfo)) },
+    }),
+    (c) => c.json(host.jahs(), 200),
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/logs",
+      summary: "The host's log: JSON lines",
+      request: {
+        query: z.object({
+          stream: z.string().optional(),
+          lines: z.coerce.number().int().min(0).max(100_000).default(100),
+          follow: z.enum(["true", "false"]).default("false"),
+        }),
+      },
+      responses: { 200: { description: "JSON lines (application/x-ndjson)" } },
+    }),
+    (c) => {
+      const { stream, lines, follow } = c.req.valid("query");
+      const { signal } = c.req.raw;
+      const text = host.logs({
+        lines,
+        follow: follow === "true",
+        signal,
+        ...(stream === undefined ? {} : { stream }),
+      });
+      return new Response(bodyStream(text), {
+        headers: { "content-type": "application/x-ndjson" },
+      });
+    },
+  );
+
+  app.get("/metrics", async (c) =>
+    c.body(await metricsText(host), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
+  );
+  app.get("/openapi.json", (c) => c.json(document(app)));
+  app.get("/healthz", (c) => c.text("ok\n"));
+  app.get("/readyz", (c) => c.text("ok\n"));
+  app.get("/", (c) => c.html(PAGE));
+
+  // What is there, but not for this method.
+  for (const path of ok) {
+    app.all(path, ({ req }) => {
+      const methods = app.routes
+        .filter((known) => known.path === path && known.method !== "ALL")
+        .map(({ method }) => method);
+      if (path.endsWith("/records")) methods.push("POST");
+      const allow = [...new Set(methods)].join(", ");
+      const found = problem("method-not-allowed", `${req.path} takes ${allow}, not ${req.method}`);
+      found.headers.allow = allow;
+      return respond(found);
+    });
+  }
+  return app;
+}
+
+function document(app: OpenAPIHono<Env>): object {
+  const description =
+    "Kernels over streams of records. Errors are problem documents (RFC 9457) with a stable code. With a token, every call carries Authorization: Bearer.";
+  return app.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: { title: "Hallelujah", version: sdkVersion(), description },
+  });
+}
+
+/** Hono's own errors are the client's. */
+function clientError(error: unknown): unknown {
+  const { status } = error as { status?: number };
+  if (error instanceof HallelujahError || status === undefined || status >= 500) return error;
+  return new HallelujahError("bad-request", (error as Error).message || "the request is malformed");
+}
+
+function respond({ status, headers, body }: ProblemResponse): Response {
+  return new Response(body, { status, headers });
+}
+
+async function bodyOf(c: Context<Env>): Promise<Buffer> {
+  const { chunks, bytes } = await receive(c.env.incoming);
+  received(bytes);
+  return Buffer.concat(chunks);
+}
+
+/** Chunks as they come; a client that leaves ends the work. */
+function bodyStream(chunks: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { value, done } = await iterator.next();
+      if (done) controller.close();
+      else controller.enqueue(new Uint8Array(value));
+    },
+    async cancel() {
+      await iterator.return?.();
+    },
+  });
+}
+
+/** The first of `types` that the client takes, by its own preference. Throws `not-acceptable`. */
+function choose(accept: string | undefined, types: string[]): string {
+  const wanted = (accept ?? "*/*")
+    .split(",")
+    .map((part) => {
+      const [type, ...parameters] = part.trim().toLowerCase().split(";");
+      const quality = parameters
+        .map((parameter) => /^\s*q=([\d.]+)/.exec(parameter)?.[1])
+        .find((q) => q !== undefined);
+      return {
+        type: type === "application/ndjson" ? "application/x-ndjson" : type,
+        quality: Number(quality ?? 1),
+      };
+    })
+    .filter(({ quality }) => quality > 0)
+    .toSorted((a, b) => b.quality - a.quality);
+  for (const { type } of wanted) {
+    const found = types.find((each) => type === "*/*" || type === each || type === `${each.split("/")[0]}/*`);
+    if (found) return found;
+  }
+  throw new HallelujahError("not-acceptable", `this comes as ${types.join(", ")}`);
+}
+
+const PAGE = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Hallelujah</title>
+<meta name="viewport" content="width=device-width">
+<style>body{font:16px/1.5 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem}code{background:#8882;padding:.1em .3em}</style>
+<h1>Hallelujah</h1>
+<p>This host is up. It is used over HTTP, with the command <code>hallelujah</code>, or with its library.</p>
+<ul>
+<li><a href="/v1/streams">/v1/streams</a>: the streams</li>
+<li><a href="/v1/jahs">/v1/jahs</a>: the processes that work on them</li>
+<li><a href="/v1/host">/v1/host</a>: this host</li>
+<li><a href="/metrics">/metrics</a>: for Prometheus</li>
+<li><a href="/openapi.json">/openapi.json</a>: every call</li>
+</ul>
+</html>
+`;

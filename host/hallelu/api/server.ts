@@ -1,0 +1,129 @@
+/** The HTTP server of a host: guards, limits, and two ways behind them, records straight to their stream, the rest by routes. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import { HallelujahError, messageOf } from "../../core/errors.ts";
+import {
+  CONNECTIONS_MAX,
+  HEADER_BYTES_MAX,
+  HEADERS_TIMEOUT_MS,
+  KEEP_ALIVE_MS,
+  PORT_PATIENCE_MS,
+} from "../../core/limits.ts";
+import type { Host } from "../host.ts";
+import { Guard } from "./guard.ts";
+import { problem, problemOf } from "./problem.ts";
+import { isPush, push } from "./push.ts";
+import { createRoutes } from "./routes.ts";
+
+export interface ServeOptions {
+  token?: string;
+  journal: { error(more: object, message: string): void };
+}
+
+export interface Serving {
+  url: string;
+  /** Takes no more calls, and ends those that go on for ever. */
+  close(): void;
+}
+
+/** Serves a host. Rejects with `port-taken` or `listen-failed`. */
+export async function serve(
+  host: Host,
+  listen: { host: string; port: number },
+  { token, journal }: ServeOptions,
+): Promise<Serving> {
+  const report = (id: string, error: unknown) =>
+    journal.error({ id, stack: (error as Error).stack }, `a call failed: ${messageOf(error)}`);
+  const guard = new Guard(token, listen.host);
+  const routes = getRequestListener(createRoutes(host, report).fetch, { overrideGlobalObjects: false });
+  const server = createServer(
+    {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      // Bodies are watched by push.ts: long ones are fine as long as something comes.
+      requestTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: 1000,
+      noDelay: true,
+    },
+    (request, response) => {
+      try {
+        if (request.url !== "/healthz") guard.check(request);
+        if (isPush(request))
+          push(host, request, response).catch((error) => refuse(error, request, response, report));
+        else void routes(request, response);
+      } catch (error) {
+        refuse(error, request, response, report);
+      }
+    },
+  );
+  server.maxConnections = CONNECTIONS_MAX;
+  server.on("clientError", answerBroken);
+  await bind(server, listen);
+  const { port } = server.address() as AddressInfo;
+  const name = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
+  return {
+    url: `http://${name}:${port}`,
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+function refuse(
+  error: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
+  report: (id: string, error: unknown) => void,
+): void {
+  if (response.headersSent || response.destroyed) return void response.destroy();
+  const { status, headers, body } = problemOf(error, report);
+  // What is left of a body is not waited for.
+  if (!request.complete) headers.connection = "close";
+  response.writeHead(status, headers);
+  response.end(body, () => {
+    if (!request.complete) request.destroy();
+  });
+}
+
+/** What is no HTTP, or comes too slowly. */
+function answerBroken(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  const code =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? "headers-too-large"
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? "request-timeout"
+        : "bad-request";
+  const { status, headers, body } = problem(
+    code,
+    `the request is no HTTP that this host understands (${error.code})`,
+  );
+  const lines = Object.entries({ ...headers, connection: "close" }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  );
+  socket.end(`HTTP/1.1 ${status} Refused\r\n${lines.join("")}\r\n${body}`);
+}
+
+/** Listens; a port that a predecessor is about to leave is waited for. */
+async function bind(server: Server, { host, port }: { host: string; port: number }): Promise<void> {
+  for (const deadline = Date.now() + PORT_PATIENCE_MS; ; await new Promise((done) => setTimeout(done, 100))) {
+    server.listen(port, host);
+    try {
+      await once(server, "listening");
+      return;
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      if (code === "EADDRINUSE" && Date.now() < deadline) continue;
+      if (code === "EADDRINUSE") {
+        const message = `port ${port} of ${host} is taken; is another host up? Choose another one with --listen ${host}:PORT`;
+        throw new HallelujahError("port-taken", message, { cause });
+      }
+      const message = `this host cannot listen at ${host}:${port}: ${messageOf(cause)}`;
+      throw new HallelujahError("listen-failed", message, { cause });
+    }
+  }
+}

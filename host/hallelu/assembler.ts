@@ -1,0 +1,89 @@
+/**
+ * Puts the output of each frame together, in frame order: what `each` emitted comes with the mapper's word, what `fold`
+ * and `close` emitted from the owners, whose partitions must cover all 256. Pure; each frame comes out once.
+ *
+ * Order within a frame: emits of `each`, then stage by stage those of the owners in the order of their partitions. So it
+ * does not depend on how many owners there are.
+ */
+import type { OwnerOutput } from "../wire/live.ts";
+import { PARTITIONS } from "./dispatch.ts";
+
+export interface FrameOutput {
+  frame: number;
+  rows: number;
+  late: number;
+  bytes: Uint8Array[];
+}
+
+interface Pending {
+  mapped: boolean;
+  bytes: Uint8Array | undefined;
+  rows: number;
+  owners: OwnerOutput[];
+}
+
+export class Assembler {
+  /** The lowest frame whose output is not complete. */
+  next: number;
+  private readonly pending = new Map<number, Pending>();
+  private readonly ownersEmit: boolean;
+
+  /** `ownersEmit`: whether owners have a word for every frame; else frames are complete when they are mapped. */
+  constructor(next: number, ownersEmit: boolean) {
+    this.next = next;
+    this.ownersEmit = ownersEmit;
+  }
+
+  /** What `each` emitted in a frame; a second word for the same frame changes nothing. */
+  mapped(frame: number, bytes: Uint8Array | undefined, rows: number): FrameOutput[] {
+    if (frame < this.next) return [];
+    const pending = this.of(frame);
+    if (pending.mapped) return [];
+    pending.mapped = true;
+    pending.bytes = bytes;
+    pending.rows += rows;
+    return this.take();
+  }
+
+  /** What an owner emitted in a frame; partitions that were heard of change nothing. */
+  applied(output: OwnerOutput): FrameOutput[] {
+    if (output.frame < this.next) return [];
+    const pending = this.of(output.frame);
+    if (pending.owners.some(({ from, to }) => from < output.to && output.from < to)) return [];
+    pending.owners.push(output);
+    return this.take();
+  }
+
+  private of(frame: number): Pending {
+    let pending = this.pending.get(frame);
+    if (!pending)
+      this.pending.set(frame, (pending = { mapped: false, bytes: undefined, rows: 0, owners: [] }));
+    return pending;
+  }
+
+  private take(): FrameOutput[] {
+    const complete: FrameOutput[] = [];
+    for (let pending = this.pending.get(this.next); pending; pending = this.pending.get(this.next)) {
+      const covered = pending.owners.reduce((sum, { from, to }) => sum + (to - from), 0);
+      if (!pending.mapped || (this.ownersEmit && covered < PARTITIONS)) break;
+      complete.push(join(this.next, pending));
+      this.pending.delete(this.next++);
+    }
+    return complete;
+  }
+}
+
+function join(frame: number, { bytes, rows, owners }: Pending): FrameOutput {
+  const sorted = owners.toSorted((a, b) => a.from - b.from);
+  const stages = Math.max(0, ...sorted.map(({ emitted }) => emitted.length));
+  const all = bytes?.length ? [bytes] : [];
+  for (let stage = 0; stage < stages; stage++) {
+    for (const { emitted } of sorted) if (emitted[stage]?.length) all.push(emitted[stage]);
+  }
+  return {
+    frame,
+    rows: rows + sorted.reduce((sum, { emittedRows }) => sum + emittedRows, 0),
+    late: sorted.reduce((sum, { late }) => sum + late, 0),
+    bytes: all,
+  };
+}

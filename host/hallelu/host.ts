@@ -1,0 +1,81 @@
+/**
+ * What a host can do for its clients: the contract between the HTTP interface (host/hallelu/api/) and the engine behind
+ * it (host/hallelu/streams.ts). Everything here may reject with a HallelujahError; `api/problem.ts` has its status.
+ */
+import type { HostInfo, JahInfo, Pushed, StreamChange, StreamInfo } from "../wire/http.ts";
+
+export interface DeployRequest {
+  /** The kernel: a module, or its source, which is compiled here. */
+  kernel: { kind: "wasm"; bytes: Uint8Array } | { kind: "source"; text: string };
+  /** Name of the kernel's file, for messages. */
+  file?: string;
+  min?: number;
+  max?: number;
+  /** Files, folders, globs on this host, or a URL: read by the stream's Jahs. */
+  source?: string[];
+  /** Another stream, whose output this one takes in. */
+  from?: string;
+  /** Where the output goes: a file on this host, or an http(s) URL that is called with NDJSON. */
+  sink?: string[];
+}
+
+export type RecordFormat = "ndjson" | "csv" | "lines";
+
+/** A body of records, as it came. */
+export interface PushBody {
+  format: RecordFormat;
+  /** CSV: one byte; found out from the first body if not given. */
+  delimiter?: string;
+  /** CSV: names of the columns, for bodies without a header line. */
+  columns?: string[];
+  chunks: Buffer[];
+  bytes: number;
+  /** A producer's name and the number of this body: first 0 or 1, then one more each time. */
+  producer?: string;
+  sequence?: number;
+}
+
+export interface QueryRequest {
+  table: string;
+  /** As in the URL: a text, or JSON for numbers and tuples. */
+  key?: string;
+  order?: string;
+  limit?: number;
+  format: "ndjson" | "csv" | "json";
+}
+
+export interface Answer {
+  /** The answer holds exactly the frames below this number. */
+  frame: number;
+  /** Rendered rows, in order, in chunks of whole rows; a JSON array and a CSV's header line included. */
+  rows: AsyncIterable<Uint8Array>;
+}
+
+/** Consecutive rows of output: NDJSON lines, the first of which has the number `from`. */
+export interface OutputRows {
+  from: number;
+  count: number;
+  bytes: Buffer;
+}
+
+export interface Host {
+  deploy(name: string, request: DeployRequest): Promise<{ created: boolean; stream: StreamInfo }>;
+  streams(): StreamInfo[];
+  stream(name: string): StreamInfo;
+  change(name: string, change: StreamChange): Promise<StreamInfo>;
+  remove(name: string, options: { keepData: boolean }): Promise<void>;
+  /** Resolves when the records are in the log. Rejects with `backlog-full` (429) and stores nothing if there is no room. */
+  push(name: string, body: PushBody): Promise<Pushed>;
+  query(name: string, request: QueryRequest): Promise<Answer>;
+  /** Rows from number `from` on (inclusive), then those that come, until `signal`. Without `from`: those that come. */
+  output(name: string, options: { from?: number; signal: AbortSignal }): AsyncIterable<OutputRows>;
+  host(): HostInfo;
+  jahs(): JahInfo[];
+  /** Lines of the host's log (NDJSON), the last `lines` of them, of one stream if named; with `follow` those that come. */
+  logs(options: {
+    stream?: string;
+    lines: number;
+    follow: boolean;
+    signal: AbortSignal;
+  }): AsyncIterable<Uint8Array>;
+}

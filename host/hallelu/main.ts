@@ -1,0 +1,74 @@
+/** The process of the Hallelu: takes in Jahs, serves clients, and does what its Congregation says. */
+import { join } from "node:path";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { exitWithParent } from "../core/watchdog.ts";
+import { openJournal } from "../store/journal.ts";
+import { FileRegistry } from "../store/registry.ts";
+import type { FromHallelu, ToHallelu } from "../wire/congregation.ts";
+import { serve } from "./api/server.ts";
+import { Jahs } from "./jahs.ts";
+import { Streams } from "./streams.ts";
+
+process.title = "hallelujah hallelu";
+exitWithParent();
+process.on("SIGINT", () => {}); // the Congregation says when it is time
+process.on("SIGTERM", () => {});
+process.on("disconnect", () => process.exit(1));
+
+const tell = (message: FromHallelu) => {
+  if (process.connected) process.send!(message);
+};
+
+let jahs: Jahs | undefined;
+let stop = async () => {};
+
+/** For tests: how long a stream is kept without work, and how long a frame may take, ms. */
+const { HALLELUJAH_PARK_AFTER_MS, HALLELUJAH_FRAME_TIMEOUT_MS } = process.env;
+
+async function start(message: ToHallelu & { type: "start" }): Promise<void> {
+  const journal = openJournal(message.data, "hallelu");
+  process.on("uncaughtException", (error) => {
+    journal.fatal(error, "uncaught");
+    process.stderr.write(`${error.stack}\n`);
+    process.exit(1);
+  });
+  const registry = new FileRegistry(join(message.data, "registry.json"));
+  // Numbers of Jahs are never used twice, as late words of an old one must not pass for a new one's.
+  const generation = Number(registry.get("generation")?.value ?? 0) + 1;
+  await registry.put("generation", generation);
+  jahs = new Jahs(tell, message.secret, generation * 1_000_000);
+  const jahPort = await jahs.listen();
+  const streams = new Streams({
+    data: message.data,
+    cpus: message.cpus,
+    jahs,
+    registry,
+    journal,
+    tellLoads: (loads) => tell({ type: "loads", streams: loads }),
+    ...(HALLELUJAH_PARK_AFTER_MS ? { parkAfterMs: Number(HALLELUJAH_PARK_AFTER_MS) } : {}),
+    ...(HALLELUJAH_FRAME_TIMEOUT_MS ? { frameTimeoutMs: Number(HALLELUJAH_FRAME_TIMEOUT_MS) } : {}),
+  });
+  const server = await serve(streams, message.listen, {
+    journal,
+    ...(message.token ? { token: message.token } : {}),
+  });
+  tell({ type: "listening", url: server.url, jahPort });
+  await streams.resume();
+  stop = async () => {
+    server.close();
+    await streams.close();
+    tell({ type: "stopped" });
+    process.exit(0);
+  };
+}
+
+process.on("message", (message: ToHallelu) => {
+  if (message.type === "start") {
+    start(message).catch((error: unknown) => {
+      const code = error instanceof HallelujahError ? error.code : "host-failed";
+      tell({ type: "failed", code, message: messageOf(error) });
+      setTimeout(() => process.exit(1), 50);
+    });
+  } else if (message.type === "stop") void stop();
+  else jahs?.hear(message);
+});

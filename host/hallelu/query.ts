@@ -1,0 +1,141 @@
+/**
+ * Reads a table out of the shards of a stream. All shards are held at one frame boundary meanwhile, so the answer holds
+ * exactly the frames below it: a shard that is behind goes on to the frame of the one that is furthest, and none goes
+ * beyond until the last range is rendered.
+ */
+import { HallelujahError, nearest } from "../core/errors.ts";
+import { keyColumns, type Order, orderColumns, parseOrder, rangesFor, splittersOf } from "../kernel/order.ts";
+import { parseKey } from "../kernel/keys.ts";
+import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
+import type { KernelDescriptor, TableDescriptor } from "../compiler/descriptor.ts";
+import type { Answer, QueryRequest } from "./host.ts";
+import type { Jah } from "./jahs.ts";
+
+const FORMATS = { ndjson: NDJSON, csv: CSV, json: JSON_ARRAY } as const;
+
+export interface Query {
+  table: number;
+  descriptor: TableDescriptor;
+  key: Uint8Array | undefined;
+  order: Order;
+  limit: number;
+  format: (typeof FORMATS)[keyof typeof FORMATS];
+}
+
+/** A request as the shards are asked. Throws `table-unknown`, `order-unknown` or `key-invalid`. */
+export function planQuery(kernel: KernelDescriptor, stream: string, request: QueryRequest): Query {
+  const table = kernel.tables.findIndex(({ name }) => name === request.table);
+  if (table < 0) {
+    const names = kernel.tables.map(({ name }) => name);
+    const meant = nearest(request.table, names);
+    const hint = meant ? `; did you mean ${meant}?` : "";
+    const has = names.length ? `it has: ${names.join(", ")}` : "its kernel has none; read its output instead";
+    throw new HallelujahError("table-unknown", `${stream} has no table ${request.table}${hint}\n${has}`);
+  }
+  const descriptor = kernel.tables[table];
+  return {
+    table,
+    descriptor,
+    key: request.key === undefined ? undefined : parseKey(descriptor.key, request.key),
+    order:
+      request.order === undefined ? { column: -1, descending: false } : parseOrder(request.order, descriptor),
+    limit: request.limit ?? Infinity,
+    format: FORMATS[request.format],
+  };
+}
+
+/**
+ * Asks the shards; `jahs` are their owners. Resolves when the first rows are known; the shards are held until the rows
+ * are read or given up, then `release` is called.
+ */
+export async function ask(jahs: Jah[], query: Query, release: () => void): Promise<Answer> {
+  let held = false;
+  const letGo = () => {
+    if (held) for (const jah of jahs) void jah.call("release", undefined).catch(() => {});
+    release();
+  };
+  try {
+    held = true;
+    const now = await Promise.all(jahs.map((jah) => jah.call("hold", { at: -1 })));
+    const frame = Math.max(...now.map(({ next }) => next));
+    if (now.some(({ next }) => next !== frame)) {
+      await Promise.all(jahs.map((jah) => jah.call("hold", { at: frame })));
+    }
+    return { frame, rows: released(framed(query, rows(jahs, query)), letGo) };
+  } catch (error) {
+    letGo();
+    throw error;
+  }
+}
+
+/** The first chunk is asked for at once, so that the shards are held as short as can be. */
+function released(rows: AsyncGenerator<Uint8Array>, letGo: () => void): AsyncIterable<Uint8Array> {
+  let over = false;
+  const finish = () => {
+    if (!over) letGo();
+    over = true;
+  };
+  const ahead = rows.next();
+  ahead.then(({ done }) => done && finish(), finish);
+  return {
+    async *[Symbol.asyncIterator]() {
+      try {
+        for (let next = await ahead; !next.done; next = await rows.next()) yield next.value;
+      } finally {
+        await rows.return(undefined);
+        finish();
+      }
+    },
+  };
+}
+
+async function* framed(query: Query, rows: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { format, descriptor } = query;
+  if (format === CSV) {
+    yield Buffer.from(`${["table", ...keyColumns(descriptor.key), ...orderColumns(descriptor)].join(",")}\n`);
+  }
+  let first = true;
+  for await (const chunk of rows) {
+    if (!chunk.length) continue;
+    // Rows of an array bring the comma before them.
+    if (format === JSON_ARRAY && first) yield Buffer.from("[");
+    yield format === JSON_ARRAY && first ? chunk.subarray(1) : chunk;
+    first = false;
+  }
+  if (format === JSON_ARRAY) yield Buffer.from(first ? "[]\n" : "\n]\n");
+}
+
+async function* rows(jahs: Jah[], query: Query): AsyncGenerator<Uint8Array> {
+  const { table, key, order, limit, format } = query;
+  if (!limit) return;
+  if (key) {
+    const found = await Promise.all(jahs.map((jah) => jah.call("find", { table, key, format })));
+    yield* found;
+    return;
+  }
+  const sizes = await Promise.all(jahs.map((jah) => jah.call("size", { table })));
+  const entries = sizes.reduce((sum, size) => sum + size.entries, 0);
+  const stateBytes = sizes.reduce((sum, size) => sum + size.bytes, 0);
+  if (!entries) return;
+  const { ranges, most } = rangesFor(entries, stateBytes, limit);
+  const samples = most
+    ? await Promise.all(jahs.map((jah) => jah.call("sample", { table, ...order, most })))
+    : [];
+  const splitters = splittersOf(samples, ranges, order);
+  await Promise.all(jahs.map((jah) => jah.call("split", { table, ...order, splitters })));
+  try {
+    let left = limit;
+    for (let range = 0; range <= splitters.length && left > 0; range++) {
+      const turned = range % jahs.length;
+      const others = await Promise.all(
+        jahs.map((jah, i) => (i === turned ? [] : jah.call("part", { table, range }))),
+      );
+      const argument = { table, range, limit: Math.min(left, 0xffffffff), format, others: others.flat() };
+      const { chunks, rows: count } = await jahs[turned].call("render", argument);
+      yield* chunks;
+      left -= count;
+    }
+  } finally {
+    for (const jah of jahs) void jah.call("finish", { table }).catch(() => {});
+  }
+}

@@ -1,0 +1,244 @@
+/** Carries out what scaling.ts decides for one stream: claims Jahs, moves partitions, lets Jahs go. One step at a time. */
+import type { JahKind } from "../wire/congregation.ts";
+import type { Jah } from "./jahs.ts";
+import { decideScaling, NO_MEMORY, type ScalingCommand, type StreamFacts } from "./scaling.ts";
+import type { Dispatch } from "./dispatch.ts";
+import type { Rates } from "./rates.ts";
+
+/** Weight of what was just measured against what was known, per report of a Jah. */
+const NEW_WEIGHT = 0.2;
+/** How often the policy is asked, ms. */
+const INTERVAL_MS = 100;
+
+/** What is scaled: a stream, as far as this needs it. */
+export interface Scaled {
+  readonly record: { min: number; max: number; shards?: number };
+  readonly dispatch: Dispatch;
+  readonly jahs: ReadonlyMap<number, Jah>;
+  readonly rates: Rates;
+  readonly intakeRate: Rates;
+  readonly backlogBytes: number;
+  readonly freeCpus: number;
+  claim(kind: JahKind, waits: boolean): Jah;
+  /** Tells Jahs of new routings, and hands out frames. */
+  announce(): void;
+  pump(): void;
+  /** Lets a Jah go on which nothing depends. */
+  release(jah: Jah): void;
+}
+
+/** What is under way. */
+type Step =
+  /** Jahs were claimed that only map. */
+  | { type: "starting"; jahs: Set<Jah> }
+  /** A Jah was claimed that is to receive partitions. */
+  | { type: "receiver"; jah: Jah; donor: number; from: number; to: number }
+  /** State moves under a routing. */
+  | { type: "moving"; donor: Jah; receiver: Jah; leaves: boolean }
+  /** Jahs get no more frames, and end when nothing depends on them. */
+  | { type: "leaving"; jahs: Set<Jah> };
+
+export class Scaler {
+  private readonly stream: Scaled;
+  private memory = NO_MEMORY;
+  private step: Step | undefined;
+  private askedAt = 0;
+  private mapSecondsPerByte = 0;
+  private applySecondsPerByte = 0;
+  private measuredAt = new Map<number, number>();
+  private onSingle: (() => void) | undefined;
+
+  constructor(stream: Scaled) {
+    this.stream = stream;
+  }
+
+  tick(now: number): void {
+    this.measure();
+    if (now - this.askedAt < INTERVAL_MS) return;
+    this.askedAt = now;
+    const { command, memory } = decideScaling(this.facts(now), this.memory);
+    this.memory = memory;
+    this.carryOut(command);
+  }
+
+  private facts(now: number): StreamFacts {
+    const { stream } = this;
+    const { min, max } = stream.record;
+    return {
+      now,
+      min,
+      max,
+      shards: stream.record.shards ?? 0,
+      free: stream.freeCpus,
+      backlogBytes: stream.backlogBytes,
+      inBytesPerSecond: stream.intakeRate.bytesPerSecond,
+      outBytesPerSecond: stream.rates.bytesPerSecond,
+      mapSecondsPerByte: this.mapSecondsPerByte,
+      applySecondsPerByte: this.applySecondsPerByte,
+      jahs: [...stream.jahs.keys()].map((jah) => {
+        const shard = stream.dispatch.routing.targets.find((target) => target.jah === jah);
+        return { jah, ...(shard ? { shard: { from: shard.from, to: shard.to } } : {}) };
+      }),
+      changing: this.step !== undefined,
+    };
+  }
+
+  /** Takes in what Jahs told since the last time: useful seconds per byte. */
+  private measure(): void {
+    let mapMs = 0;
+    let mappedBytes = 0;
+    let applyMs = 0;
+    for (const jah of this.stream.jahs.values()) {
+      if (!jah.work || this.measuredAt.get(jah.id) === jah.workAt) continue;
+      this.measuredAt.set(jah.id, jah.workAt);
+      mapMs += jah.work.mapMs;
+      mappedBytes += jah.work.mappedBytes;
+      applyMs += jah.work.applyMs;
+    }
+    if (mappedBytes < 64 << 10) return; // fixed costs of small frames say nothing
+    const mix = (known: number, measured: number) =>
+      known ? known + NEW_WEIGHT * (measured - known) : measured;
+    this.mapSecondsPerByte = mix(this.mapSecondsPerByte, mapMs / 1000 / mappedBytes);
+    this.applySecondsPerByte = mix(this.applySecondsPerByte, applyMs / 1000 / mappedBytes);
+  }
+
+  private carryOut(command: ScalingCommand): void {
+    const { stream } = this;
+    switch (command.type) {
+      case "add-transient":
+        this.step = { type: "starting", jahs: new Set() };
+        for (let i = 0; i < command.count; i++) {
+          const jah = stream.claim("transient", false);
+          if (this.step?.type === "starting") this.step.jahs.add(jah);
+        }
+        break;
+      case "split": {
+        const shard = stream.dispatch.routing.targets.find(({ jah }) => jah === command.jah)!;
+        const jah = stream.claim("persistent", false);
+        this.step = { type: "receiver", jah, donor: command.jah, from: command.at, to: shard.to };
+        break;
+      }
+      case "join":
+        this.join(command.jah, command.into);
+        break;
+      case "remove-transient":
+        this.leave(stream.jahs.get(command.jah)!);
+        break;
+    }
+  }
+
+  private join(donor: number, receiver: number): void {
+    const { from, to } = this.stream.dispatch.routing.targets.find(({ jah }) => jah === donor)!;
+    this.move(this.stream.jahs.get(donor)!, this.stream.jahs.get(receiver)!, from, to, true);
+  }
+
+  private move(donor: Jah, receiver: Jah, from: number, to: number, leaves: boolean): void {
+    const { stream } = this;
+    stream.dispatch.move([{ from, to, donor: donor.id, receiver: receiver.id }]);
+    this.step = { type: "moving", donor, receiver, leaves };
+    stream.announce();
+    stream.pump();
+  }
+
+  private leave(...jahs: Jah[]): void {
+    this.step = { type: "leaving", jahs: new Set(jahs) };
+    for (const jah of jahs) {
+      jah.state = "leaving";
+      this.stream.dispatch.leaving(jah.id);
+    }
+    this.settle();
+  }
+
+  /** A Jah is there: it maps already; a receiver gets its partitions now. */
+  ready(jah: Jah): void {
+    const { step } = this;
+    if (step?.type === "starting" && step.jahs.delete(jah) && !step.jahs.size) this.step = undefined;
+    if (step?.type !== "receiver" || step.jah !== jah) return;
+    const donor = this.stream.jahs.get(step.donor);
+    if (donor) this.move(donor, jah, step.from, step.to, false);
+    else this.step = undefined; // it stays as one that maps
+  }
+
+  refused(jah: Jah): void {
+    const { step } = this;
+    if (step?.type === "starting" && step.jahs.delete(jah) && !step.jahs.size) this.step = undefined;
+    if (step?.type === "receiver" && step.jah === jah) this.step = undefined;
+  }
+
+  /** A receiver has the state. */
+  imported(receiver: Jah): void {
+    const { step } = this;
+    if (step?.type !== "moving" || step.receiver !== receiver) return;
+    this.step = undefined;
+    if (step.leaves) this.leave(step.donor);
+    else this.goOn();
+  }
+
+  /** A Jah is gone; the one it exchanged state with, if it did. */
+  lost(jah: Jah): Jah | undefined {
+    const { step } = this;
+    this.refused(jah);
+    if (step?.type === "leaving") {
+      step.jahs.delete(jah);
+      this.settle();
+    }
+    if (step?.type !== "moving" || (step.donor !== jah && step.receiver !== jah)) return undefined;
+    this.step = undefined;
+    return step.donor === jah ? step.receiver : step.donor;
+  }
+
+  /** Something was applied: Jahs that leave may be free to go. */
+  settle(): void {
+    const { step } = this;
+    if (step?.type !== "leaving") return;
+    for (const jah of step.jahs) {
+      if (!this.stream.dispatch.isDone(jah.id)) continue;
+      step.jahs.delete(jah);
+      this.stream.release(jah);
+    }
+    if (step.jahs.size) return;
+    this.step = undefined;
+    this.goOn();
+  }
+
+  /** A Jah's CPU is needed elsewhere: it goes as soon as nothing depends on it. */
+  give(jah: Jah): void {
+    if (this.step) return; // the Congregation asks again
+    const { targets } = this.stream.dispatch.routing;
+    const at = targets.findIndex((target) => target.jah === jah.id);
+    if (at < 0) this.leave(jah);
+    else if (targets.length > 1) this.join(jah.id, targets[at ? at - 1 : at + 1].jah);
+  }
+
+  /** Resolves when one Jah holds all partitions and no other is left. */
+  single(): Promise<void> {
+    return new Promise((done) => {
+      this.onSingle = done;
+      if (!this.step) this.goOn();
+    });
+  }
+
+  /** The next step towards a single Jah, if that is wanted. */
+  private goOn(): void {
+    if (!this.onSingle) return;
+    const { dispatch, jahs } = this.stream;
+    const { targets } = dispatch.routing;
+    const others = [...jahs.values()].filter((jah) => !targets.some((target) => target.jah === jah.id));
+    if (others.length) this.leave(...others);
+    else if (targets.length > 1 && targets.every(({ jah }) => jahs.get(jah)?.state === "working")) {
+      const last = targets.at(-1)!;
+      this.join(last.jah, targets.at(-2)!.jah);
+    } else {
+      this.onSingle();
+      this.onSingle = undefined;
+    }
+  }
+
+  /** All Jahs were let go: whatever was under way is over. */
+  reset(): void {
+    this.step = undefined;
+    this.memory = { ...this.memory, step: undefined };
+    this.onSingle?.();
+    this.onSingle = undefined;
+  }
+}

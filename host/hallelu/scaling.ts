@@ -1,0 +1,245 @@
+/**
+ * How many Jahs a stream should have, and of which kind: pure, from what its Jahs told. Rates are true ones, bytes per
+ * second of useful time rather than of wall time (DS2: Kalavri et al., "Three steps is all you need", OSDI 2018), so one
+ * step leads to the right number.
+ *
+ * Each byte of input costs m seconds of mapping, which any Jah can do, and a seconds of applying, which the owner of
+ * its partitions has to do. N Jahs, S of them with a shard, get through T bytes a second, where
+ *
+ *   T (m + a) <= N   and   T a <= S (shards of even size)
+ *
+ * Jahs are added while there is backlog and T is too small: one with a shard where the second bound is the lower one, else
+ * transient ones. They are removed when fewer would do with room to spare, for a while that grows when loads come and go.
+ * A step that did not help is taken back, and not tried again for a while that doubles.
+ */
+
+/** Backlog beyond which something is done about it, s at the present rate. */
+const BACKLOG_LINE_S = 0.25;
+/** Time in which a backlog should be gone, s. */
+const DRAIN_S = 2;
+/** Share of their time that the Jahs which are left may need after one is removed. */
+const HEADROOM = 0.6;
+/** Time that fewer Jahs would have done before one is removed, ms; doubles when it had to be added again soon. */
+const CALM_MS = 3_000;
+const CALM_MS_MAX = 60_000;
+/** A Jah that is added within this time after one was removed was removed too early, ms. */
+const REGRET_MS = 15_000;
+/** Time after which a step must have shown that it helps, ms, and by how much of the rate before. */
+const PROOF_MS = 3_000;
+const PROOF_SHARE = 0.1;
+/** Time for which a step that did not help is not tried again, ms; doubles. */
+const BLOCK_MS = 15_000;
+const BLOCK_MS_MAX = 600_000;
+
+export interface JahFacts {
+  jah: number;
+  /** Its partitions, [from, to); none of a transient one. */
+  shard?: { from: number; to: number };
+}
+
+export interface StreamFacts {
+  /** ms, from any start. */
+  now: number;
+  min: number;
+  max: number;
+  /** CPUs that are free. */
+  free: number;
+  backlogBytes: number;
+  /** Bytes logged, and bytes applied everywhere, per second of wall time. */
+  inBytesPerSecond: number;
+  outBytesPerSecond: number;
+  /** Useful seconds per byte of input: mapping, and applying (all owners together). 0: not known yet. */
+  mapSecondsPerByte: number;
+  applySecondsPerByte: number;
+  jahs: JahFacts[];
+  /** How many of them should hold a shard, as the user wants it; 0: as many as is good. */
+  shards: number;
+  /** Whether a step is under way: a Jah starts, leaves, or state moves. */
+  changing: boolean;
+}
+
+export type ScalingCommand =
+  | { type: "none" }
+  | { type: "add-transient"; count: number }
+  /** Half of a shard, from partition `at` on, goes to a new Jah. */
+  | { type: "split"; jah: number; at: number }
+  /** All partitions of a Jah go to a neighbour, and it leaves. */
+  | { type: "join"; jah: number; into: number }
+  | { type: "remove-transient"; jah: number };
+
+export interface ScalingMemory {
+  calmMs: number;
+  calmSince: number | undefined;
+  removedAt: number;
+  /** The last step up, until it has proved itself. */
+  step: { at: number; rate: number; command: "add-transient" | "split" } | undefined;
+  blockedUntil: number;
+  blockMs: number;
+}
+
+export const NO_MEMORY: ScalingMemory = {
+  calmMs: CALM_MS,
+  calmSince: undefined,
+  removedAt: -Infinity,
+  step: undefined,
+  blockedUntil: -Infinity,
+  blockMs: BLOCK_MS,
+};
+
+const NONE: ScalingCommand = { type: "none" };
+
+/** What to do now, and what to remember for the next time. To be asked some ten times a second. */
+export function decideScaling(
+  facts: StreamFacts,
+  memory: ScalingMemory,
+): { command: ScalingCommand; memory: ScalingMemory } {
+  if (facts.changing) return { command: NONE, memory };
+  const { jahs, max, min, now } = facts;
+  if (jahs.length > Math.max(1, max))
+    return { command: remove(facts), memory: { ...memory, step: undefined } };
+  const fixed = fixShards(facts);
+  if (fixed) return { command: fixed, memory };
+  const proved = prove(facts, memory);
+  if (proved) return proved;
+  const limit = Math.min(max, jahs.length + facts.free);
+  if (jahs.length < min && limit > jahs.length) {
+    return { command: { type: "add-transient", count: Math.min(min, limit) - jahs.length }, memory };
+  }
+  const wanted = jahsWanted(facts, limit);
+  if (wanted > jahs.length) {
+    const calm = { ...memory, calmSince: undefined };
+    if (now < memory.blockedUntil) return { command: NONE, memory: calm };
+    const command = add(facts, wanted - jahs.length);
+    if (command.type === "none") return { command, memory: calm };
+    const regret = now - memory.removedAt < REGRET_MS;
+    return {
+      command,
+      memory: {
+        ...calm,
+        calmMs: regret ? Math.min(memory.calmMs * 2, CALM_MS_MAX) : memory.calmMs,
+        step: { at: now, rate: facts.outBytesPerSecond, command: command.type as "split" },
+      },
+    };
+  }
+  return shrink(facts, memory);
+}
+
+/** Seconds that the backlog takes at what the Jahs can do. */
+export function backlogSeconds(facts: StreamFacts): number {
+  if (!facts.backlogBytes) return 0;
+  const rate = capacity(facts, facts.jahs.length, shardsOf(facts));
+  return rate ? facts.backlogBytes / rate : 0;
+}
+
+function shardsOf({ jahs }: StreamFacts): number {
+  return jahs.filter(({ shard }) => shard).length;
+}
+
+/** Bytes a second that so many Jahs get through; Infinity if that is not known. */
+function capacity(
+  { mapSecondsPerByte: m, applySecondsPerByte: a }: StreamFacts,
+  jahs: number,
+  shards: number,
+): number {
+  if (!m && !a) return Infinity;
+  return Math.min(jahs / (m + a), a ? shards / a : Infinity);
+}
+
+function jahsWanted(facts: StreamFacts, limit: number): number {
+  const { jahs, backlogBytes, inBytesPerSecond } = facts;
+  if (backlogSeconds(facts) < BACKLOG_LINE_S) return jahs.length;
+  const needed = inBytesPerSecond + backlogBytes / DRAIN_S;
+  for (let count = jahs.length; count < limit; count++) {
+    // Whoever is added may hold a shard.
+    if (capacity(facts, count, count) >= needed) return count === jahs.length ? count + 1 : count;
+  }
+  return limit;
+}
+
+function add(facts: StreamFacts, count: number): ScalingCommand {
+  const { mapSecondsPerByte: m, applySecondsPerByte: a, jahs } = facts;
+  // With one Jah more: is it the owners that limit?
+  const limits = a && shardsOf(facts) / a < (jahs.length + 1) / (m + a);
+  const split = limits && !facts.shards ? splitWidest(facts) : NONE;
+  return split.type === "none" ? { type: "add-transient", count } : split;
+}
+
+function splitWidest({ jahs }: StreamFacts): ScalingCommand {
+  const [widest] = jahs
+    .filter(({ shard }) => shard)
+    .toSorted((x, y) => y.shard!.to - y.shard!.from - (x.shard!.to - x.shard!.from));
+  if (!widest) return NONE;
+  const { from, to } = widest.shard!;
+  return to - from > 1 ? { type: "split", jah: widest.jah, at: (from + to) >> 1 } : NONE;
+}
+
+/** A step towards the number of shards that the user wants; undefined if there is none to take. */
+function fixShards(facts: StreamFacts): ScalingCommand | undefined {
+  const { shards, jahs, max, free } = facts;
+  if (!shards) return undefined;
+  const there = shardsOf(facts);
+  if (there > shards) return remove({ ...facts, jahs: jahs.filter(({ shard }) => shard) });
+  if (there >= Math.min(shards, max)) return undefined;
+  if (jahs.length < max && free > 0) return splitWidest(facts);
+  const transient = jahs.find(({ shard }) => !shard);
+  return transient ? { type: "remove-transient", jah: transient.jah } : undefined;
+}
+
+/** Whether the last step helped; a command if it has to be taken back. */
+function prove(
+  facts: StreamFacts,
+  memory: ScalingMemory,
+): { command: ScalingCommand; memory: ScalingMemory } | undefined {
+  const { step } = memory;
+  if (!step || facts.now - step.at < PROOF_MS) return undefined;
+  const helped =
+    facts.outBytesPerSecond > step.rate * (1 + PROOF_SHARE) || backlogSeconds(facts) < BACKLOG_LINE_S;
+  if (helped) {
+    const command = decideScaling(facts, { ...memory, step: undefined, blockMs: BLOCK_MS });
+    return command;
+  }
+  return {
+    command: remove(facts),
+    memory: {
+      ...memory,
+      step: undefined,
+      blockedUntil: facts.now + memory.blockMs,
+      blockMs: Math.min(memory.blockMs * 2, BLOCK_MS_MAX),
+    },
+  };
+}
+
+function shrink(
+  facts: StreamFacts,
+  memory: ScalingMemory,
+): { command: ScalingCommand; memory: ScalingMemory } {
+  const { now, jahs, min, inBytesPerSecond } = facts;
+  const fewer = jahs.length - 1;
+  const enough =
+    fewer >= Math.min(facts.shards, facts.max) &&
+    fewer >= Math.max(1, min) &&
+    backlogSeconds(facts) < BACKLOG_LINE_S &&
+    inBytesPerSecond <= HEADROOM * capacity(facts, fewer, Math.min(fewer, shardsOf(facts)));
+  if (!enough) return { command: NONE, memory: { ...memory, calmSince: undefined } };
+  const calmSince = memory.calmSince ?? now;
+  if (now - calmSince < memory.calmMs) return { command: NONE, memory: { ...memory, calmSince } };
+  return {
+    command: remove(facts),
+    memory: { ...memory, calmSince: undefined, removedAt: now, step: undefined },
+  };
+}
+
+/** Transient Jahs go first, then the smallest shard into its neighbour. */
+function remove({ jahs }: StreamFacts): ScalingCommand {
+  const transient = jahs.findLast(({ shard }) => !shard);
+  if (transient) return { type: "remove-transient", jah: transient.jah };
+  const owners = jahs.filter(({ shard }) => shard).toSorted((x, y) => x.shard!.from - y.shard!.from);
+  if (owners.length < 2) return NONE;
+  const widthOf = (i: number) => owners[i].shard!.to - owners[i].shard!.from;
+  let smallest = owners.length - 1;
+  for (let i = smallest; i >= 0; i--) if (widthOf(i) < widthOf(smallest)) smallest = i;
+  const left = smallest > 0 ? widthOf(smallest - 1) : Infinity;
+  const right = smallest < owners.length - 1 ? widthOf(smallest + 1) : Infinity;
+  const into = left <= right ? smallest - 1 : smallest + 1;
+  return { type: "join", jah: owners[smallest].jah, into: owners[into].jah };
+}

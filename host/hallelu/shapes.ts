@@ -1,0 +1,130 @@
+/**
+ * What the records of a pushed body look like: its format, and for CSV its delimiter and columns. Bodies of one shape are
+ * one source of the stream, whose number their frames carry in the log; so a header line is read once, and frames hold
+ * records only.
+ */
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { HallelujahError } from "../core/errors.ts";
+import { HEAD_BYTES, SHAPES_MAX } from "../core/limits.ts";
+import { bomLength, csvShape } from "../input/csv-header.ts";
+import type { SourceSpec } from "../wire/jah.ts";
+import type { PushBody } from "./host.ts";
+import type { IntakeBody } from "./intake.ts";
+
+const LF = 0x0a;
+const BRACE = 0x7b;
+
+/** A source of a stream, as the registry keeps it. */
+export interface StreamSource extends SourceSpec {
+  /** Where its frames come from: pushes, files of `--source`, or the output of another stream. */
+  origin: "push" | "source" | "stream";
+  /** How its frames lie in the log: the records themselves, or a reference to a range or a row group. */
+  kind: "slice" | "range" | "rows";
+  /** For messages. */
+  name: string;
+}
+
+export class Shapes {
+  /** The stream's sources by their numbers. */
+  readonly sources: StreamSource[];
+  private readonly kernel: KernelDescriptor;
+  private readonly byShape = new Map<string, number>();
+  private readonly onNew: (source: number) => void;
+
+  /** `onNew` is told of a source before its first frame is logged. */
+  constructor(sources: StreamSource[], kernel: KernelDescriptor, onNew: (source: number) => void) {
+    this.sources = sources;
+    this.kernel = kernel;
+    this.onNew = onNew;
+    sources.forEach((source, number) => {
+      if (source.origin === "push") this.byShape.set(shapeKey(source), number);
+    });
+  }
+
+  /** A source that is not of pushes; its number. */
+  add(source: StreamSource): number {
+    const number = this.sources.push(source) - 1;
+    this.onNew(number);
+    return number;
+  }
+
+  /** A body without what is before its first record. Throws `body-invalid` if it is not what it says. */
+  read(body: PushBody): IntakeBody {
+    const head = headOf(body.chunks);
+    if (head.includes(0)) throw invalid("the body holds NUL bytes, so it is no text");
+    const { shape, skip } =
+      body.format === "csv"
+        ? this.readCsv(head, body)
+        : { shape: this.plain(body.format, head), skip: bomLength(head) };
+    const key = shapeKey(shape);
+    let source = this.byShape.get(key);
+    if (source === undefined) {
+      if (this.byShape.size >= SHAPES_MAX)
+        throw invalid(
+          `the stream has had ${SHAPES_MAX} different header lines; send bodies with the same columns`,
+        );
+      source = this.add(shape);
+      this.byShape.set(key, source);
+    }
+    const { producer, sequence } = body;
+    return {
+      source,
+      quotes: body.format === "csv",
+      delimiter: shape.delimiter,
+      chunks: behind(body.chunks, skip),
+      ...(producer === undefined || sequence === undefined ? {} : { producer, sequence }),
+    };
+  }
+
+  private plain(format: "ndjson" | "lines", head: Buffer): StreamSource {
+    const { fields } = this.kernel.input;
+    if (format === "lines" && !(fields.length === 1 && fields[0].type === "Text"))
+      throw invalid("lines are taken by a kernel whose record is one Text field; send NDJSON or CSV");
+    if (format === "ndjson") {
+      const first = head.subarray(bomLength(head)).find((byte) => byte > 0x20);
+      if (first !== undefined && first !== BRACE)
+        throw invalid("the body is said to be NDJSON, but does not start with an object in braces");
+    }
+    return { ...EMPTY, format, delimiter: 0, plan: [] };
+  }
+
+  private readCsv(head: Buffer, body: PushBody): { shape: StreamSource; skip: number } {
+    const given = {
+      ...(body.delimiter === undefined ? {} : { delimiter: body.delimiter.charCodeAt(0) }),
+      ...(body.columns === undefined ? {} : { columns: body.columns }),
+    };
+    try {
+      const { delimiter, dataStart, plan } = csvShape("the body", head, this.kernel.input.fields, given);
+      return { shape: { ...EMPTY, format: "csv", delimiter, plan }, skip: dataStart };
+    } catch (error) {
+      throw error instanceof HallelujahError ? invalid(error.message) : error;
+    }
+  }
+}
+
+const EMPTY = { origin: "push", kind: "slice", name: "pushed records", size: 0, dataStart: 0 } as const;
+
+function shapeKey({ format, delimiter, plan }: SourceSpec): string {
+  return `${format} ${delimiter} ${plan.join(" ")}`;
+}
+
+function invalid(message: string): HallelujahError {
+  return new HallelujahError("body-invalid", message);
+}
+
+/** The first bytes of a body: its first line at least, if that is not very long. */
+function headOf(chunks: Buffer[]): Buffer {
+  if (!chunks.length) return Buffer.alloc(0);
+  if (chunks.length === 1 || chunks[0].includes(LF)) return chunks[0].subarray(0, HEAD_BYTES);
+  return Buffer.concat(chunks.slice(0, 8)).subarray(0, HEAD_BYTES);
+}
+
+function behind(chunks: Buffer[], skip: number): Buffer[] {
+  let left = skip;
+  const rest: Buffer[] = [];
+  for (const chunk of chunks) {
+    if (left < chunk.length) rest.push(left ? chunk.subarray(left) : chunk);
+    left = Math.max(0, left - chunk.length);
+  }
+  return rest;
+}

@@ -1,0 +1,124 @@
+/**
+ * Where a stream's output goes by itself: a file on this host, or a URL that is called with batches of rows. A sink goes
+ * on where it stopped, by the number of the next row, which is kept beside the stream.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { open, rename, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { WEBHOOK_PATIENCE_MS, WEBHOOK_RETRY_MS_MAX } from "../core/limits.ts";
+import type { OutputRows } from "./host.ts";
+
+/** How far a sink has got: the next row, and for a file its length. */
+interface Position {
+  next: number;
+  bytes: number;
+}
+
+/**
+ * Brings rows to `target` until `signal`; `read` gives the rows from a number on. Rejects if it cannot go on: the target
+ * refuses rows, or cannot be written.
+ */
+export async function runSink(
+  target: string,
+  stream: string,
+  positionFile: string,
+  read: (from: number) => AsyncIterable<OutputRows>,
+  signal: AbortSignal,
+): Promise<void> {
+  const position = readPosition(positionFile);
+  if (/^https?:\/\//.test(target)) await callWebhook(target, stream, position, positionFile, read, signal);
+  else await appendFile(target, position, positionFile, read);
+}
+
+async function appendFile(
+  path: string,
+  position: Position,
+  positionFile: string,
+  read: (from: number) => AsyncIterable<OutputRows>,
+): Promise<void> {
+  let handle;
+  try {
+    handle = await open(path, existsSync(path) ? "r+" : "w+");
+    // Rows beyond the position were written, but maybe not all of them: they come again.
+    const { size } = await handle.stat();
+    let at = position.next ? Math.min(position.bytes, size) : size;
+    if (position.next) await handle.truncate(at);
+    for await (const { from, count, bytes } of read(position.next)) {
+      await handle.write(bytes, 0, bytes.length, at);
+      at += bytes.length;
+      await writePosition(positionFile, { next: from + count, bytes: at });
+    }
+  } catch (cause) {
+    if (cause instanceof HallelujahError) throw cause;
+    throw new HallelujahError("sink-failed", `${path} cannot be written: ${messageOf(cause)}`, { cause });
+  } finally {
+    await handle?.close();
+  }
+}
+
+async function callWebhook(
+  url: string,
+  stream: string,
+  position: Position,
+  positionFile: string,
+  read: (from: number) => AsyncIterable<OutputRows>,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const { from, count, bytes } of read(position.next)) {
+    await deliver(url, stream, from, bytes, signal);
+    if (signal.aborted) return;
+    await writePosition(positionFile, { next: from + count, bytes: 0 });
+  }
+}
+
+/** Sends rows until they are taken; a refusal that will not change is an error. */
+async function deliver(
+  url: string,
+  stream: string,
+  from: number,
+  bytes: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let pause = 100; !signal.aborted; pause = Math.min(pause * 2, WEBHOOK_RETRY_MS_MAX)) {
+    try {
+      const response = await fetch(url, {
+        method: "POST",
+        redirect: "manual",
+        headers: {
+          "content-type": "application/x-ndjson",
+          "hallelujah-stream": stream,
+          "hallelujah-from": String(from),
+          "idempotency-key": `${stream}-${from}`,
+        },
+        body: new Uint8Array(bytes),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(WEBHOOK_PATIENCE_MS)]),
+      });
+      await response.arrayBuffer();
+      const { status } = response;
+      if (response.ok) return;
+      if (status < 500 && status !== 408 && status !== 429)
+        throw new HallelujahError(
+          "sink-refused",
+          `${url} answered ${status} to row ${from}; it gets no more`,
+        );
+    } catch (error) {
+      if (error instanceof HallelujahError) throw error;
+    }
+    // With jitter, so that several sinks of one server do not come back at once.
+    await sleep(pause * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
+  }
+}
+
+function readPosition(path: string): Position {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as Position;
+  } catch {
+    return { next: 0, bytes: 0 };
+  }
+}
+
+async function writePosition(path: string, position: Position): Promise<void> {
+  await writeFile(`${path}.new`, JSON.stringify(position));
+  await rename(`${path}.new`, path);
+}

@@ -1,0 +1,709 @@
+/**
+ * One stream on this host. Records that are pushed become frames of its log; frames are dispatched to its Jahs, which map
+ * them and apply them; what Jahs tell moves the stream on. Deciding is done elsewhere, without I/O: which frames go
+ * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts). This file
+ * carries out.
+ */
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import {
+  BACKLOG_BYTES_MAX,
+  FRAME_TIMEOUT_MS,
+  PARK_AFTER_MS,
+  STATE_BYTES_MAX,
+  WAKE_PATIENCE_MS,
+} from "../core/limits.ts";
+import type { Log } from "../store/log.ts";
+import type { Outputs } from "../store/outputs.ts";
+import type { JahKind, StreamLoad } from "../wire/congregation.ts";
+import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
+import type { FromLiveJah, LiveRouting, LiveStart, LiveTask, ShardStart } from "../wire/live.ts";
+import { wishesOf } from "../input/plan.ts";
+import { Assembler, type FrameOutput } from "./assembler.ts";
+import { Chains } from "./chains.ts";
+import { DeadLetters, type DeadLetter } from "./dead-letters.ts";
+import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
+import type { Answer, PushBody, QueryRequest } from "./host.ts";
+import { Intake, type IntakeFrame } from "./intake.ts";
+import type { Jah, JahOwner, Jahs } from "./jahs.ts";
+import { ask, planQuery } from "./query.ts";
+import { Rates } from "./rates.ts";
+import { Scaler } from "./scaler.ts";
+import { Shapes, type StreamSource } from "./shapes.ts";
+
+/** The owner of what nobody holds, in a stream that has just been opened. */
+const NOBODY = -1;
+
+/** What the registry keeps of a stream. */
+export interface StreamRecord {
+  name: string;
+  version: number;
+  /** File of the kernel's module, and the name that its author gave it. */
+  kernel: string;
+  file: string;
+  min: number;
+  max: number;
+  paused: boolean;
+  /** How many Jahs share the state, if the user wants a number. */
+  shards?: number;
+  /** Deploy options that are carried out elsewhere (streams.ts). */
+  source: string[];
+  from?: string;
+  sink: string[];
+  sources: StreamSource[];
+  dead: DeadLetter[];
+  /** The image that a shard starts from, and what was counted up to its frame. */
+  image?: { path: string; frame: number };
+  counts: Counts;
+}
+
+export interface Counts {
+  records: number;
+  bad: number;
+  late: number;
+}
+
+export interface StreamParts {
+  jahs: Jahs;
+  log: Log;
+  outputs: Outputs;
+  kernel: KernelDescriptor;
+  /** The stream's folder. */
+  folder: string;
+  /** CPUs that no Jah has. */
+  freeCpus: () => number;
+  /** Writes the record to the registry. */
+  save: (record: StreamRecord) => Promise<void>;
+  note: (level: "info" | "warn" | "error", message: string, more?: object) => void;
+  parkAfterMs?: number;
+  frameTimeoutMs?: number;
+}
+
+export class Stream implements JahOwner {
+  readonly record: StreamRecord;
+  readonly kernel: KernelDescriptor;
+  readonly outputs: Outputs;
+  /** What comes in, and what is applied. */
+  readonly intakeRate = new Rates();
+  readonly rates = new Rates();
+  readonly dead: DeadLetters;
+  readonly dispatch: Dispatch;
+  readonly shapes: Shapes;
+  /** Its Jahs that were claimed and are not gone. */
+  readonly jahs = new Map<number, Jah>();
+  private readonly parts: StreamParts;
+  private readonly log: Log;
+  private readonly intake: Intake;
+  private readonly assembler: Assembler;
+  private readonly scaler: Scaler;
+  private state: StreamState = "starting";
+  private error: string | undefined;
+  /** Shards without a Jah: parked, or about to be recovered. */
+  private vacant: Target[] = [];
+  private readonly starts = new Map<number, ShardStart>();
+  /** Ports of all Jahs that there have been, as long as a routing names them; and which of them are gone. */
+  private readonly ports = new Map<number, number>();
+  private readonly gone = new Set<number>();
+  /** Routings that each Jah was told of. */
+  private readonly told = new Map<number, Set<number>>();
+  /** References of frames that lie in files: their index there. */
+  readonly references = new Map<number, number>();
+  private readonly chains = new Chains();
+  /** Frames below this are counted as applied. */
+  private countedTo: number;
+  private waiters: { frame: number; done: () => void }[] = [];
+  private asking: Promise<unknown> = Promise.resolve();
+  private lastWorkAt = performance.now();
+  private parking: Promise<void> | undefined;
+  private removed = false;
+  private writingOutputs: Promise<void> = Promise.resolve();
+
+  constructor(record: StreamRecord, parts: StreamParts) {
+    this.record = record;
+    this.parts = parts;
+    this.kernel = parts.kernel;
+    this.log = parts.log;
+    this.outputs = parts.outputs;
+    const start = record.image?.frame ?? 0;
+    this.dispatch = new Dispatch(
+      [{ jah: NOBODY, from: 0, to: PARTITIONS }],
+      start,
+      (frame) => this.log.place(frame).bytes,
+    );
+    this.dispatch.logged(this.log.next);
+    this.vacant = this.dispatch.lost(NOBODY);
+    this.gone.add(NOBODY);
+    this.dead = new DeadLetters(record.dead, record.version);
+    this.shapes = new Shapes(record.sources, parts.kernel, (source) => {
+      void this.save();
+      for (const jah of this.jahs.values())
+        jah.send({ type: "source", source, spec: record.sources[source] });
+    });
+    this.intake = new Intake((frames) => this.append(frames));
+    this.assembler = new Assembler(Math.max(start, this.outputs.lastFrame + 1), false);
+    this.countedTo = start;
+    this.scaler = new Scaler(this);
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  get freeCpus(): number {
+    return this.parts.freeCpus();
+  }
+
+  // --- what users do ---------------------------------------------------------------------------------------------
+
+  /** Resolves with the frame of the last record, when the records are in the log. */
+  async push(body: PushBody): Promise<number> {
+    this.refuseIfFailed();
+    if (this.backlogBytes + body.bytes > BACKLOG_BYTES_MAX) {
+      const size = `${Math.round(this.backlogBytes / 2 ** 20)} MiB`;
+      const message = `${this.name} has a backlog of ${size}, which is all it may have; send the same again later`;
+      throw new HallelujahError("backlog-full", message);
+    }
+    if (!body.bytes) return this.log.next - 1;
+    const records = this.shapes.read(body);
+    if (!records.chunks.length) return this.log.next - 1;
+    return this.intake.take(records);
+  }
+
+  /** Logs frames: those of bodies, and whatever else streams.ts brings. */
+  async append(frames: Omit<IntakeFrame, "bytes">[], heads: (object | undefined)[] = []): Promise<number> {
+    let last = -1;
+    await Promise.all(
+      frames.map(async ({ source, body, producers }, i) => {
+        const head = { ...heads[i], ...(producers.length ? { producers } : {}) };
+        const text = Object.keys(head).length ? Buffer.from(JSON.stringify(head)) : undefined;
+        const { number } = await this.log.append({ kind: source, head: text, body, records: 0 });
+        this.intakeRate.applied(this.log.place(number).bytes);
+        if (heads[i] && "index" in heads[i]) this.refer(source, number, heads[i].index as number);
+        last = Math.max(last, number);
+      }),
+    );
+    this.dispatch.logged(this.log.next);
+    this.busy();
+    return last;
+  }
+
+  /** Frames that came before this process: producers' numbers and references, from the log. */
+  async recall(): Promise<void> {
+    for (let frame = this.log.first; frame < this.log.next; frame++) {
+      const { headBytes } = this.log.place(frame);
+      if (!headBytes) continue;
+      const { head } = await this.log.read(frame);
+      if (!head) continue;
+      const { producers = [], index } = JSON.parse(head.toString()) as {
+        producers?: [string, number][];
+        index?: number;
+      };
+      for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
+      if (index !== undefined) this.refer(this.log.place(frame).kind, frame, index);
+    }
+  }
+
+  /** Frames in the log that came by a way. */
+  framesFrom(origin: StreamSource["origin"]): number {
+    let count = 0;
+    for (let frame = this.log.first; frame < this.log.next; frame++)
+      if (this.shapes.sources[this.log.place(frame).kind]?.origin === origin) count++;
+    return count;
+  }
+
+  /** The row behind the last one that was taken in from another stream; undefined if there is none. */
+  async lastRowOf(source: number): Promise<number | undefined> {
+    for (let frame = this.log.next - 1; frame >= this.log.first; frame--) {
+      if (this.log.place(frame).kind !== source) continue;
+      const { head } = await this.log.read(frame);
+      return (JSON.parse(head!.toString()) as { rows: number }).rows;
+    }
+    return undefined;
+  }
+
+  /** A frame lies in a file, as range or row group `index`. */
+  private refer(source: number, frame: number, index: number): void {
+    this.references.set(frame, index);
+    if (this.shapes.sources[source].kind === "range") this.chains.logged(source, frame);
+  }
+
+  /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
+  async query(request: QueryRequest): Promise<Answer> {
+    this.refuseIfFailed();
+    const query = planQuery(this.kernel, this.name, request);
+    if (this.vacant.length || this.state !== "running") await this.awake();
+    // One at a time, as a result is split in the Jahs' memory; the next one waits until this one is read.
+    const before = this.asking;
+    let release = () => {};
+    this.asking = new Promise<void>((done) => {
+      release = done;
+    });
+    await before;
+    const owners = this.dispatch.routing.targets.map(({ jah }) => this.jahs.get(jah));
+    if (owners.some((jah) => jah?.state !== "working")) {
+      release();
+      throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);
+    }
+    this.lastWorkAt = performance.now();
+    return ask(owners as Jah[], query, release);
+  }
+
+  /** Resolves when all shards are there and have applied what is in the log now. Rejects with `no-capacity`. */
+  private async awake(): Promise<void> {
+    this.wake();
+    const applied = this.applied(this.log.next);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, fail) => {
+      timer = setTimeout(() => {
+        const message = this.vacant.length
+          ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
+          : `${this.name} is still working through its backlog; ask again later`;
+        fail(new HallelujahError("no-capacity", message));
+      }, WAKE_PATIENCE_MS);
+    });
+    try {
+      await Promise.race([applied, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Resolves when every shard has applied all frames below `frame`. */
+  applied(frame: number): Promise<void> {
+    if (!this.vacant.length && this.dispatch.lowest >= frame) return Promise.resolve();
+    return new Promise((done) => {
+      this.waiters.push({ frame, done });
+    });
+  }
+
+  async change({ min, max, shards, paused }: StreamChange): Promise<void> {
+    const { record } = this;
+    if (shards !== undefined) record.shards = shards;
+    if (max !== undefined) {
+      record.max = max;
+      record.min = Math.min(min ?? record.min, max);
+    }
+    if (min !== undefined) {
+      record.min = min;
+      record.max = Math.max(record.max, min);
+    }
+    if (paused !== undefined) record.paused = paused;
+    await this.save();
+    if (record.max === 0 || record.paused) await this.park();
+    else this.busy();
+  }
+
+  // --- the life of its shards ------------------------------------------------------------------------------------
+
+  /** There is work: shards without a Jah are given one, and frames handed out. */
+  busy(): void {
+    this.lastWorkAt = performance.now();
+    if (this.vacant.length) this.wake();
+    this.pump();
+  }
+
+  private get mayRun(): boolean {
+    return this.record.max > 0 && !this.record.paused && !this.removed && this.state !== "failed";
+  }
+
+  /** Claims a Jah for each shard that has none. */
+  wake(): void {
+    if (!this.mayRun || this.parking) return;
+    const { image } = this.record;
+    for (const target of this.vacant.splice(0)) {
+      const jah = this.claim("persistent", true);
+      const next = image?.frame ?? 0;
+      this.starts.set(jah.id, {
+        from: target.from,
+        to: target.to,
+        next,
+        ...(image ? { image: image.path } : {}),
+      });
+      this.dispatch.recover(target, jah.id, next);
+      this.setState(this.log.next ? "waking" : "starting");
+    }
+  }
+
+  claim(kind: JahKind, waits: boolean): Jah {
+    const jah = this.parts.jahs.claim(this, kind, waits);
+    this.jahs.set(jah.id, jah);
+    return jah;
+  }
+
+  startOf(jah: Jah): Omit<LiveStart, "type" | "jah"> {
+    const shard = this.starts.get(jah.id);
+    return {
+      stream: this.name,
+      kernel: this.record.kernel,
+      stateBytesMax: STATE_BYTES_MAX,
+      sources: this.shapes.sources,
+      columns: wishesOf(this.kernel.input.fields),
+      folder: this.parts.folder,
+      ...(shard ? { shard } : {}),
+    };
+  }
+
+  ready(jah: Jah): void {
+    this.ports.set(jah.id, jah.port);
+    this.dispatch.joined(jah.id);
+    if (this.starts.has(jah.id)) this.dispatch.appliedUpTo(jah.id, this.starts.get(jah.id)!.next);
+    this.scaler.ready(jah);
+    if (!this.vacant.length && this.shardsReady) this.setState("running");
+    this.pump();
+    this.settle();
+  }
+
+  private get shardsReady(): boolean {
+    return this.dispatch.routing.targets.every(({ jah }) => this.jahs.get(jah)?.state === "working");
+  }
+
+  refused(jah: Jah): void {
+    this.jahs.delete(jah.id);
+    this.starts.delete(jah.id);
+    this.scaler.refused(jah);
+  }
+
+  lost(jah: Jah, reason: string): void {
+    this.jahs.delete(jah.id);
+    this.starts.delete(jah.id);
+    this.told.delete(jah.id);
+    this.gone.add(jah.id);
+    this.parts.note("warn", reason, { jah: jah.id });
+    const owned = this.dispatch.lost(jah.id);
+    for (const other of this.jahs.values()) other.send({ type: "gone", jah: jah.id });
+    // State that was on its way to or from it is lost with it: the other side starts again, too.
+    const partner = this.scaler.lost(jah);
+    this.vacant.push(...owned);
+    if (partner)
+      this.parts.jahs.kill(partner, `Jah ${partner.id} ends, as the one it exchanged state with did`);
+    if (this.vacant.length && this.mayRun) {
+      this.wake();
+      if (!this.parking) this.setState("recovering");
+    }
+    this.pump();
+  }
+
+  /** The CPU of a Jah is needed elsewhere. */
+  reclaim(jah: Jah): void {
+    if (this.dispatch.routing.targets.length === 1 && this.dispatch.routing.targets[0].jah === jah.id) {
+      void this.park().then(() => this.backlogBytes > 0 && this.busy());
+    } else this.scaler.give(jah);
+  }
+
+  /** Writes the state to disk and ends all Jahs, at once: what is not applied stays in the log. */
+  park(): Promise<void> {
+    this.parking ??= this.parkNow().finally(() => {
+      this.parking = undefined;
+    });
+    return this.parking;
+  }
+
+  private async parkNow(): Promise<void> {
+    await this.asking;
+    for (const jah of [...this.jahs.values()])
+      if (jah.state === "claimed" || jah.state === "starting") this.drop(jah);
+    await this.scaler.single();
+    const { targets } = this.dispatch.routing;
+    const jah = this.jahs.get(targets[0].jah);
+    if (jah?.state === "working" && targets.length === 1) {
+      try {
+        const path = join(this.parts.folder, `image-${Date.now()}`);
+        await jah.call("hold", { at: -1 });
+        const { frame } = await jah.call("save", { path });
+        const before = this.record.image;
+        this.record.image = { path, frame };
+        await this.save();
+        if (before) rmSync(before.path, { force: true });
+      } catch (error) {
+        // Without an image the shard is replayed from the one before, or from the log's start.
+        this.parts.note("error", `the state of ${this.name} could not be saved: ${messageOf(error)}`);
+      }
+    }
+    for (const other of [...this.jahs.values()]) this.drop(other);
+    this.scaler.reset();
+    if (this.state !== "failed") this.setState(this.record.paused ? "paused" : "parked");
+  }
+
+  /** Lets a Jah go that nobody hears of any more. */
+  private drop(jah: Jah): void {
+    this.jahs.delete(jah.id);
+    this.starts.delete(jah.id);
+    this.told.delete(jah.id);
+    this.gone.add(jah.id);
+    this.vacant.push(...this.dispatch.lost(jah.id));
+    this.parts.jahs.end(jah);
+  }
+
+  /** Ends a Jah on which nothing depends. */
+  release(jah: Jah): void {
+    if (!this.dispatch.isDone(jah.id)) throw new TypeError(`Jah ${jah.id} is still needed`);
+    this.drop(jah);
+    for (const other of this.jahs.values()) other.send({ type: "gone", jah: jah.id });
+  }
+
+  // --- what Jahs tell --------------------------------------------------------------------------------------------
+
+  message(jah: Jah, message: FromLiveJah): void {
+    switch (message.type) {
+      case "did":
+        for (const { routing, done } of message.mapped) {
+          const again = this.chains.mapped(done.source, done.frame, done.start, done.end);
+          if (again) this.dispatch.again(routing, again.frame);
+          if (again?.frame === done.frame) continue;
+          if (this.dispatch.mapped(jah.id, routing, done.frame)) {
+            this.record.counts.records += done.rows;
+            this.record.counts.bad += done.bad;
+            this.rates.records(done.rows + done.bad);
+          }
+          this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
+        }
+        for (const output of message.outputs) this.emit(this.assembler.applied(output));
+        this.dispatch.appliedUpTo(jah.id, message.next);
+        this.count();
+        this.lastWorkAt = performance.now();
+        this.pump();
+        this.settle();
+        break;
+      case "imported":
+        this.scaler.imported(jah);
+        break;
+      case "trapped":
+        this.trapped(message.frame, [0, PARTITIONS], message.failure.message);
+        this.dispatch.again(message.routing, message.frame);
+        this.pump();
+        break;
+      case "failed": {
+        const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
+        if (message.frame !== undefined && own) {
+          this.trapped(message.frame, [own.from, own.to], message.failure.message);
+        }
+        this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${message.failure.message}`);
+        break;
+      }
+    }
+  }
+
+  /** A frame stopped the kernel: the first time it is tried again, the second time set aside. */
+  private trapped(frame: number, partitions: [number, number], message: string): void {
+    if (!this.dead.failed(frame, partitions, message)) return;
+    this.parts.note("error", `frame ${frame} was set aside: ${message}`, { frame });
+    void this.save();
+  }
+
+  private emit(complete: FrameOutput[]): void {
+    for (const { frame, rows, late, bytes } of complete) {
+      this.record.counts.late += late;
+      if (!rows) continue;
+      this.writingOutputs = this.writingOutputs
+        .then(() => this.outputs.append(Buffer.concat(bytes), rows, frame))
+        .catch((error: unknown) => this.fail(`its output cannot be written: ${messageOf(error)}`));
+    }
+  }
+
+  /** What all shards have applied since the last time. */
+  private count(): void {
+    const { lowest } = this.dispatch;
+    if (this.vacant.length || lowest <= this.countedTo) return;
+    this.rates.applied(this.log.bytesFrom(this.countedTo) - this.log.bytesFrom(lowest));
+    this.countedTo = lowest;
+  }
+
+  private settle(): void {
+    if (this.vacant.length) return;
+    const { lowest } = this.dispatch;
+    const ready = this.waiters.filter(({ frame }) => frame <= lowest);
+    if (ready.length) this.waiters = this.waiters.filter(({ frame }) => frame > lowest);
+    for (const { done } of ready) done();
+    this.scaler.settle();
+  }
+
+  // --- frames to Jahs --------------------------------------------------------------------------------------------
+
+  /** Hands out what can be handed out. */
+  pump(): void {
+    if (this.parking) return;
+    const handouts = this.dispatch.handOut();
+    if (!handouts.length) return;
+    this.announce();
+    for (const { jah, routing, frames } of handouts) {
+      this.jahs.get(jah)!.send({ type: "map", routing, frames: frames.map((frame) => this.taskOf(frame)) });
+    }
+  }
+
+  /** Every Jah is told of every routing before a frame comes under it. */
+  announce(): void {
+    for (const routing of this.dispatch.routings) {
+      if (!routing.targets.every(({ jah }) => this.ports.has(jah) || this.gone.has(jah))) continue;
+      const targets = routing.targets.map((target) => ({ ...target, port: this.ports.get(target.jah) ?? 0 }));
+      const message: LiveRouting = { ...routing, targets, moves: [...routing.moves] };
+      for (const jah of this.jahs.values()) {
+        if (jah.state !== "working") continue;
+        const told = this.told.get(jah.id) ?? new Set();
+        if (told.has(routing.id)) continue;
+        this.told.set(jah.id, told.add(routing.id));
+        jah.send({ type: "routing", routing: message });
+        for (const target of targets)
+          if (this.gone.has(target.jah)) jah.send({ type: "gone", jah: target.jah });
+      }
+    }
+  }
+
+  private taskOf(frame: number): LiveTask {
+    const { kind: source, path, offset, bytes } = this.log.place(frame);
+    const voids = this.dead.of(frame);
+    const { kind } = this.shapes.sources[source];
+    const index = this.references.get(frame) ?? 0;
+    const start = this.chains.startOf(source, frame);
+    const from = start === undefined ? {} : { start };
+    const task: LiveTask["task"] =
+      kind === "slice"
+        ? { kind, frame, source, path, offset, bytes }
+        : { kind, frame, source, index, ...from };
+    return { task, clock: 0, ...(voids.length ? { voids } : {}) };
+  }
+
+  // --- time passes -----------------------------------------------------------------------------------------------
+
+  /** Ten times a second. */
+  tick(now: number): void {
+    this.watch(now);
+    this.rates.sample(now);
+    this.intakeRate.sample(now);
+    if (this.state !== "running" || this.parking) return;
+    if (this.shardsReady) this.scaler.tick(now);
+    const idle = this.backlogBytes === 0 && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
+    if (idle && this.jahs.size === 1 && this.outputsIdle) void this.park();
+  }
+
+  private get outputsIdle(): boolean {
+    return !this.record.from;
+  }
+
+  /** A Jah that holds frames and says nothing is in a kernel that never returns. */
+  private watch(now: number): void {
+    const patience = this.parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
+    for (const jah of [...this.jahs.values()]) {
+      if (jah.state !== "working" || now - jah.heardAt < patience) continue;
+      const [frame] = this.dispatch.framesOf(jah.id);
+      if (frame === undefined) continue;
+      this.trapped(frame, [0, PARTITIONS], `the kernel did not return within ${patience / 1000} s`);
+      this.parts.jahs.kill(jah, `Jah ${jah.id} was in frame ${frame} for more than ${patience / 1000} s`);
+    }
+  }
+
+  get backlogBytes(): number {
+    return this.log.bytesFrom(this.vacant.length ? (this.record.image?.frame ?? 0) : this.dispatch.lowest);
+  }
+
+  load(now: number): StreamLoad {
+    const backlogBytes = this.backlogBytes;
+    return {
+      stream: this.name,
+      min: this.record.min,
+      max: this.record.max,
+      busy: backlogBytes > 0 || now - this.lastWorkAt < 1000,
+      backlogSeconds: this.rates.secondsFor(backlogBytes),
+      jahs: [...this.jahs.values()].map((jah) => ({
+        jah: jah.id,
+        kind: jah.kind,
+        idleMs: this.dispatch.heldBy(jah.id).frames ? 0 : now - jah.busyAt,
+      })),
+    };
+  }
+
+  info(): StreamInfo {
+    const { record } = this;
+    const backlogBytes = this.backlogBytes;
+    const seconds = this.rates.secondsFor(backlogBytes);
+    return {
+      name: this.name,
+      state: this.state,
+      version: record.version,
+      kernel: record.file,
+      tables: this.kernel.tables.map(({ name }) => name),
+      min: record.min,
+      max: record.max,
+      jahs: [...this.jahs.values()].filter(({ state }) => state !== "claimed").length,
+      shards: this.dispatch.routing.targets.map(({ from, to, jah }) => ({
+        from,
+        to,
+        jah: this.jahs.has(jah) ? jah : null,
+        frame: this.jahs.has(jah) ? this.dispatch.appliedBy(jah) : (record.image?.frame ?? 0),
+      })),
+      backlog: {
+        bytes: backlogBytes,
+        records: this.rates.recordsIn(backlogBytes),
+        seconds: Number.isFinite(seconds) ? seconds : null,
+      },
+      records: record.counts.records,
+      badRecords: record.counts.bad,
+      lateRecords: record.counts.late,
+      recordsPerSecond: this.rates.recordsPerSecond,
+      bytesPerSecond: this.rates.bytesPerSecond,
+      deadLetters: this.dead.count,
+      outputs: this.outputs.next,
+      frame: this.vacant.length ? (record.image?.frame ?? 0) : this.dispatch.lowest,
+      frames: this.log.next,
+      ...(this.error === undefined ? {} : { error: this.error }),
+    };
+  }
+
+  // --- the end ---------------------------------------------------------------------------------------------------
+
+  /** The stream stops for good, with a sentence; the rest of the host goes on. */
+  fail(message: string): void {
+    if (this.state === "failed") return;
+    this.error = message;
+    this.setState("failed");
+    this.parts.note("error", message);
+    for (const jah of [...this.jahs.values()]) this.drop(jah);
+  }
+
+  private refuseIfFailed(): void {
+    if (this.state !== "failed") return;
+    throw new HallelujahError("stream-failed", `${this.name} stopped: ${this.error}`);
+  }
+
+  /** Parks and closes what is open; the stream can be opened again. */
+  async close(): Promise<void> {
+    await this.park();
+    this.removed = true;
+    await this.writingOutputs;
+    await Promise.all([this.log.close(), this.outputs.close()]);
+  }
+
+  /** Ends the stream; its Jahs are let go without saving anything. */
+  async remove(): Promise<void> {
+    this.removed = true;
+    for (const jah of [...this.jahs.values()]) this.drop(jah);
+    await this.writingOutputs;
+    await Promise.all([this.log.close(), this.outputs.close()]);
+  }
+
+  private setState(state: StreamState): void {
+    if (this.state === state) return;
+    this.parts.note("info", `${this.name} is ${state}`);
+    this.state = state;
+  }
+
+  private saving: Promise<void> = Promise.resolve();
+
+  save(): Promise<void> {
+    this.record.dead = this.dead.all;
+    this.saving = this.saving
+      .then(() => this.parts.save(this.record))
+      .catch((error: unknown) =>
+        this.parts.note("error", `the registry cannot be written: ${messageOf(error)}`),
+      );
+    return this.saving;
+  }
+}
+
+/** The folder of a stream, made if it is not there. */
+export function streamFolder(data: string, name: string): string {
+  const folder = join(data, "streams", name);
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}

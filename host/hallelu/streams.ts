@@ -1,0 +1,467 @@
+/** All streams of this host: what clients ask for, carried out on them. See host.ts for the contract. */
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildApart } from "../compiler/apart.ts";
+import { readDescriptor } from "../compiler/cache.ts";
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { HallelujahError, messageOf, nearest } from "../core/errors.ts";
+import { BACKLOG_BYTES_MAX, STREAMS_MAX } from "../core/limits.ts";
+import { sdkVersion } from "../core/version.ts";
+import { type Journal, readJournal } from "../store/journal.ts";
+import { Log } from "../store/log.ts";
+import { Outputs } from "../store/outputs.ts";
+import type { Registry } from "../store/registry.ts";
+import type { StreamLoad } from "../wire/congregation.ts";
+import {
+  type HostInfo,
+  type JahInfo,
+  type Offer,
+  type Pushed,
+  STREAM_NAME,
+  type StreamChange,
+  type StreamInfo,
+} from "../wire/http.ts";
+import { admit } from "./admission.ts";
+import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
+import type { Jahs } from "./jahs.ts";
+import { runSink } from "./sinks.ts";
+import { readSources } from "./sources.ts";
+import { Stream, streamFolder, type StreamRecord } from "./stream.ts";
+
+/** How often streams are looked at, ms. */
+const TICK_MS = 100;
+/** Every so many ticks the Congregation is told how streams stand. */
+const LOADS_EVERY = 2;
+
+export interface StreamsOptions {
+  data: string;
+  cpus: number[];
+  jahs: Jahs;
+  registry: Registry;
+  journal: Journal;
+  /** Tells the Congregation how streams stand. */
+  tellLoads: (streams: StreamLoad[]) => void;
+  parkAfterMs?: number;
+  frameTimeoutMs?: number;
+}
+
+interface Running {
+  stream: Stream;
+  /** Ends what reads for the stream and what takes its output away. */
+  stop: AbortController;
+  /** Settles when those are over. */
+  feeding: Promise<unknown>[];
+}
+
+export class Streams implements Host {
+  private readonly options: StreamsOptions;
+  private readonly running = new Map<string, Running>();
+  /** Names that are being deployed or removed. */
+  private readonly changing = new Set<string>();
+  private readonly startedAt = new Date();
+  private readonly timer: NodeJS.Timeout;
+  private ticks = 0;
+
+  constructor(options: StreamsOptions) {
+    this.options = options;
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+  }
+
+  /** Opens the streams that the registry knows. One that cannot be opened is said so in the journal, and left as it is. */
+  async resume(): Promise<void> {
+    for (const key of this.options.registry.list("streams/")) {
+      const record = this.options.registry.get(key)!.value as StreamRecord;
+      try {
+        const { stream } = await this.open(record, readDescriptor(record.kernel));
+        await stream.recall();
+        if (stream.backlogBytes > 0) stream.busy();
+        else await stream.park();
+        this.feed(record.name);
+      } catch (error) {
+        this.options.journal.error({ stream: record.name }, `it cannot be opened: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  private tick(): void {
+    const now = performance.now();
+    for (const { stream } of this.running.values()) stream.tick(now);
+    if (++this.ticks % LOADS_EVERY === 0) this.tellLoads();
+  }
+
+  private tellLoads(): void {
+    this.options.tellLoads(this.loads());
+  }
+
+  private loads(): StreamLoad[] {
+    const now = performance.now();
+    return [...this.running.values()].map(({ stream }) => stream.load(now));
+  }
+
+  // --- deploying -------------------------------------------------------------------------------------------------
+
+  async deploy(name: string, request: DeployRequest): Promise<{ created: boolean; stream: StreamInfo }> {
+    if (!STREAM_NAME.test(name)) {
+      const message = `a stream cannot be called ${JSON.stringify(name.slice(0, 80))}; use 1 to 63 of a-z, 0-9 and -`;
+      throw new HallelujahError("stream-name-invalid", message);
+    }
+    if (this.running.has(name)) {
+      const message = `${name} runs already; a running kernel cannot be replaced yet: remove the stream first (hallelujah rm ${name})`;
+      throw new HallelujahError("stream-exists", message);
+    }
+    if (this.changing.has(name))
+      throw new HallelujahError("stream-exists", `${name} is being deployed or removed right now; try again`);
+    if (this.running.size >= STREAMS_MAX)
+      throw new HallelujahError("too-many-streams", `there are ${STREAMS_MAX} streams; remove one first`);
+    this.changing.add(name);
+    try {
+      const { wasm, descriptor } = await this.kernelOf(request);
+      this.checkFrom(name, request.from);
+      const min = request.min ?? 1;
+      const max = request.max ?? Math.max(min, this.options.cpus.length);
+      if (max < min) throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
+      this.admit(name, Math.min(min, max));
+      return { created: true, stream: await this.create(name, request, { wasm, descriptor, min, max }) };
+    } finally {
+      this.changing.delete(name);
+    }
+  }
+
+  private admit(name: string, wanted: number): void {
+    const cpus = this.options.cpus.length;
+    const { admitted, offers } = admit(this.loads(), cpus, wanted);
+    if (admitted) return;
+    const could = offers.length
+      ? `lower the capacity of another stream, e.g. hallelujah capacity ${offers[0].stream} ${Math.max(0, offers[0].min - 1)}`
+      : `this host has ${cpus} CPUs; ask for fewer with min`;
+    const message = `there is no CPU for ${name}: the streams that work need all ${cpus}; ${could}`;
+    throw Object.assign(new HallelujahError("no-capacity", message), { offers: offers satisfies Offer[] });
+  }
+
+  private checkFrom(name: string, from: string | undefined): void {
+    if (from === undefined) return;
+    this.find(from);
+    for (let at: string | undefined = from; at !== undefined; at = this.running.get(at)?.stream.record.from) {
+      if (at === name)
+        throw new HallelujahError("stream-loop", `${name} would take in its own output, by way of ${from}`);
+    }
+  }
+
+  private async kernelOf(
+    request: DeployRequest,
+  ): Promise<{ wasm: Uint8Array; descriptor: KernelDescriptor }> {
+    const folder = await mkdtemp(join(tmpdir(), "hallelujah-"));
+    try {
+      const { kernel } = request;
+      const path = join(folder, kernel.kind === "wasm" ? "kernel.wasm" : safeName(request.file));
+      writeFileSync(path, kernel.kind === "wasm" ? kernel.bytes : kernel.text);
+      const built = await buildApart(path);
+      const wasm = readFileSync(built.path);
+      checkImports(wasm);
+      return { wasm, descriptor: built.descriptor };
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  private async create(
+    name: string,
+    request: DeployRequest,
+    kernel: { wasm: Uint8Array; descriptor: KernelDescriptor; min: number; max: number },
+  ): Promise<StreamInfo> {
+    const { data, registry } = this.options;
+    const folder = streamFolder(data, name);
+    rmSync(join(folder), { recursive: true, force: true });
+    streamFolder(data, name);
+    const path = join(folder, "kernel-1.wasm");
+    writeFileSync(path, kernel.wasm);
+    const record: StreamRecord = {
+      name,
+      version: 1,
+      kernel: path,
+      file: request.file ?? kernel.descriptor.file,
+      min: kernel.min,
+      max: kernel.max,
+      paused: false,
+      source: request.source ?? [],
+      ...(request.from === undefined ? {} : { from: request.from }),
+      sink: request.sink ?? [],
+      sources: [],
+      dead: [],
+      counts: { records: 0, bad: 0, late: 0 },
+    };
+    try {
+      await registry.put(`streams/${name}`, record, 0);
+      const { stream } = await this.open(record, kernel.descriptor);
+      if (record.max > 0) stream.wake();
+      this.feed(name);
+      this.options.journal.info({ stream: name }, `deployed ${record.file}`);
+      return stream.info();
+    } catch (error) {
+      this.running.delete(name);
+      await registry.delete(`streams/${name}`).catch(() => {});
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  private async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
+    const { data, jahs, registry, journal, parkAfterMs, frameTimeoutMs } = this.options;
+    const folder = streamFolder(data, record.name);
+    const stream = new Stream(record, {
+      jahs,
+      kernel,
+      folder,
+      log: await Log.open(join(folder, "log")),
+      outputs: await Outputs.open(join(folder, "output")),
+      freeCpus: () => this.freeCpus,
+      save: async (changed) => {
+        if (this.running.has(record.name)) await registry.put(`streams/${record.name}`, changed);
+      },
+      note: (level, message, more) => journal[level]({ stream: record.name, ...more }, message),
+      ...(parkAfterMs === undefined ? {} : { parkAfterMs }),
+      ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
+    });
+    const running = { stream, stop: new AbortController(), feeding: [] };
+    this.running.set(record.name, running);
+    return running;
+  }
+
+  // --- what goes in and out by itself ----------------------------------------------------------------------------
+
+  private feed(name: string): void {
+    const running = this.running.get(name)!;
+    const { stream, stop, feeding } = running;
+    const { record } = stream;
+    const watched = (work: Promise<unknown>) => {
+      feeding.push(
+        work.catch((error: unknown) => {
+          if (!stop.signal.aborted) stream.fail(messageOf(error));
+        }),
+      );
+    };
+    if (record.source.length) watched(this.readSource(stream, stop.signal));
+    if (record.from !== undefined) watched(this.followStream(stream, record.from, stop.signal));
+    for (const [i, target] of record.sink.entries()) {
+      const position = join(streamFolder(this.options.data, name), `sink-${i}.json`);
+      const read = (from: number) => stream.outputs.read(from, stop.signal);
+      feeding.push(
+        runSink(target, name, position, read, stop.signal).catch((error: unknown) =>
+          this.options.journal.error({ stream: name }, messageOf(error)),
+        ),
+      );
+    }
+  }
+
+  /** Logs the frames of `--source`, those that are not logged yet. */
+  private async readSource(stream: Stream, signal: AbortSignal): Promise<void> {
+    const known = new Map<number, number>();
+    let left = stream.framesFrom("source");
+    stream.shapes.sources.forEach((source, number) => {
+      if (source.origin === "source") known.set(known.size, number);
+    });
+    for await (const { input, source, index, bytes } of readSources(
+      stream.record.source,
+      stream.kernel,
+      signal,
+    )) {
+      if (!known.has(input)) known.set(input, stream.shapes.add(source));
+      if (left-- > 0) continue;
+      await this.room(stream, signal);
+      if (signal.aborted) return;
+      const head = index === undefined ? undefined : { index };
+      const body = bytes ? [Buffer.from(bytes)] : [];
+      await stream.append([{ source: known.get(input)!, body, producers: [] }], [head]);
+    }
+  }
+
+  /** Takes in the output of another stream, from the row behind the last that is logged. */
+  private async followStream(stream: Stream, from: string, signal: AbortSignal): Promise<void> {
+    const { outputs } = this.find(from).stream;
+    let source = stream.shapes.sources.findIndex(({ origin }) => origin === "stream");
+    if (source < 0) {
+      source = stream.shapes.add({
+        origin: "stream",
+        kind: "slice",
+        name: `the output of ${from}`,
+        format: "ndjson",
+        size: 0,
+        dataStart: 0,
+        delimiter: 0,
+        plan: [],
+      });
+    }
+    const start = (await stream.lastRowOf(source)) ?? outputs.first;
+    for await (const { from: row, count, bytes } of outputs.read(start, signal)) {
+      await this.room(stream, signal);
+      await stream.append([{ source, body: [bytes], producers: [] }], [{ rows: row + count }]);
+    }
+  }
+
+  /** Waits while the stream has all the backlog that it may have. */
+  private async room(stream: Stream, signal: AbortSignal): Promise<void> {
+    while (stream.backlogBytes > BACKLOG_BYTES_MAX / 4 && !signal.aborted)
+      await new Promise((done) => setTimeout(done, TICK_MS));
+  }
+
+  // --- the other calls -------------------------------------------------------------------------------------------
+
+  private find(name: string): Running {
+    const found = this.running.get(name);
+    if (found) return found;
+    const meant = nearest(name, this.running.keys());
+    const hint = meant ? `; did you mean ${meant}?` : "; hallelujah ps lists them";
+    throw new HallelujahError(
+      "stream-unknown",
+      `there is no stream ${JSON.stringify(name.slice(0, 80))}${hint}`,
+    );
+  }
+
+  streams(): StreamInfo[] {
+    return [...this.running.values()]
+      .map(({ stream }) => stream.info())
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  stream(name: string): StreamInfo {
+    return this.find(name).stream.info();
+  }
+
+  async change(name: string, change: StreamChange): Promise<StreamInfo> {
+    const { stream } = this.find(name);
+    const { min, max } = change;
+    if (min !== undefined && max !== undefined && max < min)
+      throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
+    await stream.change(change);
+    this.tellLoads();
+    return stream.info();
+  }
+
+  async remove(name: string, { keepData }: { keepData: boolean }): Promise<void> {
+    const running = this.find(name);
+    const follower = [...this.running.values()].find(({ stream }) => stream.record.from === name);
+    if (follower) {
+      const message = `${follower.stream.name} takes in the output of ${name}; remove that first`;
+      throw new HallelujahError("stream-needed", message);
+    }
+    this.changing.add(name);
+    try {
+      this.running.delete(name);
+      running.stop.abort();
+      await Promise.all([running.stream.remove(), ...running.feeding]);
+      await this.options.registry.delete(`streams/${name}`);
+      if (!keepData) rmSync(streamFolder(this.options.data, name), { recursive: true, force: true });
+      this.options.journal.info({ stream: name }, "removed");
+    } finally {
+      this.changing.delete(name);
+    }
+  }
+
+  async push(name: string, body: PushBody): Promise<Pushed> {
+    const frame = await this.find(name).stream.push(body);
+    return { frame, bytes: body.bytes };
+  }
+
+  query(name: string, request: QueryRequest): Promise<Answer> {
+    return this.find(name).stream.query(request);
+  }
+
+  output(name: string, { from, signal }: { from?: number; signal: AbortSignal }): AsyncIterable<OutputRows> {
+    const { stream, stop } = this.find(name);
+    return stream.outputs.read(from ?? stream.outputs.next, AbortSignal.any([signal, stop.signal]));
+  }
+
+  private get freeCpus(): number {
+    const taken = [...this.options.jahs.all.values()].filter(({ state }) => state !== "claimed").length;
+    return Math.max(0, this.options.cpus.length - taken);
+  }
+
+  host(): HostInfo {
+    return {
+      version: sdkVersion(),
+      pid: process.pid,
+      startedAt: this.startedAt.toISOString(),
+      data: this.options.data,
+      cpus: { total: this.options.cpus.length, free: this.freeCpus },
+      streams: this.running.size,
+      jahs: [...this.options.jahs.all.values()].filter(({ state }) => state !== "claimed").length,
+      memoryBytes: process.memoryUsage.rss(),
+    };
+  }
+
+  jahs(): JahInfo[] {
+    const now = performance.now();
+    return [...this.options.jahs.all.values()]
+      .filter(({ state }) => state !== "claimed")
+      .map((jah) => {
+        const { work, workMs } = jah;
+        const recent = work && now - jah.workAt < 1000 ? work : undefined;
+        return {
+          jah: jah.id,
+          pid: jah.pid,
+          cpu: jah.cpu,
+          stream: jah.owner.name,
+          kind: jah.kind,
+          state:
+            jah.state === "working"
+              ? recent
+                ? "working"
+                : "idle"
+              : jah.state === "leaving"
+                ? "leaving"
+                : "starting",
+          busy: recent ? Math.min(1, (recent.mapMs + recent.applyMs) / Math.max(1, workMs)) : 0,
+          bytesPerSecond: recent ? Math.round((recent.mappedBytes * 1000) / Math.max(1, workMs)) : 0,
+          memoryBytes: work?.residentBytes ?? 0,
+        };
+      });
+  }
+
+  logs(options: {
+    stream?: string;
+    lines: number;
+    follow: boolean;
+    signal: AbortSignal;
+  }): AsyncIterable<Uint8Array> {
+    return readJournal(this.options.data, options);
+  }
+
+  /** Parks every stream; what is logged and not applied is gone on with when the host starts again. */
+  async close(): Promise<void> {
+    clearInterval(this.timer);
+    await Promise.all(
+      [...this.running.values()].map(async ({ stream, stop, feeding }) => {
+        stop.abort();
+        await Promise.all(feeding);
+        await stream.close();
+      }),
+    );
+  }
+}
+
+/** The name of a source file, as errors name it: nothing of it leads out of its folder. */
+function safeName(file: string | undefined): string {
+  const name =
+    file
+      ?.split(/[/\\]/)
+      .at(-1)
+      ?.replace(/[^\w.-]/g, "_") ?? "kernel.ts";
+  return /\.ts$/.test(name) && !name.startsWith(".") ? name : "kernel.ts";
+}
+
+/** A module may ask for its memory and for the means to end itself, and for nothing else of the host. */
+function checkImports(wasm: Uint8Array): void {
+  let module: WebAssembly.Module;
+  try {
+    module = new WebAssembly.Module(wasm as BufferSource);
+  } catch (cause) {
+    throw new HallelujahError("kernel-invalid", `the module is broken: ${messageOf(cause)}`, { cause });
+  }
+  for (const { module: from, name } of WebAssembly.Module.imports(module)) {
+    if (from === "env" && (name === "memory" || name === "abort")) continue;
+    const message = `the module imports ${from}.${name}; a kernel has only what the SDK gives it`;
+    throw new HallelujahError("kernel-invalid", message);
+  }
+}

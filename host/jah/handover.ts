@@ -1,0 +1,135 @@
+/**
+ * Partitions that change their owner. At the first frame of the routing that says so, the donor writes their entries out
+ * in the form of routed sections, a chunk a turn, and forgets them; the receiver takes them in before it applies that
+ * frame. Both do it between two frames, so each frame meets each entry once.
+ *
+ * A transfer is batches of kind TRANSFER: `frame` is the routing, `source` 1 in the last one, whose payload is two parts:
+ * the state of the clocks, and where the donor's last frame of each source ended (JSON).
+ */
+import type { KernelInstance } from "../kernel/instance.ts";
+import * as map from "../kernel/memory-map.ts";
+import type { HttpPeers } from "../shuffle/http-peers.ts";
+import { type Batch, encodeBatch, partsOf, TRANSFER } from "../wire/batch.ts";
+import type { LiveRouting } from "../wire/live.ts";
+import type { Inbox } from "./inbox.ts";
+
+type Move = LiveRouting["moves"][number];
+
+interface Expected {
+  routing: number;
+  /** Frame before which it happens. */
+  start: number;
+  move: Move;
+  gives: boolean;
+  began: boolean;
+}
+
+/**
+ * What a step came to: nothing to do, waiting for somebody, more of the same to do, or an end. `received` says which
+ * side this was.
+ */
+export type Step = "none" | "waiting" | "progress" | { routing: number; received: boolean };
+
+export class Handover {
+  private readonly kernel: () => KernelInstance;
+  private readonly inbox: Inbox;
+  private readonly peers: HttpPeers;
+  private readonly expected: Expected[] = [];
+  private readonly known = new Set<string>();
+  private readonly arrived = new Map<number, Batch[]>();
+
+  constructor(kernel: () => KernelInstance, inbox: Inbox, peers: HttpPeers) {
+    this.kernel = kernel;
+    this.inbox = inbox;
+    this.peers = peers;
+  }
+
+  /** This Jah, `self`, takes part in a move. */
+  expect({ id, start }: LiveRouting, move: Move, self: number): void {
+    // A later routing from the same frame on names it again.
+    const name = `${start} ${move.donor} ${move.receiver} ${move.from} ${move.to}`;
+    if (this.known.has(name)) return;
+    this.known.add(name);
+    this.expected.push({ routing: id, start, move, gives: move.donor === self, began: false });
+  }
+
+  /** A chunk came from a donor, maybe before this Jah is at its frame. */
+  receive(batch: Batch): void {
+    const list = this.arrived.get(batch.frame);
+    if (list) list.push(batch);
+    else this.arrived.set(batch.frame, [batch]);
+  }
+
+  /** Does a part of what has to be done before the next frame is applied. */
+  step(): Step {
+    const next = this.expected.find(({ start }) => start <= this.inbox.next);
+    if (!next) return "none";
+    return next.gives ? this.give(next) : this.take(next);
+  }
+
+  private give(expected: Expected): Step {
+    const { move, routing } = expected;
+    const { exports } = this.kernel();
+    if (this.peers.full) return "waiting";
+    if (!expected.began) {
+      exports.exportStart(move.from, move.to);
+      expected.began = true;
+    }
+    const end = exports.exportStep();
+    if (end) {
+      const chunk = this.kernel().bytes.subarray(map.ENTRIES, end);
+      this.peers.send(move.receiver, encodeBatch({ ...EMPTY, frame: routing }, [chunk]));
+      return "progress";
+    }
+    const places = Buffer.from(JSON.stringify(this.inbox.places));
+    const last = { ...EMPTY, frame: routing, source: 1 };
+    this.peers.send(move.receiver, encodeBatch(last, [this.clocks(), places]));
+    exports.removeStart(move.from, move.to);
+    while (exports.removeStep());
+    this.forget(expected);
+    return { routing, received: false };
+  }
+
+  private take(expected: Expected): Step {
+    const chunks = this.arrived.get(expected.routing);
+    const chunk = chunks?.shift();
+    if (!chunk) return "waiting";
+    const kernel = this.kernel();
+    if (chunk.source !== 1) {
+      for (const part of partsOf(chunk.payload)) {
+        kernel.bytes.set(part, map.INPUT);
+        kernel.exports.apply(map.INPUT, map.INPUT + part.length);
+      }
+      return "progress";
+    }
+    const [clocks, places] = partsOf(chunk.payload);
+    kernel.bytes.set(clocks, map.CLOCKS);
+    this.inbox.goOn(JSON.parse(places.toString()) as [number, number][]);
+    this.arrived.delete(expected.routing);
+    this.forget(expected);
+    return { routing: expected.routing, received: true };
+  }
+
+  private clocks(): Uint8Array {
+    return this.kernel().bytes.slice(map.CLOCKS, map.CLOCKS_END);
+  }
+
+  private forget(expected: Expected): void {
+    this.expected.splice(this.expected.indexOf(expected), 1);
+  }
+
+  /** Forgets what an image holds beyond partitions [from, to). */
+  dropOutside(from: number, to: number): void {
+    const { exports } = this.kernel();
+    for (const [a, b] of [
+      [0, from],
+      [to, 256],
+    ]) {
+      if (a === b) continue;
+      exports.removeStart(a, b);
+      while (exports.removeStep());
+    }
+  }
+}
+
+const EMPTY = { kind: TRANSFER, source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };

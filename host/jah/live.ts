@@ -1,0 +1,378 @@
+/**
+ * A Jah of a live stream at work. It maps the frames that it is handed and routes their entries to the owners of their
+ * partitions, which may be itself; as an owner it applies what arrives in frame order, takes in or hands over
+ * partitions where a routing says so, and answers questions between frames. Applying goes before mapping, and the event
+ * loop turns between frames.
+ */
+import { FRAME_BYTES, INBOX_BYTES, LIVE_RUN_FRAMES, WORK_INTERVAL_MS } from "../core/limits.ts";
+import type { FieldWish } from "../kernel/columns.ts";
+import { createMemory, KernelInstance } from "../kernel/instance.ts";
+import * as map from "../kernel/memory-map.ts";
+import { HttpPeers } from "../shuffle/http-peers.ts";
+import { type Batch, decodeBatch, encodeBatch, ROUTED, TRANSFER } from "../wire/batch.ts";
+import type { Channel } from "../wire/channel.ts";
+import type {
+  FromLiveJah,
+  LiveMethods,
+  LiveRouting,
+  LiveStart,
+  LiveTask,
+  Mapped,
+  OwnerOutput,
+  ToLiveJah,
+  Work,
+} from "../wire/live.ts";
+import { Answers } from "./answers.ts";
+import { failureOf } from "./failure.ts";
+import { Handover } from "./handover.ts";
+import { loadImage, saveImage } from "./image.ts";
+import { Inbox } from "./inbox.ts";
+import { Mapper } from "./mapper.ts";
+import { Owner } from "./owner.ts";
+
+/** Time after which the Hallelu is told which frame is in work, ms. */
+const SLOW_MS = 200;
+
+interface Task extends LiveTask {
+  routing: number;
+}
+
+export class LiveJah {
+  private readonly start: LiveStart;
+  private readonly channel: Channel<FromLiveJah, ToLiveJah>;
+  private readonly module: WebAssembly.Module;
+  private readonly memory: WebAssembly.Memory;
+  private kernel: KernelInstance;
+  private readonly mapper: Mapper;
+  private readonly owner: Owner;
+  private readonly inbox: Inbox;
+  private readonly peers: HttpPeers;
+  private readonly answers: Answers;
+  private readonly handover: Handover;
+  private readonly routings = new Map<number, LiveRouting>();
+  /** The highest routing that this Jah was told of. */
+  private known = 0;
+  private readonly tasks: Task[] = [];
+  /** Whether this Jah has, or had, partitions. */
+  private owns: boolean;
+  /** Applies nothing from this frame on, while the Hallelu asks. */
+  private heldAt = Infinity;
+  private onHeld: (() => void) | undefined;
+  private mapped: Mapped[] = [];
+  private outputs: OwnerOutput[] = [];
+  private nextTold = -1;
+  private lastTold = performance.now();
+  private work: Work = noWork();
+  private running = false;
+  private failed = false;
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(
+    module: WebAssembly.Module,
+    start: LiveStart,
+    secret: string,
+    channel: Channel<FromLiveJah, ToLiveJah>,
+  ) {
+    this.start = start;
+    this.channel = channel;
+    this.module = module;
+    this.memory = createMemory(start.stateBytesMax);
+    const { shard } = start;
+    const image = shard?.image === undefined ? undefined : loadImage(shard.image, this.memory);
+    this.kernel = this.instantiate();
+    this.mapper = new Mapper(this.kernel, start.sources, 1, start.columns as FieldWish[], FRAME_BYTES);
+    this.owner = new Owner(this.kernel);
+    this.inbox = new Inbox(image?.frame ?? shard?.next ?? 0);
+    if (image) this.inbox.goOn(image.places);
+    this.owns = shard !== undefined;
+    this.peers = new HttpPeers(
+      start.jah,
+      secret,
+      (batch) => this.receive(batch),
+      () => this.wake(),
+    );
+    this.answers = new Answers(() => this.kernel);
+    this.handover = new Handover(() => this.kernel, this.inbox, this.peers);
+    if (image && shard && (image.from < shard.from || image.to > shard.to)) {
+      this.handover.dropOutside(shard.from, shard.to);
+    }
+    this.timer = setInterval(() => this.tellWork(), WORK_INTERVAL_MS);
+  }
+
+  /** Serves peers; tells the Hallelu that this Jah is ready. */
+  async open(): Promise<void> {
+    const port = await this.peers.listen();
+    this.nextTold = this.inbox.next;
+    this.channel.send({ type: "ready", port, next: this.inbox.next });
+    this.tellWork(true);
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.peers.close();
+    this.mapper.close();
+  }
+
+  /** Messages of the Hallelu, but for the first. */
+  handle(message: ToLiveJah): void {
+    switch (message.type) {
+      case "source":
+        this.start.sources[message.source] = message.spec;
+        break;
+      case "routing":
+        this.learn(message.routing);
+        break;
+      case "gone":
+        this.peers.forget(message.jah);
+        break;
+      case "map":
+        for (const task of message.frames) this.tasks.push({ ...task, routing: message.routing });
+        break;
+      case "call":
+        void this.call(message.id, message.method, message.argument);
+        break;
+    }
+    this.wake();
+  }
+
+  private learn(routing: LiveRouting): void {
+    this.routings.set(routing.id, routing);
+    this.known = Math.max(this.known, routing.id);
+    for (const { jah, port } of routing.targets) if (jah !== this.start.jah) this.peers.meet(jah, port);
+    for (const move of routing.moves) {
+      if (move.donor === this.start.jah || move.receiver === this.start.jah) {
+        this.handover.expect(routing, move, this.start.jah);
+        if (!this.owns) this.inbox.next = routing.start; // its first partitions
+        this.owns = true;
+      }
+    }
+  }
+
+  private receive(batch: Batch): boolean {
+    if (batch.kind === TRANSFER) this.handover.receive(batch);
+    else this.inbox.add(batch);
+    this.wake();
+    return this.inbox.bytes < INBOX_BYTES;
+  }
+
+  private instantiate(): KernelInstance {
+    const kernel = new KernelInstance(this.module, this.memory);
+    kernel.exports.start(map.NDJSON, 0x2c);
+    return kernel;
+  }
+
+  private wake(): void {
+    if (this.running || this.failed) return;
+    this.running = true;
+    setImmediate(() => void this.turn());
+  }
+
+  private async turn(): Promise<void> {
+    const applied = this.applyReady();
+    const task = this.failed || this.peers.full ? undefined : this.tasks.shift();
+    if (task) await this.mapFrame(task);
+    this.running = false;
+    if (this.failed) return;
+    if (applied || task) this.wake();
+    if (!this.tasks.length || this.mapped.length >= LIVE_RUN_FRAMES || this.outputs.length) this.tellDone();
+  }
+
+  /** Applies what is next in frame order; whether anything was done. */
+  private applyReady(): boolean {
+    const startedAt = performance.now();
+    let done = false;
+    let lacking = false;
+    for (let i = 0; i < LIVE_RUN_FRAMES; i++) {
+      if (this.inbox.next >= this.heldAt) break;
+      const handover = this.handover.step();
+      if (handover === "waiting") break;
+      if (handover !== "none") {
+        done = true;
+        if (handover === "progress") break;
+        if (handover.received) this.channel.send({ type: "imported", routing: handover.routing });
+        continue;
+      }
+      const batch = this.inbox.take(this.known);
+      if (!batch) {
+        lacking = true;
+        break;
+      }
+      done = true;
+      if (!this.apply(batch)) return false;
+    }
+    if (done) this.work.applyMs += performance.now() - startedAt;
+    this.answerHold();
+    // The frame that is lacking may be in a request that is held back.
+    if (lacking || this.inbox.bytes < INBOX_BYTES) this.peers.release();
+    return done;
+  }
+
+  /** Whether it went well; else the state is half changed, and this Jah is at its end. */
+  private apply(batch: Batch): boolean {
+    this.slow(batch.routing, batch.frame);
+    try {
+      const { emitted, emittedRows, late } = this.owner.apply(batch);
+      this.work.appliedFrames++;
+      if (emittedRows || late) {
+        const own = this.routings.get(batch.routing)!.targets.find(({ jah }) => jah === this.start.jah)!;
+        this.outputs.push({ frame: batch.frame, from: own.from, to: own.to, emitted, emittedRows, late });
+      }
+      return true;
+    } catch (error) {
+      this.fail(error, batch.frame);
+      return false;
+    }
+  }
+
+  private async mapFrame({ task, routing, clock, voids = [] }: Task): Promise<void> {
+    const startedAt = performance.now();
+    this.slow(routing, task.frame);
+    const { targets } = this.routings.get(routing)!;
+    this.mapper.route(ownersOf(targets, voids), targets.length);
+    let result;
+    try {
+      const isVoid = voids.some(([from, to]) => from === 0 && to === 256);
+      result = isVoid ? this.mapper.skip(task) : await this.mapper.map(task, undefined);
+    } catch (error) {
+      const failure = failureOf(error, this.kernel, task, this.start.sources[task.source]);
+      this.kernel = this.instantiate(); // whatever it was doing when it stopped
+      this.mapper.use(this.kernel);
+      this.owner.use(this.kernel);
+      this.channel.send({ type: "trapped", routing, frame: task.frame, failure });
+      return;
+    }
+    const { done, parts } = result;
+    const { frame, source, start, end, time } = done;
+    const head = { kind: ROUTED, frame, source, start, end, time, clock, routing };
+    targets.forEach(({ jah }, owner) => {
+      const batch = encodeBatch(head, parts[owner]);
+      if (jah === this.start.jah) this.inbox.add(decodeBatch(batch));
+      else this.peers.send(jah, batch);
+    });
+    this.mapped.push({ routing, done });
+    this.work.mapMs += performance.now() - startedAt;
+    this.work.mappedBytes += task.kind === "slice" ? task.bytes : done.end - done.start;
+    this.work.mappedRecords += done.rows + done.bad;
+  }
+
+  private slow(routing: number, frame: number): void {
+    if (performance.now() - this.lastTold < SLOW_MS) return;
+    this.channel.send({ type: "at", routing, frame });
+    this.channel.flush();
+    this.lastTold = performance.now();
+  }
+
+  private tellDone(): void {
+    const { next } = this.inbox;
+    if (!this.mapped.length && !this.outputs.length && next === this.nextTold) return;
+    this.channel.send({ type: "did", mapped: this.mapped, outputs: this.outputs, next });
+    this.mapped = [];
+    this.outputs = [];
+    this.nextTold = next;
+    this.lastTold = performance.now();
+  }
+
+  private tellWork(always = false): void {
+    if (!always && !this.work.appliedFrames && !this.work.mappedBytes && !this.work.applyMs) return;
+    this.work.inboxBytes = this.inbox.bytes;
+    this.work.outboxBytes = this.peers.bytes;
+    this.work.stateBytes = this.kernel.exports.arenaEnd() - map.ARENA;
+    this.work.residentBytes = process.memoryUsage.rss();
+    this.channel.send({ type: "work", work: this.work });
+    this.work = noWork();
+  }
+
+  private async call(id: number, method: keyof LiveMethods, argument: unknown): Promise<void> {
+    try {
+      const value = await this.perform(method, argument);
+      this.channel.send({ type: "answer", id, value });
+    } catch (error) {
+      const { code = "internal", message } = failureOf(error, this.kernel);
+      this.channel.send({ type: "answer", id, error: { code, message } });
+    }
+  }
+
+  private perform(method: keyof LiveMethods, argument: unknown): unknown {
+    switch (method) {
+      case "hold":
+        return this.hold((argument as LiveMethods["hold"]["argument"]).at);
+      case "release":
+        return this.release();
+      case "save":
+        return this.save((argument as LiveMethods["save"]["argument"]).path);
+      default:
+        return this.answers.perform(method, argument);
+    }
+  }
+
+  /** Stops applying at frame `at`, or now if that is past; until it is released. */
+  private async hold(at: number): Promise<{ next: number }> {
+    this.heldAt = Math.max(at, this.inbox.next);
+    if (this.inbox.next < this.heldAt) {
+      await new Promise<void>((done) => {
+        this.onHeld = done;
+        this.wake();
+      });
+    }
+    return { next: this.inbox.next };
+  }
+
+  private answerHold(): void {
+    if (this.inbox.next < this.heldAt) return;
+    this.onHeld?.();
+    this.onHeld = undefined;
+  }
+
+  private release(): void {
+    this.heldAt = Infinity;
+    this.wake();
+  }
+
+  private save(path: string): { frame: number; bytes: number } {
+    const { from, to } = this.ownRange();
+    const meta = { frame: this.inbox.next, from, to, places: this.inbox.places };
+    return { frame: meta.frame, bytes: saveImage(path, this.kernel, meta) };
+  }
+
+  /** The partitions that this Jah owns now. */
+  private ownRange(): { from: number; to: number } {
+    const own = [...this.routings.values()]
+      .toSorted((a, b) => b.id - a.id)
+      .flatMap(({ targets }) => targets.filter(({ jah }) => jah === this.start.jah));
+    return own[0] ?? this.start.shard ?? { from: 0, to: 0 };
+  }
+
+  /** Cannot go on: tells why, and ends. */
+  fail(error: unknown, frame?: number): void {
+    if (this.failed) return;
+    this.failed = true;
+    const failure = failureOf(error, this.kernel);
+    this.channel.send({ type: "failed", failure, ...(frame === undefined ? {} : { frame }) });
+    this.channel.end();
+    this.close();
+  }
+}
+
+function noWork(): Work {
+  return {
+    mapMs: 0,
+    applyMs: 0,
+    mappedBytes: 0,
+    mappedRecords: 0,
+    appliedFrames: 0,
+    inboxBytes: 0,
+    outboxBytes: 0,
+    stateBytes: 0,
+    residentBytes: 0,
+  };
+}
+
+const NOBODY = 0xff;
+
+/** The number of the target of each partition, as the kernel groups by it. */
+function ownersOf(targets: LiveRouting["targets"], voids: [number, number][]): Uint8Array {
+  const owners = new Uint8Array(256).fill(NOBODY);
+  targets.forEach(({ from, to }, i) => owners.fill(i, from, to));
+  for (const [from, to] of voids) owners.fill(NOBODY, from, to);
+  return owners;
+}

@@ -1,0 +1,69 @@
+/**
+ * What the Congregation and the Hallelu of its host say to each other, over the channel of a forked process; and what a
+ * Jah finds in its environment when it starts.
+ */
+
+/** Where the process of a Jah finds its Hallelu: JSON in the environment variable of this name. */
+export const JAH_VARIABLE = "HALLELUJAH_JAH";
+
+export interface JahBirth {
+  /** Number of the Jah: unique among all Jahs that this Congregation ever starts. */
+  jah: number;
+  /** Port on loopback where the Hallelu takes in its Jahs. */
+  port: number;
+  /** Hexadecimal; what every call between processes of the host carries. */
+  secret: string;
+}
+
+/** A persistent Jah holds a shard; a transient one holds nothing and may be taken back at any time. */
+export type JahKind = "persistent" | "transient";
+
+/** How a stream stands, as the ledger needs it. */
+export interface StreamLoad {
+  stream: string;
+  min: number;
+  max: number;
+  /** Whether it has work: backlog, or records that came within the last second. */
+  busy: boolean;
+  /** Seconds that its backlog takes at its present rate; Infinity if nothing is done of it. */
+  backlogSeconds: number;
+  /** Its Jahs, and since when each has had nothing to do: ms, 0 if it works. */
+  jahs: { jah: number; kind: JahKind; idleMs: number }[];
+}
+
+export type ToHallelu =
+  | {
+      type: "start";
+      /** Host name or address, and port (0: any). */
+      listen: { host: string; port: number };
+      data: string;
+      /** CPUs that Jahs may have, by their numbers. */
+      cpus: number[];
+      token?: string;
+      secret: string;
+    }
+  /** The claim was met: the process is started and will call. */
+  | { type: "granted"; jah: number; cpu: number; pid: number }
+  /** There is no CPU for it, and none will be given back for it. Only claims that do not wait are refused. */
+  | { type: "refused"; jah: number }
+  /** The process ended, whatever the reason. `complaint` is the end of its standard error. */
+  | { type: "exited"; jah: number; code: number | null; signal: string | null; complaint: string }
+  /** The CPU is needed elsewhere: to be given back as soon as the work allows, by parking or by leaving. */
+  | { type: "reclaim"; jah: number }
+  | { type: "stop"; graceMs: number };
+
+export type FromHallelu =
+  /** Serves its API at `url`; takes in Jahs at `jahPort`. */
+  | { type: "listening"; url: string; jahPort: number }
+  /** Wants a CPU and a process for a Jah. A claim that waits is met in turn, others are refused at once. */
+  | { type: "claim"; jah: number; stream: string; kind: JahKind; waits: boolean }
+  /** The claim is no longer wanted. */
+  | { type: "withdraw"; jah: number }
+  /** The Jah was told to end; the Congregation sees to it that it does. */
+  | { type: "end"; jah: number; graceMs: number }
+  /** Four times a second, and before a claim. */
+  | { type: "loads"; streams: StreamLoad[] }
+  /** Cannot serve: the Congregation ends with this sentence. */
+  | { type: "failed"; code: string; message: string }
+  /** Everything is written; the process ends now. */
+  | { type: "stopped" };

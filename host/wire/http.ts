@@ -1,0 +1,150 @@
+/** The JSON of the HTTP interface: one schema each, from which the checks, the types and the OpenAPI document come. */
+import { z } from "@hono/zod-openapi";
+
+/** What streams may be called. */
+export const STREAM_NAME = /^[a-z0-9-]{1,63}$/;
+
+export const StreamState = z.enum([
+  /** Waits for its first Jah. */
+  "starting",
+  "running",
+  /** The user stopped it: pushes are logged, nothing is applied. */
+  "paused",
+  /** Idle, or without a CPU: its state is on disk, no process. */
+  "parked",
+  "waking",
+  /** A shard is being brought back after its Jah ended. */
+  "recovering",
+  /** It cannot go on; `error` says why. */
+  "failed",
+]);
+
+export const Backlog = z
+  .object({
+    bytes: z.number().describe("bytes logged and not yet applied everywhere"),
+    records: z.number().describe("records among them, estimated from those applied"),
+    seconds: z
+      .number()
+      .nullable()
+      .describe("time to drain at the present rate; null if nothing is done of it"),
+  })
+  .openapi("Backlog");
+
+export const ShardInfo = z
+  .object({
+    from: z.number().int().describe("first partition"),
+    to: z.number().int().describe("behind the last partition"),
+    jah: z.number().int().nullable().describe("the Jah that holds it; null while it is parked"),
+    frame: z.number().int().describe("the lowest frame that it has not applied"),
+  })
+  .openapi("Shard");
+
+export const StreamInfo = z
+  .object({
+    name: z.string(),
+    state: StreamState,
+    version: z.number().int().describe("of the kernel, from 1"),
+    kernel: z.string().describe("name of the kernel's file"),
+    tables: z.array(z.string()),
+    min: z.number().int(),
+    max: z.number().int(),
+    jahs: z.number().int(),
+    shards: z.array(ShardInfo),
+    backlog: Backlog,
+    records: z.number().describe("records applied"),
+    badRecords: z.number().describe("records that did not fit the kernel's record class"),
+    lateRecords: z.number(),
+    recordsPerSecond: z.number(),
+    bytesPerSecond: z.number(),
+    deadLetters: z.number().int().describe("frames that were set aside"),
+    outputs: z.number().describe("rows of output so far: the next sequence number"),
+    frame: z.number().int().describe("the lowest frame that is not applied everywhere"),
+    frames: z.number().int().describe("frames logged"),
+    error: z.string().optional(),
+  })
+  .openapi("Stream");
+
+export const JahInfo = z
+  .object({
+    jah: z.number().int(),
+    pid: z.number().int(),
+    cpu: z.number().int(),
+    stream: z.string(),
+    kind: z.enum(["persistent", "transient"]),
+    state: z.enum(["starting", "working", "idle", "leaving"]),
+    busy: z.number().describe("share of the last second in which it worked, 0 to 1"),
+    bytesPerSecond: z.number(),
+    memoryBytes: z.number(),
+  })
+  .openapi("Jah");
+
+export const HostInfo = z
+  .object({
+    version: z.string(),
+    pid: z.number().int(),
+    startedAt: z.string().describe("ISO 8601"),
+    data: z.string(),
+    cpus: z.object({ total: z.number().int(), free: z.number().int() }),
+    streams: z.number().int(),
+    jahs: z.number().int(),
+    memoryBytes: z.number().describe("resident bytes of the Hallelu"),
+  })
+  .openapi("Host");
+
+export const Pushed = z
+  .object({
+    frame: z.number().int().describe("the frame that holds the last record of the body"),
+    bytes: z.number().int(),
+  })
+  .openapi("Pushed");
+
+export const StreamChange = z
+  .object({
+    min: z.number().int().min(0).max(4096).optional(),
+    max: z.number().int().min(0).max(4096).optional().describe("0 parks the stream"),
+    shards: z
+      .number()
+      .int()
+      .min(0)
+      .max(256)
+      .optional()
+      .describe("how many Jahs share the state; 0 leaves it to the host"),
+    paused: z.boolean().optional(),
+  })
+  .strict()
+  .openapi("StreamChange");
+
+/** A stream that could give a CPU, and what that would cost it. */
+export const Offer = z
+  .object({
+    stream: z.string(),
+    jahs: z.number().int(),
+    min: z.number().int(),
+    backlogSeconds: z
+      .number()
+      .nullable()
+      .describe("time its backlog would take with one Jah less; null: without end"),
+  })
+  .openapi("Offer");
+
+/** RFC 9457, with a stable `code`. */
+export const Problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.number().int(),
+    code: z.string(),
+    detail: z.string(),
+    offers: z.array(Offer).optional().describe("with `no-capacity`"),
+  })
+  .openapi("Problem");
+
+export type StreamInfo = z.infer<typeof StreamInfo>;
+export type ShardInfo = z.infer<typeof ShardInfo>;
+export type JahInfo = z.infer<typeof JahInfo>;
+export type HostInfo = z.infer<typeof HostInfo>;
+export type Pushed = z.infer<typeof Pushed>;
+export type StreamChange = z.infer<typeof StreamChange>;
+export type Offer = z.infer<typeof Offer>;
+export type Problem = z.infer<typeof Problem>;
+export type StreamState = z.infer<typeof StreamState>;

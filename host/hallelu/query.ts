@@ -58,9 +58,7 @@ export async function ask(jahs: Jah[], query: Query, release: () => void): Promi
     held = true;
     const now = await Promise.all(jahs.map((jah) => jah.call("hold", { at: -1 })));
     const frame = Math.max(...now.map(({ next }) => next));
-    if (now.some(({ next }) => next !== frame)) {
-      await Promise.all(jahs.map((jah) => jah.call("hold", { at: frame })));
-    }
+    await Promise.all(jahs.map((jah) => jah.call("hold", { at: frame })));
     return { frame, rows: released(framed(query, rows(jahs, query)), letGo) };
   } catch (error) {
     letGo();

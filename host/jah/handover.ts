@@ -60,6 +60,11 @@ export class Handover {
     else this.arrived.set(batch.frame, [batch]);
   }
 
+  /** Whether something has to be done before the next frame is applied. */
+  get busy(): boolean {
+    return this.expected.some(({ start }) => start <= this.inbox.next);
+  }
+
   /** Does a part of what has to be done before the next frame is applied. */
   step(): Step {
     const next = this.expected.find(({ start }) => start <= this.inbox.next);

@@ -183,7 +183,6 @@ export class LiveJah {
     let done = false;
     let lacking = false;
     for (let i = 0; i < LIVE_RUN_FRAMES; i++) {
-      if (this.inbox.next >= this.heldAt) break;
       const handover = this.handover.step();
       if (handover === "waiting") break;
       if (handover !== "none") {
@@ -192,6 +191,7 @@ export class LiveJah {
         if (handover.received) this.channel.send({ type: "imported", routing: handover.routing });
         continue;
       }
+      if (this.inbox.next >= this.heldAt) break;
       const batch = this.inbox.take(this.known);
       if (!batch) {
         lacking = true;
@@ -305,10 +305,13 @@ export class LiveJah {
     }
   }
 
-  /** Stops applying at frame `at`, or now if that is past; until it is released. */
+  /**
+   * Stops applying now (`at` -1), which is answered at once; or at frame `at`, which is answered when that is reached and
+   * all partitions are there that this Jah owns then.
+   */
   private async hold(at: number): Promise<{ next: number }> {
     this.heldAt = Math.max(at, this.inbox.next);
-    if (this.inbox.next < this.heldAt) {
+    if (at >= 0) {
       await new Promise<void>((done) => {
         this.onHeld = done;
         this.wake();
@@ -318,7 +321,7 @@ export class LiveJah {
   }
 
   private answerHold(): void {
-    if (this.inbox.next < this.heldAt) return;
+    if (this.inbox.next < this.heldAt || this.handover.busy) return;
     this.onHeld?.();
     this.onHeld = undefined;
   }

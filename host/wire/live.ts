@@ -100,7 +100,10 @@ export type FromLiveJah =
   | { type: "answer"; id: number; value?: unknown; error?: { code: string; message: string } };
 
 export interface LiveMethods {
-  /** Applies nothing from frame `at` on (or from now, if it is past that), until `release`. Answers the lowest frame not applied. */
+  /**
+   * Applies nothing from frame `at` on, until `release`; answers the lowest frame not applied when it is there. -1: from
+   * now on, and answers at once, even if partitions are still to come.
+   */
   hold: { argument: { at: number }; answer: { next: number } };
   release: { argument: undefined; answer: void };
   size: { argument: { table: number }; answer: { entries: number; bytes: number } };

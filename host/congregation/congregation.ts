@@ -138,8 +138,10 @@ class Host {
   private hear(message: FromHallelu): void {
     const now = performance.now();
     switch (message.type) {
-      case "listening":
+      case "open":
         this.jahPort = message.jahPort;
+        break;
+      case "listening":
         this.onListening?.(message.url);
         this.onListening = undefined;
         break;

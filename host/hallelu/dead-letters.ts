@@ -32,12 +32,27 @@ export class DeadLetters {
 
   /** A frame stopped the kernel; whether it is set aside now. */
   failed(frame: number, [from, to]: [number, number], message: string): boolean {
+    if (this.of(frame).some(([a, b]) => a <= from && b >= to)) return false;
     const times = (this.failures.get(frame) ?? 0) + 1;
     this.failures.set(frame, times);
     if (times < 2) return false;
     this.failures.delete(frame);
     this.letters.push({ frame, from, to, message, version: this.version });
     return true;
+  }
+
+  /** One of these frames did not end: each is tried by itself, and set aside if it fails once more. */
+  suspect(frames: number[]): void {
+    for (const frame of frames) this.failures.set(frame, Math.max(1, this.failures.get(frame) ?? 0));
+  }
+
+  isSuspect(frame: number): boolean {
+    return this.failures.has(frame);
+  }
+
+  /** A frame was mapped. */
+  passed(frame: number): void {
+    this.failures.delete(frame);
   }
 
   /** Partitions [from, to) in which a frame counts as empty. */

@@ -320,6 +320,7 @@ export class Dispatch {
       ? lane.routing.moves.filter(({ donor, receiver }) => lives(donor) && lives(receiver))
       : [];
     this.openLane(start, targets, [...before, ...moves]);
+    this.tidy();
     return this.routing;
   }
 

@@ -37,7 +37,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
   const generation = Number(registry.get("generation")?.value ?? 0) + 1;
   await registry.put("generation", generation);
   jahs = new Jahs(tell, message.secret, generation * 1_000_000);
-  const jahPort = await jahs.listen();
+  tell({ type: "open", jahPort: await jahs.listen() });
   const streams = new Streams({
     data: message.data,
     cpus: message.cpus,
@@ -48,12 +48,12 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     ...(HALLELUJAH_PARK_AFTER_MS ? { parkAfterMs: Number(HALLELUJAH_PARK_AFTER_MS) } : {}),
     ...(HALLELUJAH_FRAME_TIMEOUT_MS ? { frameTimeoutMs: Number(HALLELUJAH_FRAME_TIMEOUT_MS) } : {}),
   });
+  await streams.resume();
   const server = await serve(streams, message.listen, {
     journal,
     ...(message.token ? { token: message.token } : {}),
   });
-  tell({ type: "listening", url: server.url, jahPort });
-  await streams.resume();
+  tell({ type: "listening", url: server.url });
   stop = async () => {
     server.close();
     await streams.close();

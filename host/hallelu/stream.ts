@@ -108,6 +108,8 @@ export class Stream implements JahOwner {
   private readonly gone = new Set<number>();
   /** Routings that each Jah was told of. */
   private readonly told = new Map<number, Set<number>>();
+  /** The frame that a Jah last said to be in, as it was a slow or a suspect one. */
+  private readonly inWork = new Map<number, number>();
   /** References of frames that lie in files: their index there. */
   readonly references = new Map<number, number>();
   private readonly chains = new Chains();
@@ -272,7 +274,7 @@ export class Stream implements JahOwner {
 
   /** Resolves when every shard has applied all frames below `frame`. */
   applied(frame: number): Promise<void> {
-    if (!this.vacant.length && this.dispatch.lowest >= frame) return Promise.resolve();
+    if (!this.vacant.length && this.shardsReady && this.dispatch.lowest >= frame) return Promise.resolve();
     return new Promise((done) => {
       this.waiters.push({ frame, done });
     });
@@ -370,6 +372,7 @@ export class Stream implements JahOwner {
     this.starts.delete(jah.id);
     this.told.delete(jah.id);
     this.gone.add(jah.id);
+    this.inWork.delete(jah.id);
     this.parts.note("warn", reason, { jah: jah.id });
     const owned = this.dispatch.lost(jah.id);
     for (const other of this.jahs.values()) other.send({ type: "gone", jah: jah.id });
@@ -452,6 +455,7 @@ export class Stream implements JahOwner {
           const again = this.chains.mapped(done.source, done.frame, done.start, done.end);
           if (again) this.dispatch.again(routing, again.frame);
           if (again?.frame === done.frame) continue;
+          this.dead.passed(done.frame);
           if (this.dispatch.mapped(jah.id, routing, done.frame)) {
             this.record.counts.records += done.rows;
             this.record.counts.bad += done.bad;
@@ -465,6 +469,9 @@ export class Stream implements JahOwner {
         this.lastWorkAt = performance.now();
         this.pump();
         this.settle();
+        break;
+      case "at":
+        this.inWork.set(jah.id, message.frame);
         break;
       case "imported":
         this.scaler.imported(jah);
@@ -511,7 +518,7 @@ export class Stream implements JahOwner {
   }
 
   private settle(): void {
-    if (this.vacant.length) return;
+    if (this.vacant.length || !this.shardsReady) return;
     const { lowest } = this.dispatch;
     const ready = this.waiters.filter(({ frame }) => frame <= lowest);
     if (ready.length) this.waiters = this.waiters.filter(({ frame }) => frame > lowest);
@@ -561,7 +568,8 @@ export class Stream implements JahOwner {
       kind === "slice"
         ? { kind, frame, source, path, offset, bytes }
         : { kind, frame, source, index, ...from };
-    return { task, clock: 0, ...(voids.length ? { voids } : {}) };
+    const careful = this.dead.isSuspect(frame) ? { careful: true } : {};
+    return { task, clock: 0, ...careful, ...(voids.length ? { voids } : {}) };
   }
 
   // --- time passes -----------------------------------------------------------------------------------------------
@@ -586,10 +594,18 @@ export class Stream implements JahOwner {
     const patience = this.parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
     for (const jah of [...this.jahs.values()]) {
       if (jah.state !== "working" || now - jah.heardAt < patience) continue;
-      const [frame] = this.dispatch.framesOf(jah.id);
-      if (frame === undefined) continue;
-      this.trapped(frame, [0, PARTITIONS], `the kernel did not return within ${patience / 1000} s`);
-      this.parts.jahs.kill(jah, `Jah ${jah.id} was in frame ${frame} for more than ${patience / 1000} s`);
+      const held = this.dispatch.framesOf(jah.id);
+      if (!held.length) continue;
+      // It may be any of those that it holds, unless it said which: then they are tried one by one.
+      const said = this.inWork.get(jah.id);
+      const frame = held.length === 1 ? held[0] : held.find((each) => each === said);
+      const time = `${patience / 1000} s`;
+      if (frame === undefined) this.dead.suspect(held);
+      else this.trapped(frame, [0, PARTITIONS], `the kernel did not return within ${time}`);
+      this.parts.jahs.kill(
+        jah,
+        `Jah ${jah.id} was in ${frame === undefined ? "a frame" : `frame ${frame}`} for more than ${time}`,
+      );
     }
   }
 

@@ -224,9 +224,10 @@ export class LiveJah {
     }
   }
 
-  private async mapFrame({ task, routing, clock, voids = [] }: Task): Promise<void> {
+  private async mapFrame({ task, routing, clock, careful, voids = [] }: Task): Promise<void> {
     const startedAt = performance.now();
-    this.slow(routing, task.frame);
+    if (careful) this.tellDone();
+    this.slow(routing, task.frame, careful);
     const { targets } = this.routings.get(routing)!;
     this.mapper.route(ownersOf(targets, voids), targets.length);
     let result;
@@ -255,8 +256,8 @@ export class LiveJah {
     this.work.mappedRecords += done.rows + done.bad;
   }
 
-  private slow(routing: number, frame: number): void {
-    if (performance.now() - this.lastTold < SLOW_MS) return;
+  private slow(routing: number, frame: number, always = false): void {
+    if (!always && performance.now() - this.lastTold < SLOW_MS) return;
     this.channel.send({ type: "at", routing, frame });
     this.channel.flush();
     this.lastTold = performance.now();

@@ -53,8 +53,10 @@ export type ToHallelu =
   | { type: "stop"; graceMs: number };
 
 export type FromHallelu =
-  /** Serves its API at `url`; takes in Jahs at `jahPort`. */
-  | { type: "listening"; url: string; jahPort: number }
+  /** Takes in Jahs at `jahPort`. */
+  | { type: "open"; jahPort: number }
+  /** Serves its API at `url`. */
+  | { type: "listening"; url: string }
   /** Wants a CPU and a process for a Jah. A claim that waits is met in turn, others are refused at once. */
   | { type: "claim"; jah: number; stream: string; kind: JahKind; waits: boolean }
   /** The claim is no longer wanted. */

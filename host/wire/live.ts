@@ -16,6 +16,8 @@ export interface LiveTask {
   task: FrameTask;
   /** The source of event time that it advances. */
   clock: number;
+  /** It may be the one that stopped a Jah: the Hallelu is told before it is mapped. */
+  careful?: boolean;
   /** Partitions [from, to) for which the frame was set aside: they get its end mark and no entries. */
   voids?: [number, number][];
 }

@@ -103,7 +103,6 @@ test("the answer is right while a Jah is added, a shard split and joined again, 
       return stream.jahs >= min && stream.jahs <= max && (!shards || stream.shards.length === shards);
     });
     load.check(await rowsOf("moved"));
-    if (process.env.DEBUG) console.log(JSON.stringify(step), (await host.client.stream("moved")).shards.length);
   }
   assert.is((await host.client.stream("moved")).records >= sent, true);
   await host.client.remove("moved");

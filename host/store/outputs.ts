@@ -79,18 +79,18 @@ export class Outputs {
     this.starts = this.starts.filter(({ entry }) => entry >= first);
   }
 
-  /** Rows from number `from` on, then those that come, until `signal`. Rejects with `output-trimmed`. */
-  async *read(from: number, signal: AbortSignal): AsyncGenerator<Rows> {
+  /** Rows from number `from` on, which may be yet to come, until `signal`. Throws `output-trimmed`. */
+  read(from: number, signal: AbortSignal): AsyncGenerator<Rows> {
     if (from < this.first) {
       const message = `row ${from} is not kept any more; the first that is kept has number ${this.first}`;
       throw new HallelujahError("output-trimmed", message);
     }
-    if (from > this.next) {
-      const message = `row ${from} is not there yet; the next one has number ${this.next}`;
-      throw new HallelujahError("output-ahead", message);
-    }
+    return this.follow(from, signal);
+  }
+
+  private async *follow(from: number, signal: AbortSignal): AsyncGenerator<Rows> {
     for (let next = from; !signal.aborted; ) {
-      if (next === this.next) {
+      if (next >= this.next) {
         await this.grown(signal);
         continue;
       }

@@ -18,7 +18,6 @@ const STATUS: Record<string, number> = {
   "kernel-version": 400,
   "key-invalid": 400,
   "order-unknown": 400,
-  "output-ahead": 400,
   "source-unreadable": 400,
   "stream-loop": 400,
   "stream-name-invalid": 400,

@@ -1,4 +1,4 @@
-/** Builds dist/: one bundle per process and entry, dependencies left to node_modules but for undici's client. */
+/** Builds dist/: one bundle per process and entry, dependencies left to node_modules where they are large or seldom loaded. */
 import { execFileSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { build } from "esbuild";
@@ -42,6 +42,16 @@ await build({
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
   },
+  legalComments: "none",
+});
+await build({
+  entryPoints: { browser: "host/client/browser.ts" },
+  outdir: "dist",
+  bundle: true,
+  platform: "browser",
+  format: "esm",
+  target: "es2022",
+  sourcemap: "linked",
   legalComments: "none",
 });
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], {

@@ -3,7 +3,7 @@
  * AbortSignal; errors are HallelujahErrors with the code of the host's problem document.
  */
 import { HallelujahError } from "../core/errors.ts";
-import type { HostInfo, JahInfo, Offer, Problem, StreamChange, StreamInfo } from "../wire/http.ts";
+import type { HostInfo, JahInfo, Problem, StreamChange, StreamInfo } from "../wire/http.ts";
 import type { Row } from "./rows.ts";
 import { bodiesOf, chunksOf, linesOf } from "./lines.ts";
 

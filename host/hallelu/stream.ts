@@ -405,7 +405,7 @@ export class Stream implements JahOwner {
 
   private async parkNow(): Promise<void> {
     await this.asking;
-    for (const jah of [...this.jahs.values()])
+    for (const jah of this.jahs.values())
       if (jah.state === "claimed" || jah.state === "starting") this.drop(jah);
     await this.scaler.single();
     const { targets } = this.dispatch.routing;
@@ -424,7 +424,7 @@ export class Stream implements JahOwner {
         this.parts.note("error", `the state of ${this.name} could not be saved: ${messageOf(error)}`);
       }
     }
-    for (const other of [...this.jahs.values()]) this.drop(other);
+    for (const other of this.jahs.values()) this.drop(other);
     this.scaler.reset();
     if (this.state !== "failed") this.setState(this.record.paused ? "paused" : "parked");
   }
@@ -592,7 +592,7 @@ export class Stream implements JahOwner {
   /** A Jah that holds frames and says nothing is in a kernel that never returns. */
   private watch(now: number): void {
     const patience = this.parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
-    for (const jah of [...this.jahs.values()]) {
+    for (const jah of this.jahs.values()) {
       if (jah.state !== "working" || now - jah.heardAt < patience) continue;
       const held = this.dispatch.framesOf(jah.id);
       if (!held.length) continue;
@@ -674,7 +674,7 @@ export class Stream implements JahOwner {
     this.error = message;
     this.setState("failed");
     this.parts.note("error", message);
-    for (const jah of [...this.jahs.values()]) this.drop(jah);
+    for (const jah of this.jahs.values()) this.drop(jah);
   }
 
   private refuseIfFailed(): void {
@@ -693,7 +693,7 @@ export class Stream implements JahOwner {
   /** Ends the stream; its Jahs are let go without saving anything. */
   async remove(): Promise<void> {
     this.removed = true;
-    for (const jah of [...this.jahs.values()]) this.drop(jah);
+    for (const jah of this.jahs.values()) this.drop(jah);
     await this.writingOutputs;
     await Promise.all([this.log.close(), this.outputs.close()]);
   }

@@ -448,7 +448,7 @@ function safeName(file: string | undefined): string {
       ?.split(/[/\\]/)
       .at(-1)
       ?.replace(/[^\w.-]/g, "_") ?? "kernel.ts";
-  return /\.ts$/.test(name) && !name.startsWith(".") ? name : "kernel.ts";
+  return name.endsWith(".ts") && !name.startsWith(".") ? name : "kernel.ts";
 }
 
 /** A module may ask for its memory and for the means to end itself, and for nothing else of the host. */

@@ -4,10 +4,9 @@
  * that has more than its share, then from whoever has had its turn longest. A claim that does not wait gets a CPU that
  * is free, or a refusal.
  */
+import { TURN_MS } from "../core/limits.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 
-/** Time for which a Jah keeps its CPU while others wait for one, ms. */
-export const TURN_MS = 1_000;
 /** A Jah that has had nothing to do for so long may be taken back, ms. */
 const IDLE_MS = 250;
 /** Whoever was asked for a CPU is asked again after this time, ms. */

@@ -102,6 +102,9 @@ export const STATE_BYTES_MAX = 4096 * MiB - 128 * MiB;
 export const WEBHOOK_PATIENCE_MS = 30_000;
 export const WEBHOOK_RETRY_MS_MAX = 30_000;
 
+/** Time for which a Jah keeps its CPU while others wait for one, ms. */
+export const TURN_MS = 1_000;
+
 /** Streams on one host. */
 export const STREAMS_MAX = 10_000;
 

@@ -38,6 +38,8 @@ export class Jah {
   cpu = -1;
   /** When it was last heard of, ms (performance.now). */
   heardAt = performance.now();
+  /** Since when it works. */
+  readyAt = Infinity;
   /** When it last had something to do. */
   busyAt = performance.now();
   /** The last it told of its work, and over which time, ms. */
@@ -101,7 +103,9 @@ export class Jah {
     if (message.type === "ready") {
       this.port = message.port;
       this.state = "working";
+      this.readyAt = this.heardAt;
       this.workAt = this.heardAt;
+      this.busyAt = this.heardAt;
       this.owner.ready(this);
     } else this.owner.message(this, message);
   }

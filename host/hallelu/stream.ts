@@ -13,6 +13,7 @@ import {
   FRAME_TIMEOUT_MS,
   PARK_AFTER_MS,
   STATE_BYTES_MAX,
+  TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
 import type { Log } from "../store/log.ts";
@@ -390,6 +391,9 @@ export class Stream implements JahOwner {
 
   /** The CPU of a Jah is needed elsewhere. */
   reclaim(jah: Jah): void {
+    // A turn begins when the Jah is there; the Congregation asks again.
+    if (this.backlogBytes > 0 && performance.now() - jah.readyAt < TURN_MS) return;
+    if (jah.state !== "working") return;
     if (this.dispatch.routing.targets.length === 1 && this.dispatch.routing.targets[0].jah === jah.id) {
       void this.park().then(() => this.backlogBytes > 0 && this.busy());
     } else this.scaler.give(jah);
@@ -624,7 +628,7 @@ export class Stream implements JahOwner {
       jahs: [...this.jahs.values()].map((jah) => ({
         jah: jah.id,
         kind: jah.kind,
-        idleMs: this.dispatch.heldBy(jah.id).frames ? 0 : now - jah.busyAt,
+        idleMs: jah.state !== "working" || this.dispatch.heldBy(jah.id).frames ? 0 : now - jah.busyAt,
       })),
     };
   }

@@ -155,9 +155,7 @@ export class Log {
       return Promise.reject(new HallelujahError("log-closed", `the log ${this.folder} is closed`));
     return new Promise((done, fail) => {
       this.waiting.push({ entry, done, fail });
-      this.writing ??= this.write().finally(() => {
-        this.writing = undefined;
-      });
+      this.writing ??= this.write();
     });
   }
 
@@ -202,6 +200,7 @@ export class Log {
   }
 
   private async write(): Promise<void> {
+    await Promise.resolve(); // so that `writing` is set before it can be over
     while (this.waiting.length) {
       const batch = this.waiting;
       this.waiting = [];
@@ -211,6 +210,8 @@ export class Log {
         for (const { fail } of batch) fail(error);
       }
     }
+    // At once: an append that comes before this promise is settled has to find nobody writing.
+    this.writing = undefined;
   }
 
   private async writeBatch(batch: Waiting[]): Promise<void> {

@@ -1,0 +1,157 @@
+import * as fc from "fast-check";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { admit } from "../../host/hallelu/admission.ts";
+import { Assembler } from "../../host/hallelu/assembler.ts";
+import { Chains } from "../../host/hallelu/chains.ts";
+import { cutBody, Intake } from "../../host/hallelu/intake.ts";
+import { seeded } from "../run.ts";
+
+const test = suite("host/hallelu: what streams are made of");
+const FRAME = 512 << 10;
+
+test("a body is cut into pieces of whole records, whatever its chunks", () => {
+  const line = fc.integer({ min: 0, max: 100_000 });
+  fc.assert(
+    fc.property(
+      fc.array(line, { minLength: 1, maxLength: 40 }),
+      fc.integer({ min: 1000, max: 300_000 }),
+      (lengths, size) => {
+        const text = Buffer.from(lengths.map((length, i) => `${i % 10}`.repeat(length)).join("\n"));
+        const chunks: Buffer[] = [];
+        for (let at = 0; at < text.length; at += size) chunks.push(text.subarray(at, at + size));
+        if (!chunks.length) chunks.push(Buffer.from("\n"));
+        const pieces = cutBody({ source: 0, quotes: false, delimiter: 0, chunks });
+        for (const { body, bytes } of pieces) {
+          assert.ok(bytes <= FRAME);
+          assert.is(body.at(-1)!.at(-1), 0x0a, "a piece ends with a record");
+        }
+        const joined = Buffer.concat(pieces.flatMap(({ body }) => body));
+        assert.ok(
+          joined.equals(
+            Buffer.concat([
+              text.length ? text : Buffer.from(""),
+              Buffer.from(text.at(-1) === 0x0a || !text.length ? (text.length ? "" : "\n") : "\n"),
+            ]),
+          ),
+        );
+      },
+    ),
+    seeded(60),
+  );
+});
+
+test("quoted line feeds do not end a record", () => {
+  const record = `"${"x\n".repeat(1000)}",1\n`;
+  const chunks = [Buffer.from(record.repeat(400))];
+  const pieces = cutBody({ source: 0, quotes: true, delimiter: 0x2c, chunks });
+  assert.ok(pieces.length > 1);
+  for (const { bytes } of pieces) assert.is(bytes % record.length, 0);
+});
+
+test("small bodies that come together share a frame; a producer's body is taken once", async () => {
+  let frames = 0;
+  const written: number[] = [];
+  const intake = new Intake(async (list) => {
+    for (const { bytes } of list) written.push(bytes);
+    await new Promise((done) => setTimeout(done, 2));
+    frames += list.length;
+    return frames - 1;
+  });
+  const body = (text: string, more = {}) => ({
+    source: 0,
+    quotes: false,
+    delimiter: 0,
+    chunks: [Buffer.from(text)],
+    ...more,
+  });
+  const answers = await Promise.all(Array.from({ length: 20 }, () => intake.take(body("a\n"))));
+  assert.ok(Math.max(...answers) <= 1);
+  assert.is(
+    written.reduce((sum, bytes) => sum + bytes, 0),
+    40,
+  );
+  const numbered = (sequence: number) => intake.take(body("b\n", { producer: "p", sequence }));
+  const first = await numbered(1);
+  assert.is(await numbered(1), first);
+  try {
+    await numbered(3);
+    assert.unreachable();
+  } catch (error) {
+    assert.is((error as { code: string }).code, "sequence-gap");
+  }
+  assert.ok((await numbered(2)) > first);
+});
+
+test("the output of frames comes out once, in order, whatever the number of owners", () => {
+  const split = fc.array(fc.integer({ min: 1, max: 255 }), { maxLength: 3 });
+  fc.assert(
+    fc.property(
+      fc.array(split, { minLength: 1, maxLength: 8 }),
+      fc.infiniteStream(fc.nat()),
+      (cuts, choices) => {
+        const assembler = new Assembler(0, true);
+        const words: (() => string[])[] = [];
+        const text = (frames: { bytes: Uint8Array[] }[]) =>
+          frames.map(({ bytes }) => Buffer.concat(bytes).toString());
+        cuts.forEach((cut, frame) => {
+          const borders = [0, ...new Set(cut.toSorted((a, b) => a - b)), 256];
+          words.push(() => text(assembler.mapped(frame, Buffer.from(`m${frame} `), 1)));
+          for (let i = 0; i + 1 < borders.length; i++) {
+            const [from, to] = [borders[i], borders[i + 1]];
+            const stage = (name: string) =>
+              Buffer.from(Array.from({ length: to - from }, (_, p) => `${name}${from + p} `).join(""));
+            const output = { frame, from, to, emitted: [stage("f"), stage("c")], emittedRows: 1, late: 0 };
+            words.push(
+              () => text(assembler.applied(output)),
+              () => text(assembler.applied(output)),
+            );
+          }
+        });
+        const all: string[] = [];
+        while (words.length) all.push(...words.splice(choices.next().value! % words.length, 1)[0]());
+        const row = (name: string) => Array.from({ length: 256 }, (_, p) => `${name}${p} `).join("");
+        assert.equal(
+          all,
+          cuts.map((_, frame) => `m${frame} ${row("f")}${row("c")}`),
+        );
+      },
+    ),
+    seeded(60),
+  );
+});
+
+test("a frame of a file that starts in the wrong place is mapped again from the right one", () => {
+  const chains = new Chains();
+  for (const frame of [0, 2, 3]) chains.logged(5, frame);
+  assert.is(chains.mapped(5, 2, 100, 200), undefined);
+  assert.equal(chains.mapped(5, 0, 0, 110), { frame: 2, start: 110 });
+  assert.is(chains.startOf(5, 2), 110);
+  assert.is(chains.mapped(5, 3, 200, 300), undefined);
+  assert.is(chains.mapped(5, 2, 110, 200), undefined);
+  assert.is(chains.mapped(5, 3, 200, 300), undefined);
+});
+
+test("a deploy is refused when the busy streams need all CPUs, with the cheapest offer first", () => {
+  const load = (stream: string, busy: boolean, min: number, seconds: number) => ({
+    stream,
+    min,
+    max: 2,
+    busy,
+    backlogSeconds: seconds,
+    jahs: [
+      { jah: 1, kind: "persistent" as const, idleMs: 0 },
+      { jah: 2, kind: "transient" as const, idleMs: 0 },
+    ],
+  });
+  assert.is(admit([load("a", true, 1, 0), load("b", false, 1, 0)], 2, 1).admitted, true);
+  const { admitted, offers } = admit([load("a", true, 1, 4), load("b", true, 1, 2)], 2, 1);
+  assert.is(admitted, false);
+  assert.equal(offers, [
+    { stream: "b", jahs: 2, min: 1, backlogSeconds: 4 },
+    { stream: "a", jahs: 2, min: 1, backlogSeconds: 8 },
+  ]);
+  assert.is(admit([], 2, 3).admitted, false);
+});
+
+test.run();

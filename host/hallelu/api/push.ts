@@ -107,6 +107,7 @@ export function receive(request: IncomingMessage): Promise<{ chunks: Buffer[]; b
       if (over) return;
       over = true;
       receiving -= bytes;
+      if (source !== request) source.destroy();
       fail(error);
     };
     request.setTimeout(BODY_IDLE_MS, () =>
@@ -133,9 +134,11 @@ export function receive(request: IncomingMessage): Promise<{ chunks: Buffer[]; b
     source.on("error", (cause) =>
       stop(new HallelujahError("bad-request", `the body is broken: ${cause.message}`, { cause })),
     );
-    request.on("close", () =>
-      stop(new HallelujahError("bad-request", "the client left before the body was whole")),
-    );
+    request.on("close", () => {
+      // A compressed body may be there as a whole and still be in the works.
+      if (!request.complete)
+        stop(new HallelujahError("bad-request", "the client left before the body was whole"));
+    });
   });
 }
 

@@ -286,7 +286,8 @@ export class Stream implements JahOwner {
     if (shards !== undefined) record.shards = shards;
     if (max !== undefined) {
       record.max = max;
-      record.min = Math.min(min ?? record.min, max);
+      // A stream that is stopped comes back with the least that it had.
+      if (max > 0) record.min = Math.min(record.min, max);
     }
     if (min !== undefined) {
       record.min = min;

@@ -33,14 +33,9 @@ const info: StreamInfo = {
 
 /** What the fake host was asked for. */
 let pushed: PushBody[] = [];
-let left = 0;
 
 async function* chunks(...texts: string[]): AsyncGenerator<Uint8Array> {
-  try {
-    for (const text of texts) yield Buffer.from(text);
-  } finally {
-    left++;
-  }
+  for (const text of texts) yield Buffer.from(text);
 }
 
 function unknown(name: string): never {

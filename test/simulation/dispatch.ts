@@ -88,7 +88,7 @@ export class Simulation {
       if (jah) deliver(jah);
     }
     if (eventful) this.happen();
-    for (const jah of [...this.jahs.values()]) if (this.chance() < 0.6) this.work(jah);
+    for (const jah of this.jahs.values()) if (this.chance() < 0.6) this.work(jah);
     for (const { jah, routing, frames } of this.dispatch.handOut()) {
       this.announce();
       const to = this.jahs.get(jah)!;

@@ -8,6 +8,7 @@ export interface Bar {
   peer: string | null;
   ratioMin?: number;
   valueMax?: number;
+  valueMin?: number;
   /** The bar in words, for the table. */
   words: string;
 }
@@ -23,6 +24,16 @@ export const bars: Bar[] = [
   { figure: "start", peer: "node", valueMax: 300, words: "<= 300 ms" },
   { figure: "memory", peer: null, valueMax: 150, words: "<= 150 MB" },
   { figure: "answer", peer: null, valueMax: 1, words: "1 for any --jahs" },
+  { figure: "live-push-large", peer: null, valueMin: 250, words: ">= 250 MB/s" },
+  { figure: "live-push-records", peer: null, valueMin: 4, words: ">= 4 M records/s" },
+  { figure: "live-push-small", peer: null, valueMin: 12_000, words: ">= 12,000 requests/s" },
+  { figure: "live-push-small-p99", peer: null, valueMax: 50, words: "<= 50 ms" },
+  { figure: "live-visible-p50", peer: null, valueMax: 10, words: "<= 10 ms" },
+  { figure: "live-visible-p99", peer: null, valueMax: 40, words: "<= 40 ms" },
+  { figure: "live-gap", peer: null, valueMax: 100, words: "<= 100 ms" },
+  { figure: "live-up", peer: null, valueMax: 800, words: "<= 800 ms" },
+  { figure: "live-idle-memory", peer: null, valueMax: 200, words: "<= 200 MB" },
+  { figure: "live-idle-cpu", peer: null, valueMax: 1, words: "<= 1 %" },
 ];
 
 export function barOf(figure: string, peer: string | null): Bar | undefined {
@@ -31,5 +42,6 @@ export function barOf(figure: string, peer: string | null): Bar | undefined {
 
 export function isMet(bar: Bar, value: number, ratio: number | null): boolean {
   if (bar.valueMax !== undefined && value > bar.valueMax) return false;
+  if (bar.valueMin !== undefined && value < bar.valueMin) return false;
   return bar.ratioMin === undefined || (ratio !== null && ratio >= bar.ratioMin);
 }

@@ -5,6 +5,7 @@ import { measure } from "./command.ts";
 import { type DataSet, ensureData } from "./data.ts";
 import * as engines from "./engines.ts";
 import { compete, digest } from "./harness.ts";
+import { live } from "./live.ts";
 import { cores, type Machine } from "./machine.ts";
 import { flightsFile } from "./paths.ts";
 import { PeakSampler } from "./processes.ts";
@@ -34,6 +35,7 @@ const LOOP_RUNS_CSV = 1;
 const ANSWER_JAHS = [1, 2, 4, 8];
 
 export const figures: Record<string, Figure> = {
+  live: (settings) => live(settings),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

@@ -11,6 +11,8 @@ import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 const IDLE_MS = 250;
 /** Whoever was asked for a CPU is asked again after this time, ms. */
 const ASK_AGAIN_MS = 500;
+/** A Jah that has not gone after this time is not counted on: another one is asked too, ms. */
+const OBEY_MS = 5_000;
 
 export interface Claim {
   jah: number;
@@ -27,8 +29,10 @@ export type LedgerCommand =
 interface Holder extends Claim {
   cpu: number;
   since: number;
-  /** When it was last asked to give its CPU back. */
-  askedAt: number | undefined;
+  /** When it was first and last asked to give its CPU back; undefined if it need not. */
+  asked: { firstAt: number; lastAt: number } | undefined;
+  /** Its Hallelu has told it to end, so that its CPU comes free without asking. */
+  ending: boolean;
 }
 
 export class Ledger {
@@ -64,6 +68,12 @@ export class Ledger {
     this.waiting = this.waiting.filter((claim) => claim.jah !== jah);
   }
 
+  /** A Jah was told to end: its CPU is on its way back. */
+  ending(jah: number): void {
+    const holder = this.holders.get(jah);
+    if (holder) holder.ending = true;
+  }
+
   /** A Jah's process ended: its CPU is free. */
   exited(jah: number, now: number): LedgerCommand[] {
     this.holders.delete(jah);
@@ -87,53 +97,71 @@ export class Ledger {
     const commands: LedgerCommand[] = [];
     while (this.waiting.length && this.free > 0) {
       const claim = this.waiting.shift()!;
-      const cpu = this.cpus.find(
-        (each) => ![...this.holders.values()].some((holder) => holder.cpu === each),
-      )!;
-      this.holders.set(claim.jah, { ...claim, cpu, since: now, askedAt: undefined });
+      const cpu = this.freeCpu();
+      this.holders.set(claim.jah, { ...claim, cpu, since: now, asked: undefined, ending: false });
       commands.push({ type: "start", jah: claim.jah, cpu, stream: claim.stream });
     }
-    let lacking = this.waiting.length;
-    for (const holder of this.holders.values()) {
-      if (holder.askedAt === undefined) continue;
-      lacking--;
-      if (lacking < 0 || now - holder.askedAt < ASK_AGAIN_MS) continue;
-      holder.askedAt = now;
+    const reclaim = (holder: Holder) => {
+      holder.asked = { firstAt: holder.asked?.firstAt ?? now, lastAt: now };
       commands.push({ type: "reclaim", jah: holder.jah });
+    };
+    let lacking = this.waiting.length;
+    for (const holder of this.holders.values()) if (holder.ending) lacking--;
+    for (const holder of this.holders.values()) {
+      if (!holder.asked || holder.ending) continue;
+      const due = now - holder.asked.lastAt >= ASK_AGAIN_MS;
+      if (lacking > 0 && due) reclaim(holder);
+      // Nobody waits for it any more; it may have begun to leave, so that it counts for a while yet.
+      else if (lacking <= 0 && due) holder.asked = undefined;
+      if (holder.asked && now - holder.asked.firstAt < OBEY_MS) lacking--;
     }
     for (; lacking > 0; lacking--) {
       const victim = this.victim(now);
       if (!victim) break;
-      victim.askedAt = now;
-      commands.push({ type: "reclaim", jah: victim.jah });
+      reclaim(victim);
     }
     return commands;
+  }
+
+  private freeCpu(): number {
+    const taken = new Set([...this.holders.values()].map(({ cpu }) => cpu));
+    return this.cpus.find((cpu) => !taken.has(cpu))!;
   }
 
   /** Who gives a CPU for the claims that wait; undefined if nobody has to, for now. */
   private victim(now: number): Holder | undefined {
     const waiting = new Set(this.waiting.map(({ stream }) => stream));
-    const candidates = [...this.holders.values()].filter(
-      ({ askedAt, stream }) => askedAt === undefined && !(waiting.size === 1 && waiting.has(stream)),
+    const all = [...this.holders.values()].filter((holder) => !isLeaving(holder));
+    // A stream that waits alone takes nothing from itself, but that its state comes before its helpers.
+    const own = (holder: Holder) => waiting.size === 1 && waiting.has(holder.stream);
+    const others = all.filter((holder) => !own(holder));
+    return (
+      this.idle(others) ??
+      this.rich(others) ??
+      longestTurn(others, now, (stream) => this.minOf(stream)) ??
+      (this.waiting.some(({ kind }) => kind === "persistent")
+        ? all.findLast((holder) => own(holder) && holder.kind === "transient")
+        : undefined)
     );
-    const idle = candidates
+  }
+
+  /** The Jah that has had nothing to do for the longest time. */
+  private idle(candidates: Holder[]): Holder | undefined {
+    return candidates
       .map((holder) => ({ holder, idleMs: this.idleMs(holder) }))
       .filter(({ idleMs }) => idleMs >= IDLE_MS)
       .toSorted((a, b) => b.idleMs - a.idleMs)[0]?.holder;
-    if (idle) return idle;
-    const rich = candidates
-      .filter((holder) => this.countOf(holder.stream) > this.shareOf(holder.stream))
+  }
+
+  /** A Jah of a stream above its share: one that only maps, of the stream with the most, the newest. */
+  private rich(candidates: Holder[]): Holder | undefined {
+    return candidates
+      .filter(({ stream }) => this.countOf(stream) > this.shareOf(stream))
       .toSorted(
         (a, b) =>
           Number(b.kind === "transient") - Number(a.kind === "transient") ||
           this.countOf(b.stream) - this.countOf(a.stream) ||
           b.jah - a.jah,
-      )[0];
-    if (rich) return rich;
-    return candidates
-      .filter(({ since }) => now - since >= TURN_MS)
-      .toSorted(
-        (a, b) => Math.sign(this.minOf(a.stream)) - Math.sign(this.minOf(b.stream)) || a.since - b.since,
       )[0];
   }
 
@@ -147,9 +175,8 @@ export class Ledger {
 
   /** Jahs of a stream that are not on their way out. */
   private countOf(stream: string): number {
-    return [...this.holders.values()].filter(
-      (holder) => holder.stream === stream && holder.askedAt === undefined,
-    ).length;
+    return [...this.holders.values()].filter((holder) => holder.stream === stream && !isLeaving(holder))
+      .length;
   }
 
   /** CPUs that a stream may have while others wait: its even part, its `min` at least, and one. */
@@ -157,4 +184,19 @@ export class Ledger {
     const streams = new Set([...this.holders.values(), ...this.waiting].map((each) => each.stream));
     return Math.max(1, this.minOf(stream), Math.floor(this.cpus.length / streams.size));
   }
+}
+
+function isLeaving({ asked, ending }: Holder): boolean {
+  return ending || asked !== undefined;
+}
+
+/** The Jah whose turn has lasted longest, if it is over; streams that may do without any come first. */
+function longestTurn(
+  candidates: Holder[],
+  now: number,
+  minOf: (stream: string) => number,
+): Holder | undefined {
+  return candidates
+    .filter(({ since }) => now - since >= TURN_MS)
+    .toSorted((a, b) => Math.sign(minOf(a.stream)) - Math.sign(minOf(b.stream)) || a.since - b.since)[0];
 }

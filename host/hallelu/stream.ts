@@ -622,7 +622,8 @@ export class Stream implements JahOwner {
     const backlogBytes = this.backlogBytes;
     return {
       stream: this.name,
-      min: this.record.min,
+      // What may not run needs no CPU.
+      min: this.mayRun ? Math.min(this.record.min, this.record.max) : 0,
       max: this.record.max,
       busy: backlogBytes > 0 || now - this.lastWorkAt < 1000,
       backlogSeconds: this.rates.secondsFor(backlogBytes),

@@ -101,20 +101,23 @@ test("a stream without a CPU is refused with what could be given, and leaves not
   };
   const feeds = [feed("one"), feed("two")];
   try {
+    try {
+      await host.client.deploy("three", { kernel: stations });
+      assert.unreachable();
+    } catch (error) {
+      const { code: found, offers } = error as { code: string; offers: { stream: string }[] };
+      assert.is(found, "no-capacity");
+      assert.equal(offers.map(({ stream }) => stream).toSorted(), ["one", "two"]);
+    }
+    assert.is(await code(host.client.stream("three")), "stream-unknown");
+    await host.client.change("one", { max: 0 });
     await host.client.deploy("three", { kernel: stations });
-    assert.unreachable();
-  } catch (error) {
-    const { code: found, offers } = error as { code: string; offers: { stream: string }[] };
-    assert.is(found, "no-capacity");
-    assert.equal(offers.map(({ stream }) => stream).toSorted(), ["one", "two"]);
+    await host.client.push("three", readings(10, 1));
+    await until(host.client, "three", drained);
+  } finally {
+    feeding = false;
+    await Promise.all(feeds);
   }
-  assert.is(await code(host.client.stream("three")), "stream-unknown");
-  await host.client.change("one", { max: 0 });
-  await host.client.deploy("three", { kernel: stations });
-  await host.client.push("three", readings(10, 1));
-  await until(host.client, "three", drained);
-  feeding = false;
-  await Promise.all(feeds);
   for (const name of ["one", "two", "three"]) await host.client.remove(name);
 });
 

@@ -1,0 +1,279 @@
+/** The live host: pushes, latencies, starting and scaling, each on a host of its own, with a push client in this process. */
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { Agent, request } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect, type Hallelujah } from "../host/client/live.ts";
+import { barOf, isMet } from "./bars.ts";
+import { peersFolder, root } from "./paths.ts";
+import { alone, type Context, type Result } from "./results.ts";
+import { median, rounded } from "./statistics.ts";
+
+export interface LiveSettings {
+  cli: string;
+  runs: number;
+  machine: Context["machine"];
+  log: (line: string) => void;
+}
+
+const BODIES = 400;
+const CONNECTIONS = 64;
+const SMALL_MS = 3000;
+const LOOKS = 100;
+
+interface TestHost {
+  client: Hallelujah;
+  port: number;
+  child: ChildProcess;
+  readyMs: number;
+  stop(): Promise<void>;
+}
+
+async function startHost(cli: string): Promise<TestHost> {
+  const data = mkdtempSync(path.join(tmpdir(), "hallelujah-bench-"));
+  const startedAt = performance.now();
+  const child = spawn(process.execPath, [cli, "up", "--listen", "127.0.0.1:0", "--data", data], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = new Promise<void>((done) => child.once("exit", () => done()));
+  const url = await new Promise<string>((done) => {
+    child.stdout.on("data", (chunk: Buffer) => {
+      const found = /is up at (\S+)/.exec(chunk.toString());
+      if (found) done(found[1]);
+    });
+  });
+  const readyMs = performance.now() - startedAt;
+  return {
+    client: connect({ url }),
+    port: Number(new URL(url).port),
+    child,
+    readyMs,
+    async stop() {
+      child.kill("SIGTERM");
+      await ended;
+      rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
+
+/** Posts a body; its status. */
+function post(port: number, stream: string, body: Buffer): Promise<number> {
+  return new Promise((done, fail) => {
+    const headers = { "content-type": "application/x-ndjson", "content-length": body.length };
+    const sent = request(
+      { agent, host: "127.0.0.1", port, path: `/v1/streams/${stream}/records`, method: "POST", headers },
+      (response) => {
+        response.resume();
+        response.on("end", () => done(response.statusCode!));
+      },
+    );
+    sent.on("error", fail);
+    sent.end(body);
+  });
+}
+
+/** About 1 MiB of readings of 413 stations. */
+function largeBody(): { body: Buffer; records: number } {
+  let text = "";
+  let records = 0;
+  for (; text.length < (1 << 20) - 100; records++) {
+    const temperature = ((records * 31) % 600) / 10 - 20;
+    text += `{"station":"station-${(records * 7919) % 413}","temperature":${temperature}}\n`;
+  }
+  return { body: Buffer.from(text), records };
+}
+
+async function drained(client: Hallelujah, stream: string): Promise<void> {
+  for (;;) {
+    const { frame, frames, backlog, state } = await client.stream(stream);
+    if (frame === frames && !backlog.bytes && state === "running") return;
+    await sleep(5);
+  }
+}
+
+/** MB/s until all bodies are applied; a body that is refused for want of room is sent again. */
+async function pushLarge(port: number, body: Buffer, whenSent: () => Promise<void>): Promise<number> {
+  const startedAt = performance.now();
+  let left = BODIES;
+  const sender = async () => {
+    while (left-- > 0) while ((await post(port, "load", body)) !== 200) await sleep(50);
+  };
+  await Promise.all([sender(), sender(), sender(), sender()]);
+  await whenSent();
+  return (BODIES * body.length) / 1e3 / (performance.now() - startedAt);
+}
+
+/** Requests per second with one record each, and the 99th percentile of their latencies, ms. */
+async function pushSmall(port: number): Promise<{ rate: number; p99: number }> {
+  const body = Buffer.from('{"station":"x","temperature":1}\n');
+  const latencies: number[] = [];
+  const end = performance.now() + SMALL_MS;
+  const sender = async () => {
+    while (performance.now() < end) {
+      const at = performance.now();
+      await post(port, "load", body);
+      latencies.push(performance.now() - at);
+    }
+  };
+  await Promise.all(Array.from({ length: CONNECTIONS }, sender));
+  return { rate: latencies.length / (SMALL_MS / 1000), p99: quantile(latencies, 0.99) };
+}
+
+/** Times from a push to the first answer that holds it, ms. */
+async function pushToVisible({ client, port }: TestHost): Promise<number[]> {
+  const count = async () => {
+    const rows = await client.query<{ temperature: { count: number } }>("load", "stations", { key: "seen" });
+    return (await rows.all())[0]?.temperature.count ?? 0;
+  };
+  const times: number[] = [];
+  for (let i = 0; i < LOOKS; i++) {
+    const before = await count();
+    const at = performance.now();
+    await post(port, "load", Buffer.from('{"station":"seen","temperature":1}\n'));
+    while ((await count()) === before);
+    times.push(performance.now() - at);
+  }
+  return times;
+}
+
+/** The longest gaps between two answers while a shard of 10 MB is split and joined, ms. */
+async function gaps({ client, port }: TestHost): Promise<number[]> {
+  let text = "";
+  for (let i = 0; i < 100_000; i++) text += `{"station":"key-${i}","temperature":1}\n`;
+  await client.push("load", text);
+  await drained(client, "load");
+  const longest: number[] = [];
+  for (const shards of [2, 1, 2, 1, 2, 1]) {
+    await client.change("load", { shards, max: 2 });
+    let last = performance.now();
+    let gap = 0;
+    const until = last + 1500;
+    while (performance.now() < until) {
+      await post(port, "load", Buffer.from('{"station":"seen","temperature":1}\n'));
+      await (await client.query("load", "stations", { key: "seen" })).all();
+      gap = Math.max(gap, performance.now() - last);
+      last = performance.now();
+    }
+    longest.push(gap);
+  }
+  return longest;
+}
+
+/** Resident MB and CPU ms per second of a host with no stream: all its processes. */
+async function idle(cli: string): Promise<{ mb: number; cpuShare: number }> {
+  const host = await startHost(cli);
+  await sleep(1000);
+  const { pid } = await host.client.host();
+  const pids = [host.child.pid!, pid];
+  const before = pids.map(cpuMs);
+  await sleep(5000);
+  const used = pids.map(cpuMs).reduce((sum, ms, i) => sum + ms - before[i], 0);
+  const mb = pids.reduce((sum, each) => sum + residentMb(each), 0);
+  await host.stop();
+  return { mb, cpuShare: used / 50 };
+}
+
+function cpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+function residentMb(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
+}
+
+function quantile(values: number[], q: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
+}
+
+async function sink(): Promise<{ port: number; stop: () => void }> {
+  const child = fork(path.join(peersFolder, "sink.mjs"), { stdio: "inherit" });
+  const port = await new Promise<number>((done) =>
+    child.once("message", (message) => done(message as number)),
+  );
+  return { port, stop: () => child.disconnect() };
+}
+
+/** All figures of the live host. */
+export async function live({ cli, runs, machine, log }: LiveSettings): Promise<Result[]> {
+  const context = { rows: null, machine };
+  const { body, records } = largeBody();
+  const found: Record<string, number[]> = {};
+  const note = (name: string, ...values: number[]) => (found[name] ??= []).push(...values);
+  const bare = await sink();
+  const kernel = readFileSync(path.join(root, "examples/stations.ts"), "utf8");
+  for (let round = 0; round <= runs; round++) {
+    const host = await startHost(cli);
+    await host.client.deploy("load", { kernel });
+    await drained(host.client, "load");
+    const visible = await pushToVisible(host);
+    const large = await pushLarge(host.port, body, () => drained(host.client, "load"));
+    const largeBare = await pushLarge(bare.port, body, async () => {});
+    const small = await pushSmall(host.port);
+    const smallBare = await pushSmall(bare.port);
+    await drained(host.client, "load");
+    const longest = await gaps(host);
+    await host.stop();
+    const quiet = await idle(cli);
+    log(
+      `live ${round || "warm-up"}: ${large.toFixed(0)} MB/s, ${small.rate.toFixed(0)} requests/s, up in ${host.readyMs.toFixed(0)} ms`,
+    );
+    if (!round) continue;
+    note("push-large", large);
+    note("push-large-sink", largeBare);
+    note("push-records", (large * 1e6 * records) / body.length / 1e6);
+    note("push-small", small.rate);
+    note("push-small-sink", smallBare.rate);
+    note("push-small-p99", small.p99);
+    note("visible-p50", quantile(visible, 0.5));
+    note("visible-p99", quantile(visible, 0.99));
+    note("gap", Math.max(...longest));
+    note("up", host.readyMs);
+    note("idle-memory", quiet.mb);
+    note("idle-cpu", quiet.cpuShare);
+  }
+  bare.stop();
+  agent.destroy();
+  const one = (name: string, unit: string, words: string) =>
+    alone(`live-${name}`, found[name], unit, context, words);
+  return [
+    beside("push-large", "MB/s", found, context, "NDJSON in 1 MiB bodies, until all is applied"),
+    one("push-records", "M records/s", "the same in records"),
+    beside("push-small", "requests/s", found, context, "one record each, 64 connections"),
+    one("push-small-p99", "ms", "their 99th percentile"),
+    one("visible-p50", "ms", "from a push to an answer that holds it"),
+    one("visible-p99", "ms", "the 99th percentile"),
+    one("gap", "ms", "longest time between two answers while 10 MB of state are split and joined"),
+    one("up", "ms", "from the start of the process to ready"),
+    one("idle-memory", "MB", "all processes of a host without a stream"),
+    one("idle-cpu", "%", "of one CPU, without a stream"),
+  ];
+}
+
+/** A rate of ours beside that of the bare server. */
+function beside(
+  name: string,
+  unit: string,
+  found: Record<string, number[]>,
+  context: Context,
+  note: string,
+): Result {
+  const peer = found[`${name}-sink`];
+  const ratio = rounded(median(found[name].map((value, i) => value / peer[i])));
+  const result = alone(`live-${name}`, found[name], unit, context, note);
+  const bar = barOf(`live-${name}`, null);
+  return {
+    ...result,
+    peer: "sink",
+    peer_value: rounded(median(peer)),
+    peer_min: rounded(Math.min(...peer)),
+    peer_max: rounded(Math.max(...peer)),
+    ratio,
+    met: bar ? isMet(bar, result.value, ratio) : null,
+  };
+}

@@ -20,6 +20,8 @@ export interface Scaled {
   readonly backlogBytes: number;
   readonly freeCpus: number;
   claim(kind: JahKind, waits: boolean): Jah;
+  /** Waits until no query is in the way; resolves with what ends the turn. */
+  turn(): Promise<() => void>;
   /** Tells Jahs of new routings, and hands out frames. */
   announce(): void;
   pump(): void;
@@ -34,7 +36,7 @@ type Step =
   /** A Jah was claimed that is to receive partitions. */
   | { type: "receiver"; jah: Jah; donor: number; from: number; to: number }
   /** State moves under a routing. */
-  | { type: "moving"; donor: Jah; receiver: Jah; leaves: boolean }
+  | { type: "moving"; donor: Jah; receiver: Jah; leaves: boolean; release: () => void }
   /** Jahs get no more frames, and end when nothing depends on them. */
   | { type: "leaving"; jahs: Set<Jah> };
 
@@ -133,11 +135,16 @@ export class Scaler {
   }
 
   private move(donor: Jah, receiver: Jah, from: number, to: number, leaves: boolean): void {
-    const { stream } = this;
-    stream.dispatch.move([{ from, to, donor: donor.id, receiver: receiver.id }]);
-    this.step = { type: "moving", donor, receiver, leaves };
-    stream.announce();
-    stream.pump();
+    const step: Step = { type: "moving", donor, receiver, leaves, release: () => {} };
+    this.step = step;
+    void this.stream.turn().then((release) => {
+      // One of them may have ended meanwhile, or all were let go.
+      if (this.step !== step) return release();
+      step.release = release;
+      this.stream.dispatch.move([{ from, to, donor: donor.id, receiver: receiver.id }]);
+      this.stream.announce();
+      this.stream.pump();
+    });
   }
 
   private leave(...jahs: Jah[]): void {
@@ -170,6 +177,7 @@ export class Scaler {
     const { step } = this;
     if (step?.type !== "moving" || step.receiver !== receiver) return;
     this.step = undefined;
+    step.release();
     if (step.leaves) this.leave(step.donor);
     else this.goOn();
   }
@@ -184,6 +192,7 @@ export class Scaler {
     }
     if (step?.type !== "moving" || (step.donor !== jah && step.receiver !== jah)) return undefined;
     this.step = undefined;
+    step.release();
     return step.donor === jah ? step.receiver : step.donor;
   }
 
@@ -236,6 +245,7 @@ export class Scaler {
 
   /** All Jahs were let go: whatever was under way is over. */
   reset(): void {
+    if (this.step?.type === "moving") this.step.release();
     this.step = undefined;
     this.memory = { ...this.memory, step: undefined };
     this.onSingle?.();

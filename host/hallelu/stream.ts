@@ -117,6 +117,7 @@ export class Stream implements JahOwner {
   /** Frames below this are counted as applied. */
   private countedTo: number;
   private waiters: { frame: number; done: () => void }[] = [];
+  /** Settles when the last turn that was asked for is over. */
   private asking: Promise<unknown> = Promise.resolve();
   private lastWorkAt = performance.now();
   private parking: Promise<void> | undefined;
@@ -237,13 +238,7 @@ export class Stream implements JahOwner {
     this.refuseIfFailed();
     const query = planQuery(this.kernel, this.name, request);
     if (this.vacant.length || this.state !== "running") await this.awake();
-    // One at a time, as a result is split in the Jahs' memory; the next one waits until this one is read.
-    const before = this.asking;
-    let release = () => {};
-    this.asking = new Promise<void>((done) => {
-      release = done;
-    });
-    await before;
+    const release = await this.turn();
     const owners = this.dispatch.routing.targets.map(({ jah }) => this.jahs.get(jah));
     if (owners.some((jah) => jah?.state !== "working")) {
       release();
@@ -251,6 +246,20 @@ export class Stream implements JahOwner {
     }
     this.lastWorkAt = performance.now();
     return ask(owners as Jah[], query, release);
+  }
+
+  /**
+   * Waits for its turn among what must not meet: a query, which splits results in the Jahs' memory and counts on its
+   * owners, and a move of partitions, which changes them. Resolves with what ends the turn.
+   */
+  async turn(): Promise<() => void> {
+    const before = this.asking;
+    let end = () => {};
+    this.asking = new Promise<void>((done) => {
+      end = done;
+    });
+    await before;
+    return end;
   }
 
   /** Resolves when all shards are there and have applied what is in the log now. Rejects with `no-capacity`. */
@@ -409,10 +418,18 @@ export class Stream implements JahOwner {
   }
 
   private async parkNow(): Promise<void> {
-    await this.asking;
     for (const jah of this.jahs.values())
       if (jah.state === "claimed" || jah.state === "starting") this.drop(jah);
     await this.scaler.single();
+    const release = await this.turn();
+    try {
+      await this.saveAndDrop();
+    } finally {
+      release();
+    }
+  }
+
+  private async saveAndDrop(): Promise<void> {
     const { targets } = this.dispatch.routing;
     const jah = this.jahs.get(targets[0].jah);
     if (jah?.state === "working" && targets.length === 1) {

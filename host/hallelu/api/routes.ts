@@ -234,7 +234,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         ...(order === undefined ? {} : { order }),
         ...(limit === undefined ? {} : { limit }),
       });
-      return new Response(bodyStream(answer.rows), {
+      return new Response(await begun(answer.rows), {
         headers: { "content-type": type, "hallelujah-frame": String(answer.frame) },
       });
     },
@@ -330,7 +330,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         signal,
         ...(stream === undefined ? {} : { stream }),
       });
-      return new Response(bodyStream(text), {
+      return new Response(streamOf(text[Symbol.asyncIterator]()), {
         headers: { "content-type": "application/x-ndjson" },
       });
     },
@@ -386,12 +386,22 @@ async function bodyOf(c: Context<Env>): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Chunks as they come; a client that leaves ends the work. */
-function bodyStream(chunks: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+/** The same once the first chunk is there, so that what goes wrong before it is said as a problem. */
+async function begun(chunks: AsyncIterable<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
   const iterator = chunks[Symbol.asyncIterator]();
+  return streamOf(iterator, await iterator.next());
+}
+
+/** Chunks as they come; a client that leaves ends the work. */
+function streamOf(
+  iterator: AsyncIterator<Uint8Array>,
+  first?: IteratorResult<Uint8Array>,
+): ReadableStream<Uint8Array> {
+  let next = first;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const { value, done } = await iterator.next();
+      const { value, done } = next ?? (await iterator.next());
+      next = undefined;
       if (done) controller.close();
       else controller.enqueue(new Uint8Array(value));
     },

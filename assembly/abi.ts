@@ -27,26 +27,32 @@ export const EMIT_END: usize = OUTPUT + (16 << 20);
 export const ENTRIES: usize = EMIT_END;
 export const OUTPUT_END: usize = ARENA;
 
-/** In the arena's directory: how far each clock has got, f64 ms each. */
+/** In the arena's directory: how far each source of event time has got, f64 ms each; see clock.ts. */
 export const CLOCKS: usize = ARENA + 0x1100;
-export const CLOCKS_MAX: u32 = 256;
+export const CLOCKS_MAX: u32 = 255;
+/** Behind them, up to which time all sources have come: f64 ms. */
+export const WATERMARK: usize = CLOCKS + 0x7f8;
 export const CLOCKS_END: usize = CLOCKS + 0x800;
+/** The "table" of the section that holds records as they are, for `fold`. */
+export const RECORDS: u32 = 0xffffffff;
 
 export const MAX_TABLES: u32 = 64;
 /** Fields of an input record: a bit each in FIELDS_SEEN. */
 export const MAX_FIELDS: u32 = 64;
 /** Version of the layouts in this file; a built module carries it. */
-export const ABI_VERSION: u32 = 1;
+export const ABI_VERSION: u32 = 2;
 
 // The control block, from CONTROL on.
 //   +0x0000  u32 status of the last map call    u32 rows good    u32 rows bad    u32 problems listed
 //   +0x0010  u32 next: where mapping goes on    u32 end: just behind the last record
 //   +0x0018  u32 table that ran out of memory + 1
 //   +0x0020  u64 fields seen in any record, a bit each
-//   +0x0028  u32 whether a quoted field was seen
+//   +0x0028  u32 whether a quoted field was seen    u32 records that came too late, of the last apply call
+//   +0x0030  f64 greatest event time of the frame's good records, ms; -Infinity if there is none
 //   +0x0100  PROBLEMS: up to 16 of { u32 offset in the input window, u32 reason, u32 field, u32 detail }
 //   +0x0300  OWNERS: for each of the 256 partitions (hash >> 24) the number of its owner, 0xff for nobody
 //   +0x0400  PLAN: u16 skip, u16 field, per wanted column in column order; ends with field 0xffff
+//   +0x0f00  SILENT: a byte for each partition, 1 where windows close without a word to the kernel
 //   +0x1000  NAMES: what the NDJSON decoder learned of the order of keys
 export const STATUS: usize = CONTROL;
 export const ROWS_GOOD: usize = CONTROL + 4;
@@ -57,12 +63,15 @@ export const FRAME_END: usize = CONTROL + 20;
 export const FULL_TABLE: usize = CONTROL + 24;
 export const FIELDS_SEEN: usize = CONTROL + 32;
 export const QUOTED: usize = CONTROL + 40;
+export const LATE: usize = CONTROL + 44;
+export const EVENT_TIME: usize = CONTROL + 48;
 export const PROBLEMS: usize = CONTROL + 0x100;
 export const PROBLEMS_MAX: u32 = 16;
 export const OWNERS: usize = CONTROL + 0x300;
 export const NOBODY: u32 = 0xff;
 export const PLAN: usize = CONTROL + 0x400;
 export const PLAN_END: u32 = 0xffff;
+export const SILENT: usize = CONTROL + 0xf00;
 export const NAMES: usize = CONTROL + 0x1000;
 export const NAMES_END: usize = CONTROL + 0xf000;
 

@@ -7,10 +7,10 @@
  *   +0x0000  u32 magic   u32 version   u32 top (next free byte)   u32 reserved
  *   +0x0010  u32 free[32]: heads of the lists of free blocks, by power of two
  *   +0x0100  MAX_TABLES x 64 bytes: the lasting home of each table (state/home.ts)
- *   +0x1100  CLOCKS: how far each source of event time has got
+ *   +0x1100  CLOCKS: how far each source of event time has got, and the watermark (clock.ts)
  *   +0x1900  up to 64 KiB: reserved
  */
-import { ABI_VERSION, ARENA, FRAME_HEAP, FULL_TABLE, INPUT, PART_BYTES } from "./abi";
+import { ABI_VERSION, ARENA, CLOCKS, FRAME_HEAP, FULL_TABLE, INPUT, PART_BYTES, WATERMARK } from "./abi";
 
 const MAGIC: u32 = 0x6a616821; // "!haj"
 const TOP: usize = ARENA + 8;
@@ -49,6 +49,8 @@ function openArena(): void {
   store<u32>(ARENA, MAGIC);
   store<u32>(ARENA, ABI_VERSION, 4);
   store<u32>(TOP, <u32>FIRST);
+  for (let at = CLOCKS; at < WATERMARK; at += 8) store<f64>(at, NaN);
+  store<f64>(WATERMARK, -Infinity);
 }
 
 /** `bytes` is a multiple of 8. `counted` is false for what depends on earlier frames, such as an index. */

@@ -10,3 +10,6 @@ export { Count, First, Last, Max, Min, Stats, Sum } from "./state/aggregates";
 export { Distinct } from "./state/distinct";
 export { Quantiles } from "./state/quantiles";
 export { Top } from "./state/top";
+export { Windows } from "./state/windows";
+export { Sessions } from "./state/sessions";
+export { Window } from "./state/timed";

@@ -16,6 +16,12 @@ declare global {
   function state(target: Function): void;
   /** The field's name in the input: a CSV column, or NDJSON keys joined by dots, e.g. `@name("user.id")`. */
   function name(source: string): (target: object, field: string) => void;
+  /**
+   * The field, of type Time, that says when the event was. `lateness` is how much later than others a record may come, ms:
+   * `@time(10_000)`; 0 if it is left out as in `@time`.
+   */
+  const time: ((target: object, field: string) => void) &
+    ((lateness: number) => (target: object, field: string) => void);
 }
 
 /** A key of a table: a text, an integer, a boolean, a time, a decimal, or a tuple of these. */
@@ -128,6 +134,35 @@ export class Table<K extends Key, V extends object> {
   at(key: K): V;
 }
 
+/**
+ * Values of a `@state` class by key and span of event time. Spans are aligned to 1970 in UTC. A record lies in one window if
+ * `step` is left out, else in `size / step` of them. When event time has passed a window's end, `close` is called for
+ * each of its keys, and they are removed.
+ */
+export class Windows<K extends Key, V extends object> {
+  private readonly __key: K;
+  /** `size` and `step` in ms; `size` is a multiple of `step`. */
+  constructor(name: string, size: i64, step?: i64);
+  /** For `each`: the value of a key in the span of length `step` that `time` lies in. Valid until the frame ends. */
+  at(key: K, time: Time): V;
+}
+
+/** Values of a `@state` class by key, each for as long as its records follow one another; kept by `fold`. */
+export class Sessions<K extends Key, V extends object> {
+  private readonly __key: K;
+  /** A session is over `gap` ms after its last record. */
+  constructor(name: string, gap: i64);
+}
+
+/** The span of event time that `close` is called for. */
+export class Window {
+  private constructor();
+  /** The first instant of a window; of a session the time of its first record. */
+  readonly start: Time;
+  /** The first instant behind a window; of a session the time of its last record. */
+  readonly end: Time;
+}
+
 /** A key of two parts; rows have it as an array. */
 export class Pair<A extends Key, B extends Key> {
   private readonly __parts: [A, B];
@@ -145,9 +180,13 @@ export function pair<A extends Key, B extends Key>(a: A, b: B): Pair<A, B>;
 /** Three parts as one key. */
 export function triple<A extends Key, B extends Key, C extends Key>(a: A, b: B, c: C): Triple<A, B, C>;
 
+// Aggregates have an `add` for records; what can be read of them is for `fold` and `close`. In `each` it is that of the
+// frame at hand only.
+
 /** How many. In rows: a number. */
 export class Count {
   private readonly __count: never;
+  readonly value: u64;
   add(by?: u64): void;
 }
 
@@ -157,48 +196,80 @@ export class Count {
  */
 export class Sum<T extends number | Decimal = f64> {
   private readonly __sum: T;
+  readonly value: T;
   add(x: T): void;
 }
 
 /** The smallest value; NaN is passed over. In rows: null if there was none. */
 export class Min<T extends number | Time | Decimal = f64> {
   private readonly __min: T;
+  /** Whether there was any. */
+  readonly present: boolean;
+  /** Only where it is `present`. */
+  readonly value: T;
+  or(otherwise: T): T;
   add(x: T): void;
 }
 
 /** The largest value; NaN is passed over. In rows: null if there was none. */
 export class Max<T extends number | Time | Decimal = f64> {
   private readonly __max: T;
+  /** Whether there was any. */
+  readonly present: boolean;
+  /** Only where it is `present`. */
+  readonly value: T;
+  or(otherwise: T): T;
   add(x: T): void;
 }
 
 /** Count, sum, least, greatest and mean. In rows: `{"count","sum","min","max","mean"}`. */
 export class Stats {
   private readonly __stats: never;
+  readonly count: u64;
+  readonly sum: f64;
+  /** Infinity while there is none. */
+  readonly min: f64;
+  /** -Infinity while there is none. */
+  readonly max: f64;
+  /** NaN while there is none. */
+  readonly mean: f64;
   add(x: number): void;
 }
 
 /** The first value in the order of the input. In rows: null if there was none. */
 export class First<T extends number | Text | Time | Decimal> {
   private readonly __first: T;
+  /** Whether there was any. */
+  readonly present: boolean;
+  /** Only where it is `present`. */
+  readonly value: T;
+  or(otherwise: T): T;
   add(x: T): void;
 }
 
 /** The last value in the order of the input. In rows: null if there was none. */
 export class Last<T extends number | Text | Time | Decimal> {
   private readonly __last: T;
+  /** Whether there was any. */
+  readonly present: boolean;
+  /** Only where it is `present`. */
+  readonly value: T;
+  or(otherwise: T): T;
   add(x: T): void;
 }
 
 /** How many different values there were: exact up to 384, beyond that with a standard error of 1.6 %. */
 export class Distinct {
   private readonly __distinct: never;
+  readonly value: u64;
   add(x: Key): void;
 }
 
 /** Median, 90th and 99th percentile within 0.8 %; NaN is passed over. In rows: `{"p50","p90","p99"}`. */
 export class Quantiles {
   private readonly __quantiles: never;
+  /** The value at a quantile from 0 to 1; NaN if there is none. */
+  at(q: f64): f64;
   add(x: number | Decimal): void;
 }
 
@@ -208,6 +279,12 @@ export class Quantiles {
  */
 export class Top<T extends Text | number | Time> {
   private readonly __top: T;
+  /** How many values are reported: ten at most. */
+  readonly size: i32;
+  /** A value that is reported; 0 is the most frequent. */
+  keyAt(rank: i32): T;
+  /** How often it was counted. */
+  countAt(rank: i32): u64;
   add(x: T): void;
   /** Counts a value `weight` times. */
   addMany(x: T, weight: u64): void;

@@ -1,9 +1,19 @@
 /** What a built kernel exports to its host. One call per frame or per batch, never per record. */
-import { ENTRIES, NAMES, NAMES_END, STATUS } from "./abi";
-import { TABLES, adoptTable, applyTable, encodeTables, exportTable, groupTables } from "./generated";
-import { removeFromTable, resetTables, startPass } from "./generated";
+import { ENTRIES, EVENT_TIME, LATE, NAMES, NAMES_END, RECORDS, STATUS } from "./abi";
+import { LATENESS, TABLES, adoptTable, applyTable, closeSome, collectDue, encodeTables } from "./generated";
+import {
+  exportTable,
+  firstDueOf,
+  foldRecords,
+  groupTables,
+  removeFromTable,
+  resetTables,
+  startPass,
+} from "./generated";
+import { advance, dueBefore, watermark } from "./clock";
+import { encodeRecords, resetRecords } from "./fold";
 import { arenaEnd, releaseFrame } from "./heap";
-import { emitAs, emittedBytes, emittedRows, resetEmitted } from "./output";
+import { emitAs, emitFull, emittedBytes, emittedRows, lateBytes, lateEmittedRows, resetEmitted } from "./output";
 import { countQuotes, mapCsv, mapLines } from "./record/csv";
 import { mapNdjson } from "./record/ndjson";
 import { mapColumnRows } from "./record/rows";
@@ -13,7 +23,8 @@ export { countQuotes, mapCsv, mapLines, mapNdjson, mapColumnRows };
 export { encodeRange, find, orderBy, rangeSize, render, sample, size, sortRange, split, splitEnd } from "./generated";
 export { splitStep } from "./generated";
 export { arenaEnd };
-export { emittedBytes, emittedRows };
+export { emittedBytes, emittedRows, lateBytes, lateEmittedRows };
+export { isTimed, isOrdered } from "./generated";
 
 /** Where the rendered bytes end. */
 export function renderedEnd(): usize {
@@ -30,6 +41,7 @@ export function start(emitFormat: u32, delimiter: u32): void {
 /** Before a frame: counters to zero, tables empty. */
 export function beginFrame(): void {
   memory.fill(STATUS, 0, 0x100);
+  store<f64>(EVENT_TIME, -Infinity);
   beginPart();
 }
 
@@ -37,6 +49,7 @@ export function beginFrame(): void {
 export function beginPart(): void {
   releaseFrame();
   resetTables();
+  resetRecords();
   resetEmitted();
 }
 
@@ -47,12 +60,60 @@ export function group(owners: u32): void {
 
 /** The routed sections of one owner, from ENTRIES up to the returned address. */
 export function encode(owner: u32): usize {
-  return encodeTables(owner, ENTRIES);
+  return encodeRecords(owner, encodeTables(owner, ENTRIES));
 }
 
-/** Merges routed sections into the lasting tables. */
-export function apply(p: usize, end: usize): void {
-  while (p < end) p = applyTable(load<u32>(p), p + 8, load<u32>(p, 4));
+/** Before a frame is applied, and whenever what it emitted was fetched. */
+export function beginApply(): void {
+  store<u32>(LATE, 0);
+  releaseFrame();
+  resetEmitted();
+}
+
+/**
+ * Merges routed sections into the lasting tables, and folds records. Returns `end`; or, if what was emitted has to be
+ * fetched first, from where to go on.
+ */
+export function apply(p: usize, end: usize): usize {
+  while (p < end) {
+    const count = load<u32>(p, 4);
+    if (load<u32>(p) == RECORDS) {
+      p = foldRecords(p + 8, count);
+      if (emitFull()) return p;
+    } else p = applyTable(load<u32>(p), p + 8, count);
+  }
+  return p;
+}
+
+/** All of a frame is applied: its source has come to `time` (ms), which may close windows. */
+export function advanceClock(clock: u32, time: f64): void {
+  advance(clock, time, <f64>LATENESS);
+}
+
+/** Finds the windows and sessions of a table that are over; `closeStep` closes them. */
+export function closeStart(table: u32): void {
+  collectDue(table, dueBefore);
+}
+
+/** Closes some; true if what was emitted has to be fetched, and there may be more. `silent`: SILENT counts. */
+export function closeStep(table: u32, silent: bool): bool {
+  return closeSome(table, silent);
+}
+
+/** When the first window or session is over, ms, by the time that records may be late; Infinity if there is none. */
+export function nextClose(): f64 {
+  let first: f64 = Infinity;
+  for (let table: u32 = 0; table < TABLES; table++) first = min(first, firstDueOf(table));
+  return first + <f64>LATENESS;
+}
+
+/** Up to which event time the frames applied have come, ms; -Infinity before the first. */
+export function watermarkOf(): f64 {
+  return watermark();
+}
+
+export function tableCount(): u32 {
+  return TABLES;
 }
 
 /** Takes in sections of other Jahs' entries, to be rendered in order with this Jah's. */

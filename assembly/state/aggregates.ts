@@ -12,6 +12,11 @@ import { getVarint, putVarint, varintEnd } from "../varint";
 @unmanaged export class Count {
   private n: u64;
 
+  /** How many there were. To be read by `fold` and `close`, as all of these are. */
+  @inline get value(): u64 {
+    return this.n;
+  }
+
 
   @inline add(by: u64 = 1): void {
     this.n += by;
@@ -46,6 +51,18 @@ import { getVarint, putVarint, varintEnd } from "../varint";
   order(column: u32): f64 {
     return <f64>this.n;
   }
+}
+
+/** The value of type T that is kept at `at`: a number, or a view of a time, a decimal, or a text's address and length. */
+@inline function valueOf<T>(at: usize): T {
+  if (isReference<T>()) return changetype<T>(at);
+  else if (isFloat<T>()) return <T>load<f64>(at);
+  else return <T>load<u64>(at);
+}
+
+
+@inline function isKept<T>(at: usize): bool {
+  return isText<T>() ? changetype<KeptText>(at).has != 0 : load<u64>(at, 8) != 0;
 }
 
 /** The 8 bytes in which a value of type T is kept. */
@@ -84,6 +101,11 @@ function orderBits<T>(bits: u64): f64 {
 /** The total: exact for integers and decimals (an overflow of 64 bits traps), in frame order for floats. */
 @unmanaged export class Sum<T = f64> {
   private total: u64;
+
+
+  @inline get value(): T {
+    return valueOf<T>(changetype<usize>(this));
+  }
 
 
   @inline add(x: T): void {
@@ -144,6 +166,21 @@ function overflow(): void {
 @unmanaged class Held<T> {
   protected bits: u64;
   protected has: u64;
+
+  /** Whether there was any. */
+  @inline get present(): bool {
+    return this.has != 0;
+  }
+
+  /** Only where it is `present`. */
+  @inline get value(): T {
+    return valueOf<T>(changetype<usize>(this));
+  }
+
+
+  @inline or(otherwise: T): T {
+    return this.has ? this.value : otherwise;
+  }
 
 
   @inline init(): void {
@@ -223,10 +260,17 @@ function overflow(): void {
 
 /** Count, sum, least, greatest and mean of numbers. */
 @unmanaged export class Stats {
-  private count: u64;
-  private sum: f64;
-  private min: f64;
-  private max: f64;
+  count: u64;
+  sum: f64;
+  /** Infinity while there is none. */
+  min: f64;
+  /** -Infinity while there is none. */
+  max: f64;
+
+  /** NaN while there is none. */
+  @inline get mean(): f64 {
+    return this.sum / <f64>this.count;
+  }
 
 
   @inline add<T>(x: T): void {
@@ -358,6 +402,21 @@ function overflow(): void {
   private a: u64;
   private b: u64;
 
+  /** Whether there was any. */
+  @inline get present(): bool {
+    return isKept<T>(changetype<usize>(this));
+  }
+
+  /** Only where it is `present`; changes with the state. */
+  @inline get value(): T {
+    return valueOf<T>(changetype<usize>(this));
+  }
+
+
+  @inline or(otherwise: T): T {
+    return this.present ? this.value : otherwise;
+  }
+
 
   @inline add(x: T): void {
     if (isReference<T>() && isDefined(x.ptr)) {
@@ -405,6 +464,21 @@ function overflow(): void {
 @unmanaged export class Last<T> {
   private a: u64;
   private b: u64;
+
+  /** Whether there was any. */
+  @inline get present(): bool {
+    return isKept<T>(changetype<usize>(this));
+  }
+
+  /** Only where it is `present`; changes with the state. */
+  @inline get value(): T {
+    return valueOf<T>(changetype<usize>(this));
+  }
+
+
+  @inline or(otherwise: T): T {
+    return this.present ? this.value : otherwise;
+  }
 
 
   @inline add(x: T): void {

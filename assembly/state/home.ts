@@ -50,6 +50,10 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
   stride: u32;
   /** Number of the table. */
   table: u32;
+  /** The heap of its timers (timers.ts): address, how many there are, how many it has room for. */
+  timers: u32;
+  timerCount: u32;
+  timerRoom: u32;
 
   /** An empty home: its index of the least size, no chunk. */
   open(stride: u32, table: u32): void {

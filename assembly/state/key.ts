@@ -8,7 +8,9 @@
 import { boolean, close, decimal, format, put, separator, signed, text, unsigned } from "../row";
 import { CSV } from "../abi";
 import { Text } from "../text";
-import { renderTime } from "../time";
+import { Decimal } from "../decimal";
+import { Time, renderTime } from "../time";
+import { KEY_LENGTH, KEY_PTR } from "./home";
 
 const SIGN: u64 = 0x8000_0000_0000_0000;
 
@@ -94,6 +96,66 @@ export function triple<A, B, C>(a: A, b: B, c: C): Triple<A, B, C> {
     separator();
     renderPart<C>(third);
   }
+}
+
+/** The start of a span, then the key that the author wrote, as one tuple: the key of a window. */
+export function timedKey<K>(start: i64, key: K): Windowed<K> {
+  if (isDefined(changetype<K>(0).renderParts)) {
+    const bytes = changetype<usize>(key);
+    const length = <usize>load<u32>(bytes, 4);
+    const at = heap.alloc(16 + length + 32);
+    store<u64>(at, bswap<u64>((<u64>start) ^ SIGN), 8);
+    memory.copy(at + 16, load<u32>(bytes), length);
+    return changetype<Windowed<K>>(Text.header(at, at + 16 + length));
+  } else {
+    const at = heap.alloc(16 + room<K>(key) + 32);
+    store<u64>(at, bswap<u64>((<u64>start) ^ SIGN), 8);
+    return changetype<Windowed<K>>(Text.header(at, putPart<K>(at + 16, key)));
+  }
+}
+
+
+@unmanaged export class Windowed<K> {
+  ptr: u32;
+  length: u32;
+
+  renderParts(ptr: usize): void {
+    renderPart<Time>(ptr);
+    separator();
+    if (isDefined(changetype<K>(0).renderParts)) changetype<K>(0).renderParts(ptr + 8);
+    else renderPart<K>(ptr + 8);
+  }
+}
+
+/** The author's key in the bytes of a window's key. Lives until the record ends. */
+export function keyBehindTime<K>(ptr: usize, length: u32): K {
+  if (isDefined(changetype<K>(0).renderParts)) return changetype<K>(Text.view(ptr + 8, length - 8));
+  else if (isWord<K>()) return keyOfWord<K>(rankOf<K>(bswap<u64>(load<u64>(ptr, 8))));
+  else {
+    const bytes = <usize>length - 10; // without the two that end the part
+    const copy = heap.alloc(bytes + 32);
+    let o = copy;
+    for (let p = ptr + 8, end = ptr + 8 + bytes; p < end; p++) {
+      const byte = load<u8>(p);
+      store<u8>(o++, byte);
+      if (!byte) p++;
+    }
+    return changetype<K>(Text.view(copy, <u32>(o - copy)));
+  }
+}
+
+/** The key of an entry. Lives until the record ends. */
+export function keyOfEntry<K>(entry: usize): K {
+  if (isWord<K>()) return keyOfWord<K>(load<u64>(entry));
+  else return changetype<K>(Text.view(load<u32>(entry, KEY_PTR), load<u32>(entry, KEY_LENGTH)));
+}
+
+/** The key behind a word. Lives until the record ends. */
+@inline export function keyOfWord<K>(word: u64): K {
+  if (isReference<K>()) {
+    if (isDefined(changetype<K>(0).ms)) return changetype<K>(Time.of(<i64>word));
+    else return changetype<K>(Decimal.of(<i64>word));
+  } else return <K>word;
 }
 
 

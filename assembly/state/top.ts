@@ -24,9 +24,9 @@ import { CSV, NDJSON } from "../abi";
 import { giveBlock, takeBlock } from "../heap";
 import { hashBytes, hashWord } from "../hash";
 import { cursor, format, put, raw, setCursor, setFormat, single, unsigned } from "../row";
-import { compareBytes, sameBytes } from "../text";
+import { Text, compareBytes, sameBytes } from "../text";
 import { getVarint, putVarint, varintEnd } from "../varint";
-import { isWord, rankOf, renderBytes, renderWord, wordOf } from "./key";
+import { isWord, keyOfWord, rankOf, renderBytes, renderWord, wordOf } from "./key";
 
 const REPORTED: u32 = 10;
 /** Counters that may be left when something is taken off. */
@@ -334,6 +334,28 @@ const SLACK: u32 = 16;
       store<u32>(slot, <u32>at);
     }
     return ranked;
+  }
+
+  /** How many values are reported: ten at most. */
+  get size(): i32 {
+    return <i32>this.best();
+  }
+
+  /** A value that is reported, 0 being the most frequent. Ends with the call of `close`. */
+  keyAt(rank: i32): T {
+    const counter = this.ranked(rank);
+    if (isWord<T>()) return keyOfWord<T>(load<u64>(counter));
+    else return changetype<T>(Text.view(this.textOf(counter), load<u32>(counter, 4)));
+  }
+
+  /** How often it was counted. */
+  countAt(rank: i32): u64 {
+    return load<u64>(this.ranked(rank), SEEN);
+  }
+
+  private ranked(rank: i32): usize {
+    if (<u32>rank >= this.best()) throw new Error("a Top has no value of that rank; see size");
+    return <usize>load<u32>(ranking + ((<usize>rank) << 2));
   }
 
   /** By count descending, then by key. */

@@ -44,15 +44,22 @@ const MEMBERS: Record<string, [message: string, hint: string]> = {
   "Mathf.random": [NO_RANDOM, RANDOM_HINT],
 };
 
+/** Functions that run at the owner of a key, where tables are not filled. */
+const AT_OWNER = /^(fold|late|key|close([A-Z]\w*)?)$/;
+
 /** Everything refused in statements. `record` is the parameter of `each` and the names of its optional fields. */
 export function refusals(
   statements: Node[],
+  model: { tables: { constant: string }[]; fold?: { constant: string; state: string } },
   record?: { parameter: string; optional: Set<string> },
 ): Refusal[] {
   const found: Refusal[] = [];
   const own = declaredNames(statements);
-  for (const statement of statements) {
-    walk(statement as AnyNode, (node, inFunction) => {
+  const tables = new Set(model.tables.map(({ constant }) => constant));
+  for (const statement of statements as AnyNode[]) {
+    const atOwner =
+      statement.kind === NodeKind.FunctionDeclaration && AT_OWNER.test(statement.name?.text ?? "");
+    walk(statement, (node, inFunction) => {
       const refuse = ([message, hint]: [string, string]) => found.push({ node, message, hint });
       if (node.kind === NodeKind.For && !node.condition && breaks(node)) {
         refuse([
@@ -75,12 +82,36 @@ export function refusals(
           ]);
         }
       } else if (node.kind === NodeKind.Call) {
+        const refusal = tableCall(node, tables, model.fold, atOwner);
+        if (refusal) refuse(refusal);
         if (node.expression?.text === "trace") refuse([NO_HOST, PRINT_HINT]);
         for (const argument of record ? node.args! : []) refuseOptional(argument, record!, found);
       }
     });
   }
   return found;
+}
+
+/** A call of `table.at` where it would be lost. */
+function tableCall(
+  { expression }: AnyNode,
+  tables: Set<string>,
+  fold: { constant: string; state: string } | undefined,
+  atOwner: boolean,
+): [string, string] | undefined {
+  if (expression?.kind !== NodeKind.PropertyAccess || expression.property!.text !== "at") return undefined;
+  const table = expression.expression?.text ?? "";
+  if (!tables.has(table)) return undefined;
+  if (atOwner)
+    return [
+      `${table}.at fills a table while records are read, which is over here`,
+      "fold changes the state that it is given; send other things on by out.emit",
+    ];
+  if (table !== fold?.constant) return undefined;
+  return [
+    `${table} is kept by fold`,
+    `change it there: fold is given the ${fold.state} of the record's key; or use another table here`,
+  ];
 }
 
 /** An optional field of the record, given as it is where its value is meant. */

@@ -45,6 +45,12 @@ export interface KernelDescriptor {
   /** Other records: those that the kernel emits. */
   outputs: RecordDescriptor[];
   tables: TableDescriptor[];
+  /** Whether owners emit, in the order of frames: there is a `fold`, or there are windows. */
+  ordered: boolean;
+  /** The field of event time, and how late records may be, ms. */
+  time?: { field: string; lateness: number };
+  /** Whether records that come too late have an output of their own. */
+  late: boolean;
 }
 
 const SECTION = "hallelujah";

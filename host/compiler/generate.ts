@@ -2,14 +2,16 @@
  * What the compiler adds to a kernel: the module `hallelujah/generated`, with the classes behind `@record` and
  * `@state`, the decoding of fields, and one function per thing that is done to every table.
  */
-import type {
-  AggregateModel,
-  FieldModel,
-  KernelModel,
-  RecordModel,
-  StateModel,
-  TableModel,
+import {
+  type AggregateModel,
+  type FieldModel,
+  type KernelModel,
+  PLAIN,
+  type RecordModel,
+  type StateModel,
+  type TableModel,
 } from "./model.ts";
+import { orderFunctions } from "./generate-order.ts";
 import { AGGREGATES, FIELD_TYPES } from "./types.ts";
 import type { KernelDescriptor, RecordDescriptor, RecordField, StateField } from "./descriptor.ts";
 
@@ -24,10 +26,12 @@ export function layoutRecord(record: RecordModel): RecordDescriptor {
   return { name: record.name, fields, size: offset };
 }
 
+const PLAIN_LAYOUT = { size: 8, columns: [] as string[] };
+
 function layoutState(state: StateModel): StateField[] {
   let offset = 0;
   return state.fields.map((field) => {
-    const { size, columns } = AGGREGATES[field.aggregate];
+    const { size, columns } = field.aggregate === PLAIN ? PLAIN_LAYOUT : AGGREGATES[field.aggregate];
     const at = offset;
     offset += size;
     return { ...field, offset: at, size, columns };
@@ -42,7 +46,15 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
     file,
     input: layoutRecord(model.records.find((record) => record.name === model.input)!),
     outputs: model.records.filter((record) => record.name !== model.input).map(layoutRecord),
-    tables: model.tables.map(({ name, key, state }) => ({ name, key, state, fields: states.get(state)! })),
+    tables: model.tables.map(({ kind, name, key, state }) => ({
+      name,
+      key: kind === "Windows" ? ["Time", ...key] : key,
+      state,
+      fields: states.get(state)!,
+    })),
+    ordered: model.fold !== undefined || model.tables.some(({ kind }) => kind !== "Table"),
+    ...(model.time ? { time: model.time } : {}),
+    late: model.late,
   };
 }
 
@@ -50,16 +62,43 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
 export function generate(model: KernelModel, kernel: string): string {
   const input = model.records.find((record) => record.name === model.input)!;
   const tables = model.tables.map((table) => table.constant);
+  const functions = [
+    ...(model.each ? ["each"] : []),
+    ...(model.fold ? ["key", "fold"] : []),
+    ...(model.late ? ["late"] : []),
+    ...model.closes.map(({ name }) => name),
+  ];
+  const imported = functions.map((name) => `${name} as ${kernelName(name)}`);
   return [
     HEAD,
     ...aggregateImports(model),
-    `import { ${["each as kernelEach", ...tables].join(", ")} } from "${kernel}";`,
+    `import { ${[...imported, ...tables].join(", ")} } from "${kernel}";`,
     ...model.records.map((record) => recordClass(record, record !== input)),
-    ...model.states.map(stateClass),
+    ...model.states.map((state) => stateClass(state, hiddenOf(state, model))),
     inputFunctions(input),
+    orderFunctions(model, layoutRecord(input)),
     tableFunctions(model.tables),
   ].join("\n");
 }
+
+/** A function of the kernel, as the generated module calls it. */
+export function kernelName(name: string): string {
+  return `kernel${name[0].toUpperCase()}${name.slice(1)}`;
+}
+
+/** What a state of windows or sessions holds beside its fields: when it is due, and the place of its timer. */
+function hiddenOf(state: StateModel, { tables, fold }: KernelModel): Hidden | undefined {
+  const table = tables.find((each) => each.state === state.name);
+  if (!table || table.kind === "Table") return undefined;
+  return { kind: table.kind, folded: fold === table };
+}
+
+interface Hidden {
+  kind: "Windows" | "Sessions";
+  folded: boolean;
+}
+
+const HIDDEN_BYTES = 24;
 
 const HEAD = `
 import { IS_NULL, NOT_AN_INTEGER, PLAN, ROWS_GOOD } from "./abi";
@@ -71,13 +110,15 @@ import { Decimal } from "./decimal";
 import { Optional } from "./optional";
 import { columnBool, columnF64, columnI64, columnPresent, columnText } from "./record/columns";
 import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeField, u64Field } from "./record/field";
-import { boolean, decimal, float, label, nothing, raw, separator, put, signed, text, unsigned, format } from "./row";
+import { boolean, decimal, float, label, nothing, raw, separator, single, put, signed, text, unsigned, format } from "./row";
+import { getVarint, putVarint, varintEnd } from "./varint";
 import { SKIP } from "./record/ndjson";
 `;
 
 /** Only what is used, so that a kernel does not pay for the sketches of others. */
 function aggregateImports(model: KernelModel): string[] {
   const used = new Set(model.states.flatMap((state) => state.fields.map((field) => field.aggregate)));
+  used.delete(PLAIN);
   return [...used].map((name) => `import { ${name} } from "./state/${AGGREGATES[name].module}";`);
 }
 
@@ -120,9 +161,15 @@ function accessors(field: FieldModel, offset: number): string {
     return `  @inline get ${name}(): ${type} { return changetype<${type}>(${self(offset)}); }
   @inline set ${name}(value: ${type}) { store<u64>(${self(offset)}, load<u64>(changetype<usize>(value))); }`;
   }
-  const wide = type === "bool" ? "u64" : type.startsWith("f") ? type : type.startsWith("i") ? "i64" : "u64";
+  const wide = wideOf(type);
   return `  @inline get ${name}(): ${type} { return load<${type}>(${self(offset)}); }
   @inline set ${name}(value: ${type}) { store<${wide}>(${self(offset)}, <${wide}>value); }`;
+}
+
+/** The type as which a number is stored in its 8 bytes. */
+function wideOf(type: string): string {
+  if (type.startsWith("f")) return type;
+  return type.startsWith("i") || type === "Time" || type === "Decimal" ? "i64" : "u64";
 }
 
 function emitField(field: FieldModel, offset: number, first: boolean): string {
@@ -148,52 +195,144 @@ function renderField(type: string, at: string): string {
   return type.startsWith("i") ? `signed(load<i64>(${at}))` : `unsigned(load<u64>(${at}))`;
 }
 
-function stateClass(state: StateModel): string {
-  const fields = layoutState(state).map((field) => ({ ...field, full: fullType(field) }));
-  const call = (name: string) => (field: (typeof fields)[number]) =>
-    `changetype<${field.full}>(${self(field.offset)}).${name}`;
-  const size = fields.reduce((sum, field) => sum + field.size, 0);
+/** What is done to one field of a state, as source. */
+interface FieldCode {
+  name: string;
+  column: number;
+  columns: number;
+  /** At the top of the module. */
+  check: string;
+  accessors: string;
+  init: string;
+  room: string;
+  write: string;
+  merge: string;
+  drop: string;
+  render: string;
+  order: (column: string) => string;
+}
+
+function aggregateCode(field: StateField, column: number): FieldCode {
+  const full = fullType(field);
+  const call = (name: string) => `changetype<${full}>(${self(field.offset)}).${name}`;
+  return {
+    name: field.name,
+    column,
+    columns: field.columns.length || 1,
+    check: `if (offsetof<${full}>() != ${field.size}) ERROR("the size of ${full} is not ${field.size}");`,
+    accessors: `  @inline get ${field.name}(): ${full} { return changetype<${full}>(${self(field.offset)}); }`,
+    init: `${call("init")}();`,
+    room: `${call("room")}()`,
+    write: `o = ${call("write")}(o);`,
+    merge: `p = ${call("merge")}(p);`,
+    drop: dropped(field) ? `${call("drop")}();` : "",
+    render: `${call("render")}();`,
+    order: (at) => `${call("order")}(${at})`,
+  };
+}
+
+/** A value as it is: it changes in `fold` only, so that merging one into a fresh state is all there is. */
+function plainCode(field: StateField, column: number): FieldCode {
+  const type = field.type!;
+  const at = self(field.offset);
+  const number = type.startsWith("f") ? `<f64>load<${type}>(${at})` : `<f64>load<${wideOf(type)}>(${at})`;
+  return {
+    name: field.name,
+    column,
+    columns: 1,
+    check: "",
+    accessors: accessors({ name: field.name, source: field.name, type, optional: false }, field.offset),
+    init: `store<u64>(${at}, 0);`,
+    room: "8",
+    write: `store<u64>(o, load<u64>(${at})); o += 8;`,
+    merge: `store<u64>(${at}, load<u64>(p)); p += 8;`,
+    drop: "",
+    render: `single(); ${renderField(type, at)};`,
+    order: () => number,
+  };
+}
+
+function hiddenCode(hidden: Hidden | undefined, offset: number): FieldCode[] {
+  if (!hidden) return [];
+  const word = (name: string, type: string, at: number) =>
+    `  @inline get ${name}(): ${type} { return load<${type}>(${self(at)}); }
+  @inline set ${name}(value: ${type}) { store<${type}>(${self(at)}, value); }`;
+  const windows = hidden.kind === "Windows";
+  const [first, second] = windows ? ["__next", "__touched"] : ["__start", "__end"];
+  return [
+    {
+      name: "",
+      column: 0,
+      columns: 0,
+      check: "",
+      accessors: [
+        word(first, "i64", offset),
+        word(second, "i64", offset + 8),
+        word("__slot", "u32", offset + 16),
+        hidden.folded ? "  __folded(): void {}" : "",
+      ].join("\n"),
+      init: `store<u64>(${self(offset)}, 0); store<u64>(${self(offset + 8)}, 0); store<u64>(${self(offset + 16)}, 0);`,
+      room: windows ? "10" : "16",
+      write: windows
+        ? `o = putVarint(o, this.__touched);`
+        : `store<i64>(o, this.__start); store<i64>(o, this.__end, 8); o += 16;`,
+      merge: windows
+        ? `this.__touched += getVarint(p); p = varintEnd;`
+        : `this.__start = load<i64>(p); this.__end = load<i64>(p, 8); p += 16;`,
+      drop: "",
+      render: "",
+      order: () => "NaN",
+    },
+  ];
+}
+
+function stateClass(state: StateModel, hidden: Hidden | undefined): string {
   let column = 0;
-  const orders = fields.map((field) => {
-    const first = column;
-    column += field.columns.length || 1;
-    return `    if (column < ${column}) return ${call("order")(field)}(column - ${first});`;
+  const fields = layoutState(state).map((field) => {
+    const code = field.aggregate === PLAIN ? plainCode(field, column) : aggregateCode(field, column);
+    column += code.columns;
+    return code;
   });
+  const size = layoutState(state).reduce((sum, field) => sum + field.size, 0);
+  const all = [...fields, ...hiddenCode(hidden, size)];
+  const lines = (of: (field: FieldCode) => string) =>
+    all
+      .map(of)
+      .filter((line) => line)
+      .map((line) => `    ${line}`)
+      .join("\n");
   return `
-${fields.map((f) => `if (offsetof<${f.full}>() != ${f.size}) ERROR("the size of ${f.full} is not ${f.size}");`).join("\n")}
+${all.map(({ check }) => check).join("\n")}
 @unmanaged export class ${state.name} {
-${words(size / 8)}
-${fields.map((f) => `  @inline get ${f.name}(): ${f.full} { return changetype<${f.full}>(${self(f.offset)}); }`).join("\n")}
+${words((size + (hidden ? HIDDEN_BYTES : 0)) / 8)}
+${all.map((field) => field.accessors).join("\n")}
   @inline __init(): void {
-${fields.map((field) => `    ${call("init")(field)}();`).join("\n")}
+${lines(({ init }) => init)}
   }
   @inline __room(): usize {
-    return ${fields.map((field) => `${call("room")(field)}()`).join(" + ")};
+    return ${all.map(({ room }) => room).join(" + ")};
   }
   @inline __write(o: usize): usize {
-${fields.map((field) => `    o = ${call("write")(field)}(o);`).join("\n")}
+${lines(({ write }) => write)}
     return o;
   }
   @inline __merge(p: usize): usize {
-${fields.map((field) => `    p = ${call("merge")(field)}(p);`).join("\n")}
+${lines(({ merge }) => merge)}
     return p;
   }
   @inline __drop(): void {
-${fields
-  .filter((field) => dropped(field))
-  .map((field) => `    ${call("drop")(field)}();`)
-  .join("\n")}
+${lines(({ drop }) => drop)}
   }
   __render(): void {
 ${fields
-  .map((field) => {
-    const name = `,${JSON.stringify(field.name)}:`;
-    return `    label(${data(name)}, ${bytesOf(name).length}); ${call("render")(field)}();`;
+  .map(({ name, render }) => {
+    const label = `,${JSON.stringify(name)}:`;
+    return `    label(${data(label)}, ${bytesOf(label).length}); ${render}`;
   })
   .join("\n")}
   }
   __order(column: u32): f64 {
-${orders.join("\n")}
+${fields.map((field) => `    if (column < ${field.column + field.columns}) return ${field.order(`column - ${field.column}`)};`).join("\n")}
     return NaN;
   }
 }`;
@@ -218,10 +357,6 @@ const RECORD: usize = memory.data(${Math.max(8, size)}, 8);
 export const REQUIRED: u64 = ${mask((field) => !field.optional)};
 const OPTIONAL: u64 = ${mask((field) => field.optional)};
 const JSON_KINDS: usize = memory.data<u8>([${fields.map((field) => FIELD_TYPES[field.type].json).join(",")}]);
-
-@inline export function each(): void {
-  kernelEach(changetype<${input.name}>(RECORD));
-}
 
 /** Before a record: optional fields are absent until they are seen. */
 @inline export function begin(): void {

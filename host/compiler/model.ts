@@ -5,6 +5,7 @@
 import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } from "./asc.mjs";
 import { nearest } from "../core/errors.ts";
 import { refusals } from "./body.ts";
+import { type FunctionNode, readFunctions } from "./functions.ts";
 import type { Diagnostic } from "./diagnostics.ts";
 import { AGGREGATES, FIELD_TYPES, KEY_TYPES, TUPLES } from "./types.ts";
 
@@ -17,9 +18,13 @@ export interface FieldModel {
 
 export interface AggregateModel {
   name: string;
+  /** Name of an aggregate of the SDK, or PLAIN. */
   aggregate: string;
   type?: string;
 }
+
+/** A field of a state that only `fold` changes: a value as it is. */
+export const PLAIN = "Plain";
 
 /** A class that the compiler replaces: where it stands in the text. */
 interface ClassModel<F> {
@@ -33,6 +38,8 @@ export type RecordModel = ClassModel<FieldModel>;
 export type StateModel = ClassModel<AggregateModel>;
 
 export interface TableModel {
+  /** What it is: values by key, or by key and span of event time. */
+  kind: TableKind;
   /** Name of the constant in the kernel. */
   constant: string;
   /** Name under which its rows come out. */
@@ -44,11 +51,23 @@ export interface TableModel {
   exportAt?: number;
 }
 
+export type TableKind = "Table" | "Windows" | "Sessions";
+
 export interface KernelModel {
   records: RecordModel[];
   states: StateModel[];
   tables: TableModel[];
+  /** The record that `each` and `fold` take. */
   input: string;
+  each: boolean;
+  /** The table whose values `fold` changes. */
+  fold?: TableModel;
+  /** Whether there is a function `late`. */
+  late: boolean;
+  /** The functions that are called when a window or session of a table is over. */
+  closes: { name: string; table: TableModel }[];
+  /** The field of event time, and how late records may be, ms. */
+  time?: { field: string; lateness: number };
 }
 
 // The parser's nodes, as far as they are looked at here.
@@ -76,10 +95,14 @@ const RESERVED = new Set([
   ...Object.keys(AGGREGATES),
   ...Object.keys(TUPLES),
   "Table",
+  "Windows",
+  "Sessions",
+  "Window",
   "Optional",
   "Cursor",
   "out",
 ]);
+const TABLE_KINDS = new Set(["Table", "Windows", "Sessions"]);
 /** What authors who come from TypeScript write. */
 const TYPES_OF_TYPESCRIPT: Record<string, string> = {
   string: "Text",
@@ -89,6 +112,7 @@ const TYPES_OF_TYPESCRIPT: Record<string, string> = {
   Date: "Time",
 };
 const COLLECTIONS = new Set(["Array", "Map", "Set", "StaticArray"]);
+const EACH_HINT = "write: export function each(record: YourRecord): void { ... }";
 const FIELDS_MAX = 64;
 const TABLES_MAX = 64;
 
@@ -110,11 +134,24 @@ export function readKernel(text: string, file: string): { model: KernelModel; pr
 
 class Reader {
   readonly problems: Diagnostic[] = [];
-  readonly model: KernelModel = { records: [], states: [], tables: [], input: "" };
+  readonly model: KernelModel = {
+    records: [],
+    states: [],
+    tables: [],
+    input: "",
+    each: false,
+    late: false,
+    closes: [],
+  };
   private readonly text: string;
   private readonly file: string;
   private eachVariable: AnyNode | undefined;
+  /** Fields of states whose types are no aggregates. */
+  private readonly plain: { node: Node; state: string; type: string }[] = [];
+  private readonly stateNodes = new Map<string, Node>();
   private readonly classes = new Set<string>();
+  /** The class in which `@time` stands. */
+  private timeRecord: string | undefined;
 
   constructor(text: string, file: string) {
     this.text = text;
@@ -128,18 +165,50 @@ class Reader {
       this.classes.add(node.name.text);
       this.readClass(node);
     }
-    let each: AnyNode | undefined;
     for (const node of statements) {
-      if (node.kind === NodeKind.Variable)
-        for (const variable of node.declarations) this.readVariable(node, variable);
-      if (node.kind === NodeKind.FunctionDeclaration && node.name.text === "each") each = node;
+      if (node.kind !== NodeKind.Variable) continue;
+      for (const variable of node.declarations) this.readVariable(node, variable);
     }
-    this.readEach(each);
-    for (const { node, message, hint } of refusals(statements, this.optionalsOf(each)))
+    const functions = statements.filter((node) => node.kind === NodeKind.FunctionDeclaration);
+    if (this.eachVariable && !functions.some((node) => node.name.text === "each")) {
+      this.problem(this.eachVariable, "each is a function", EACH_HINT);
+      return;
+    }
+    readFunctions(functions as unknown as FunctionNode[], this.model, {
+      problem: (node, message, hint) => this.problem(node, message, hint),
+      missing: (message, hint) => this.problems.push({ file: this.file, message, hint }),
+      slice: (node) => this.slice(node),
+      classHint: (name, kind, candidates) => this.classHint(name, kind, candidates),
+    });
+    this.checkStates();
+    const each = functions.find((node) => node.name.text === "each" || node.name.text === "fold");
+    for (const { node, message, hint } of refusals(statements, this.model, this.optionalsOf(each)))
       this.problem(node, message, hint);
   }
 
-  /** By which name `each` calls its record, and which of the fields may be absent. */
+  /** What can be said of classes only when it is known which functions there are. */
+  private checkStates(): void {
+    const { model } = this;
+    if (this.timeRecord !== undefined && model.input && this.timeRecord !== model.input) {
+      const message = `@time stands in ${this.timeRecord}, which the kernel does not take as its input`;
+      this.problems.push({ file: this.file, message, hint: `write it on a field of ${model.input}` });
+    }
+    for (const { node, state, type } of this.plain) {
+      if (this.model.fold?.state === state) continue;
+      const hint = `write what is to be kept: ${aggregatesOf(type)}; or change it in fold, which sees records in order`;
+      this.problem(node, `${type} has no rule for merging two of them`, hint);
+    }
+    for (const { name } of this.model.states) {
+      const tables = this.model.tables.filter(({ state }) => state === name);
+      const timed = tables.find(({ kind }) => kind !== "Table");
+      if (!timed || tables.length < 2) continue;
+      const node = this.stateNodes.get(name)!;
+      const constants = tables.map(({ constant }) => constant).join(" and ");
+      this.problem(node, `${name} is kept by ${constants}`, "windows and sessions have a state of their own");
+    }
+  }
+
+  /** By which name a function calls its record, and which of the fields may be absent. */
   private optionalsOf(each: AnyNode | undefined): { parameter: string; optional: Set<string> } | undefined {
     const record = this.model.records.find(({ name }) => name === this.model.input);
     const [parameter] = each?.signature.parameters ?? [];
@@ -212,16 +281,34 @@ class Reader {
       } else if (written.isNullable || inner.isNullable) {
         this.problem(written, "a field that a record may lack is an Optional", `write Optional<${type}>`);
       }
+      this.readTime(node, member, optional ? "Optional" : type);
       fields.push({ name: member.name.text, source: this.sourceName(member), type, optional });
     }
     if (fields.length > FIELDS_MAX) this.problem(node.name, `a record has at most ${FIELDS_MAX} fields`);
     this.model.records.push({ name: node.name.text, start: node.range.start, end: node.range.end, fields });
   }
 
+  /** `@time` on a field: it is the time of the event. */
+  private readTime(record: AnyNode, member: AnyNode, type: string): void {
+    const decorator = (member.decorators ?? []).find(({ name }) => name.text === "time");
+    if (!decorator) return;
+    const [argument] = decorator.args ?? [];
+    const lateness = argument ? product(this.slice(argument)) : 0;
+    const { time } = this.model;
+    if (type !== "Time") this.problem(decorator, "the time of an event is a field of type Time");
+    else if (time)
+      this.problem(decorator, "one field is the time of an event", `there is @time on ${time.field}`);
+    else if (lateness === undefined)
+      this.problem(argument, "@time takes how late records may come, in ms", "write @time(10_000)");
+    else this.model.time = { field: member.name.text, lateness };
+    this.timeRecord = record.name.text;
+  }
+
   /** The name in the input: that of the field, unless `@name("...")` gives another. */
   private sourceName(member: AnyNode): string {
     for (const decorator of member.decorators ?? []) {
       const value = decorator.args?.[0]?.value;
+      if (decorator.name.text === "time") continue;
       if (decorator.name.text !== "name")
         this.problem(decorator, `@${decorator.name.text} is unknown on a field`);
       else if (typeof value !== "string" || !value)
@@ -241,7 +328,10 @@ class Reader {
       const found = AGGREGATES[aggregate];
       if (!found) {
         const plain = TYPES_OF_TYPESCRIPT[aggregate] ?? aggregate;
-        if (plain in FIELD_TYPES) {
+        if (plain in FIELD_TYPES && plain === aggregate && plain !== "Text") {
+          this.plain.push({ node: member.type!, state: node.name.text, type: plain });
+          fields.push({ name, aggregate: PLAIN, type: plain });
+        } else if (plain in FIELD_TYPES) {
           const hint = `write what is to be kept: ${aggregatesOf(plain)}`;
           this.problem(member.type!, `${aggregate} has no rule for merging two of them`, hint);
         } else if (COLLECTIONS.has(aggregate)) {
@@ -270,6 +360,7 @@ class Reader {
       }
       fields.push({ name, aggregate, ...(type ? { type } : {}) });
     }
+    this.stateNodes.set(node.name.text, node.name);
     this.model.states.push({ name: node.name.text, start: node.range.start, end: node.range.end, fields });
   }
 
@@ -282,8 +373,8 @@ class Reader {
         `${variable.name.text} would be forgotten after every frame`,
         "a kernel's state lives in a Table; a constant is written with const",
       );
-    } else if (value?.kind === NodeKind.New && typeText(value) === "Table")
-      this.readTable(statement, variable, value);
+    } else if (value?.kind === NodeKind.New && TABLE_KINDS.has(typeText(value)))
+      this.readTable(statement, variable, value, typeText(value) as TableKind);
     else if (value && isCollection(value)) {
       this.problem(
         value,
@@ -293,22 +384,22 @@ class Reader {
     }
   }
 
-  private readTable(statement: AnyNode, variable: AnyNode, value: AnyNode): void {
+  private readTable(statement: AnyNode, variable: AnyNode, value: AnyNode, kind: TableKind): void {
     const [key, state] = value.typeArguments ?? [];
     const name = value.args[0]?.value;
     if (!key || !state) {
       this.problem(
         value,
-        "a Table takes the types of its key and of its state",
-        "write new Table<Text, Weather>(...)",
+        `a ${kind} takes the types of its key and of its state`,
+        `write new ${kind}<Text, Weather>(...)`,
       );
       return;
     }
     if (typeof name !== "string" || !/^[A-Za-z_][\w-]*$/.test(name)) {
       this.problem(
         value,
-        "a Table takes a name of letters, digits, - and _",
-        'write new Table<...>("stations")',
+        `a ${kind} takes a name of letters, digits, - and _`,
+        `write new ${kind}<...>("stations")`,
       );
       return;
     }
@@ -340,6 +431,7 @@ class Reader {
       );
     }
     this.model.tables.push({
+      kind,
       constant: variable.name.text,
       name,
       key: parts.map(typeText),
@@ -349,43 +441,6 @@ class Reader {
     });
     if (this.model.tables.length > TABLES_MAX)
       this.problem(value, `a kernel has at most ${TABLES_MAX} tables`);
-  }
-
-  private readEach(each: AnyNode | undefined): void {
-    if (!each && this.eachVariable) {
-      this.problem(
-        this.eachVariable,
-        "each is a function",
-        "write: export function each(record: YourRecord): void { ... }",
-      );
-      return;
-    }
-    if (!each) {
-      this.problems.push({
-        file: this.file,
-        message: "the kernel has no function each",
-        hint: "write: export function each(record: YourRecord): void { ... }",
-      });
-      return;
-    }
-    if (!(each.flags & CommonFlags.Export))
-      this.problem(each.name, "each is not exported", "write export function each");
-    const { parameters, returnType } = each.signature;
-    if (parameters.length !== 1) this.problem(each.name, "each takes one record");
-    else {
-      const type = parameters[0].type!;
-      const name = typeText(type);
-      if (!this.model.records.some((record) => record.name === name)) {
-        const records = this.model.records.map((record) => record.name);
-        this.problem(
-          type,
-          `${name} is no @record class of this file`,
-          this.classHint(name, "record", records),
-        );
-      }
-      this.model.input = name;
-    }
-    if (typeText(returnType) !== "void") this.problem(each.name, "each returns nothing", "write : void");
   }
 
   /** What to write where a class is not of the kind that is needed. */
@@ -409,6 +464,13 @@ function isCollection(node: AnyNode): boolean {
   );
 }
 
+/** The value of an integer, or of a product of some, as it is written; undefined if it is none. */
+function product(text: string): number | undefined {
+  const factors = text.split("*").map((factor) => factor.trim().replaceAll("_", ""));
+  if (!factors.every((factor) => /^\d{1,15}$/.test(factor))) return undefined;
+  return factors.reduce((value, factor) => value * Number(factor), 1);
+}
+
 /** The aggregates that take values of a type, as they are written. */
 function aggregatesOf(type: string): string {
   const taking = Object.entries(AGGREGATES).filter(([, { takes }]) => takes.includes(type));
@@ -417,8 +479,13 @@ function aggregatesOf(type: string): string {
   return `${[...taking.map(([name]) => `${name}<${type}>`), ...others].join(", ")} or Count`;
 }
 
+interface Typed extends Node {
+  name: { identifier?: { text: string } | undefined };
+  typeName?: { identifier?: { text: string } | undefined };
+}
+
 /** The name of a type, or of what `new` makes. */
-function typeText(node: AnyNode): string {
+export function typeText(node: Typed): string {
   const name = node.kind === NodeKind.New ? node.typeName : node.name;
   return name?.identifier?.text ?? "";
 }

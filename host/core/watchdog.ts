@@ -1,25 +1,77 @@
 /**
- * Ends this process when its parent has gone, even while the main thread is inside a kernel that never returns: a thread
- * of its own looks whether the parent is still the same.
+ * A thread beside the main one, which may be inside a kernel that never returns. It ends this process when its parent has
+ * gone, and, where asked to, when the main thread has been at one piece of work for too long.
  */
 import { Worker } from "node:worker_threads";
 
 /** How often the thread looks, ms. */
 const INTERVAL_MS = 250;
 
+// words: 0 what is in work + 1, or 0; 1 its kind; 2 counts pieces of work, so that two of the same name differ
 const SOURCE = `
+const { parentPort, workerData: words } = require("node:worker_threads");
+const { writeFileSync } = require("node:fs");
 const parent = process.ppid;
+let guard;
+let seen = -1;
+let since = 0;
+parentPort.on("message", (message) => { guard = message; });
 setInterval(() => {
   if (process.ppid !== parent) process.kill(process.pid, "SIGKILL");
+  const count = Atomics.load(words, 2);
+  const work = Atomics.load(words, 0);
+  if (count !== seen || !work) {
+    seen = count;
+    since = performance.now();
+  } else if (guard && performance.now() - since > guard.patienceMs) {
+    try {
+      writeFileSync(guard.path, JSON.stringify({ work: work - 1, kind: Atomics.load(words, 1) }));
+    } catch {}
+    process.kill(process.pid, "SIGKILL");
+  }
 }, ${INTERVAL_MS});
 `;
 
-/** Call once, early. The thread costs some 4 MB, and does not keep the process alive. */
-export function exitWithParent(): void {
-  const worker = new Worker(SOURCE, {
-    eval: true,
-    stdout: false,
-    resourceLimits: { maxOldGenerationSizeMb: 16 },
-  });
-  worker.unref();
+/** What the main thread was at when its time was over. */
+export interface Stuck {
+  work: number;
+  kind: number;
+}
+
+export class Watchdog {
+  private readonly words = new Int32Array(new SharedArrayBuffer(12));
+  private readonly worker: Worker;
+
+  /** The thread costs some 4 MB, and does not keep the process alive. */
+  constructor() {
+    this.worker = new Worker(SOURCE, {
+      eval: true,
+      stdout: false,
+      workerData: this.words,
+      resourceLimits: { maxOldGenerationSizeMb: 16 },
+    });
+    this.worker.unref();
+  }
+
+  /** From now on a piece of work may take `patienceMs`; then it is written to `path` (see Stuck), and the process killed. */
+  guard(patienceMs: number, path: string): void {
+    this.worker.postMessage({ patienceMs, path });
+  }
+
+  /** A piece of work begins. */
+  enter(work: number, kind: number): void {
+    Atomics.store(this.words, 1, kind);
+    Atomics.add(this.words, 2, 1);
+    Atomics.store(this.words, 0, work + 1);
+  }
+
+  /** It is over. */
+  leave(): void {
+    Atomics.store(this.words, 0, 0);
+  }
+}
+
+/** Ends this process with its parent. Call once, early. */
+export function exitWithParent(): Watchdog {
+  return new Watchdog();
 }

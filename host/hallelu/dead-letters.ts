@@ -1,10 +1,14 @@
 /** Frames that stop the kernel: tried once more, then set aside, for the partitions in which they do. */
 
+/** While its records were mapped, or while it was applied by an owner (`fold`, `close`). */
+export type Stage = "map" | "apply";
+
 export interface DeadLetter {
   frame: number;
   /** Partitions for which it counts as empty. */
   from: number;
   to: number;
+  stage: Stage;
   message: string;
   /** Version of the kernel that it stopped. */
   version: number;
@@ -12,8 +16,8 @@ export interface DeadLetter {
 
 export class DeadLetters {
   private readonly letters: DeadLetter[];
-  /** How often each frame failed that is not set aside. */
-  private readonly failures = new Map<number, number>();
+  /** Frames that failed once. */
+  private readonly failures = new Set<string>();
   private readonly version: number;
 
   constructor(letters: DeadLetter[], version: number) {
@@ -30,33 +34,30 @@ export class DeadLetters {
     return new Set(this.letters.map(({ frame }) => frame)).size;
   }
 
-  /** A frame stopped the kernel; whether it is set aside now. */
-  failed(frame: number, [from, to]: [number, number], message: string): boolean {
-    if (this.of(frame).some(([a, b]) => a <= from && b >= to)) return false;
-    const times = (this.failures.get(frame) ?? 0) + 1;
-    this.failures.set(frame, times);
-    if (times < 2) return false;
-    this.failures.delete(frame);
-    this.letters.push({ frame, from, to, message, version: this.version });
+  /** A frame stopped the kernel in partitions [from, to); whether it is set aside now. */
+  failed(frame: number, stage: Stage, [from, to]: [number, number], message: string): boolean {
+    const known = this.letters.some(
+      (letter) => letter.frame === frame && letter.stage === stage && letter.from <= from && letter.to >= to,
+    );
+    if (known) return false;
+    const failure = `${stage} ${frame}`;
+    if (!this.failures.delete(failure)) {
+      this.failures.add(failure);
+      return false;
+    }
+    this.letters.push({ frame, from, to, stage, message, version: this.version });
     return true;
   }
 
-  /** One of these frames did not end: each is tried by itself, and set aside if it fails once more. */
-  suspect(frames: number[]): void {
-    for (const frame of frames) this.failures.set(frame, Math.max(1, this.failures.get(frame) ?? 0));
+  /** Whether nothing of a frame counts, as it stopped the kernel while it was mapped. */
+  isSkipped(frame: number): boolean {
+    return this.letters.some((letter) => letter.frame === frame && letter.stage === "map");
   }
 
-  isSuspect(frame: number): boolean {
-    return this.failures.has(frame);
-  }
-
-  /** A frame was mapped. */
-  passed(frame: number): void {
-    this.failures.delete(frame);
-  }
-
-  /** Partitions [from, to) in which a frame counts as empty. */
-  of(frame: number): [number, number][] {
-    return this.letters.filter((letter) => letter.frame === frame).map(({ from, to }) => [from, to]);
+  /** Partitions [from, to) whose owner a frame stopped. */
+  voidsOf(frame: number): [number, number][] {
+    return this.letters
+      .filter((letter) => letter.frame === frame && letter.stage === "apply")
+      .map(({ from, to }) => [from, to]);
   }
 }

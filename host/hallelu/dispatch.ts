@@ -152,11 +152,6 @@ export class Dispatch {
     return { frames: mapper?.held.size ?? 0, bytes: mapper?.bytes ?? 0 };
   }
 
-  /** Frames that a Jah holds, in the order in which it maps them. */
-  framesOf(jah: number): number[] {
-    return [...(this.mappers.get(jah)?.held.values() ?? [])].map(({ frame }) => frame);
-  }
-
   /** A frame was mapped. Whether that is the first time: not if it is replayed, or its Jah was lost after it. */
   mapped(jah: number, routing: number, frame: number): boolean {
     const mapper = this.mappers.get(jah);

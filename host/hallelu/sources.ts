@@ -33,12 +33,12 @@ export async function* readSources(
     const url = URL_PATTERN.test(pattern);
     const stdin = url ? await fetchBody(pattern, signal) : Readable.from([]);
     const sources = await planSources(kernel, { inputs: [url ? "-" : pattern], stdin });
-    for await (const run of framesOf(sources, 1, FRAME_BYTES, () => {})) {
+    for await (const run of framesOf(sources, 1, FRAME_BYTES, false, () => {})) {
       for (const task of run) {
         const source = sources[task.source];
         const frame = { input: inputs + task.source, source: specOf(source, url ? pattern : source.name) };
         if (task.kind === "bytes") yield { ...frame, bytes: task.bytes };
-        else if (task.kind !== "slice") yield { ...frame, index: task.index };
+        else if (task.kind === "range" || task.kind === "rows") yield { ...frame, index: task.index };
       }
       if (signal.aborted) return;
     }

@@ -4,7 +4,7 @@
  * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts). This file
  * carries out.
  */
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
@@ -16,15 +16,23 @@ import {
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
+import type { Stuck } from "../core/watchdog.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
-import type { FromLiveJah, LiveRouting, LiveStart, LiveTask, ShardStart } from "../wire/live.ts";
+import {
+  type FromLiveJah,
+  type LiveRouting,
+  type LiveStart,
+  type LiveTask,
+  MAPPING,
+  type ShardStart,
+} from "../wire/live.ts";
 import { wishesOf } from "../input/plan.ts";
-import { Assembler, type FrameOutput } from "./assembler.ts";
+import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import { Chains } from "./chains.ts";
-import { DeadLetters, type DeadLetter } from "./dead-letters.ts";
+import { DeadLetters, type DeadLetter, type Stage } from "./dead-letters.ts";
 import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
@@ -109,8 +117,6 @@ export class Stream implements JahOwner {
   private readonly gone = new Set<number>();
   /** Routings that each Jah was told of. */
   private readonly told = new Map<number, Set<number>>();
-  /** The frame that a Jah last said to be in, as it was a slow or a suspect one. */
-  private readonly inWork = new Map<number, number>();
   /** References of frames that lie in files: their index there. */
   readonly references = new Map<number, number>();
   private readonly chains = new Chains();
@@ -353,7 +359,8 @@ export class Stream implements JahOwner {
       stateBytesMax: STATE_BYTES_MAX,
       sources: this.shapes.sources,
       columns: wishesOf(this.kernel.input.fields),
-      folder: this.parts.folder,
+      frameTimeoutMs: this.frameTimeoutMs,
+      stuckFile: this.stuckFile(jah),
       ...(shard ? { shard } : {}),
     };
   }
@@ -383,8 +390,7 @@ export class Stream implements JahOwner {
     this.starts.delete(jah.id);
     this.told.delete(jah.id);
     this.gone.add(jah.id);
-    this.inWork.delete(jah.id);
-    this.parts.note("warn", reason, { jah: jah.id });
+    this.parts.note("warn", this.stuckIn(jah) ?? reason, { jah: jah.id });
     const owned = this.dispatch.lost(jah.id);
     for (const other of this.jahs.values()) other.send({ type: "gone", jah: jah.id });
     // State that was on its way to or from it is lost with it: the other side starts again, too.
@@ -397,6 +403,31 @@ export class Stream implements JahOwner {
       if (!this.parking) this.setState("recovering");
     }
     this.pump();
+  }
+
+  /** A Jah that was in one frame for too long has said so, and was killed; a sentence if that is how it ended. */
+  private stuckIn(jah: Jah): string | undefined {
+    const path = this.stuckFile(jah);
+    let stuck: Stuck;
+    try {
+      stuck = JSON.parse(readFileSync(path, "utf8")) as Stuck;
+    } catch {
+      return undefined;
+    }
+    rmSync(path, { force: true });
+    const message = `the kernel did not return within ${this.frameTimeoutMs / 1000} s`;
+    const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
+    if (stuck.kind === MAPPING) this.trapped(stuck.work, "map", [0, PARTITIONS], message);
+    else if (own) this.trapped(stuck.work, "apply", [own.from, own.to], message);
+    return `Jah ${jah.id} was in frame ${stuck.work} for more than ${this.frameTimeoutMs / 1000} s`;
+  }
+
+  private stuckFile(jah: Jah): string {
+    return join(this.parts.folder, `stuck-${jah.id}`);
+  }
+
+  private get frameTimeoutMs(): number {
+    return this.parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
   }
 
   /** The CPU of a Jah is needed elsewhere. */
@@ -477,7 +508,6 @@ export class Stream implements JahOwner {
           const again = this.chains.mapped(done.source, done.frame, done.start, done.end);
           if (again) this.dispatch.again(routing, again.frame);
           if (again?.frame === done.frame) continue;
-          this.dead.passed(done.frame);
           if (this.dispatch.mapped(jah.id, routing, done.frame)) {
             this.record.counts.records += done.rows;
             this.record.counts.bad += done.bad;
@@ -492,21 +522,18 @@ export class Stream implements JahOwner {
         this.pump();
         this.settle();
         break;
-      case "at":
-        this.inWork.set(jah.id, message.frame);
-        break;
       case "imported":
         this.scaler.imported(jah);
         break;
       case "trapped":
-        this.trapped(message.frame, [0, PARTITIONS], message.failure.message);
+        this.trapped(message.frame, "map", [0, PARTITIONS], message.failure.message);
         this.dispatch.again(message.routing, message.frame);
         this.pump();
         break;
       case "failed": {
         const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
         if (message.frame !== undefined && own) {
-          this.trapped(message.frame, [own.from, own.to], message.failure.message);
+          this.trapped(message.frame, "apply", [own.from, own.to], message.failure.message);
         }
         this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${message.failure.message}`);
         break;
@@ -515,8 +542,8 @@ export class Stream implements JahOwner {
   }
 
   /** A frame stopped the kernel: the first time it is tried again, the second time set aside. */
-  private trapped(frame: number, partitions: [number, number], message: string): void {
-    if (!this.dead.failed(frame, partitions, message)) return;
+  private trapped(frame: number, stage: Stage, partitions: [number, number], message: string): void {
+    if (!this.dead.failed(frame, stage, partitions, message)) return;
     this.parts.note("error", `frame ${frame} was set aside: ${message}`, { frame });
     void this.save();
   }
@@ -581,7 +608,7 @@ export class Stream implements JahOwner {
 
   private taskOf(frame: number): LiveTask {
     const { kind: source, path, offset, bytes } = this.log.place(frame);
-    const voids = this.dead.of(frame);
+    const voids = this.dead.voidsOf(frame);
     const { kind } = this.shapes.sources[source];
     const index = this.references.get(frame) ?? 0;
     const start = this.chains.startOf(source, frame);
@@ -590,15 +617,14 @@ export class Stream implements JahOwner {
       kind === "slice"
         ? { kind, frame, source, path, offset, bytes }
         : { kind, frame, source, index, ...from };
-    const careful = this.dead.isSuspect(frame) ? { careful: true } : {};
-    return { task, clock: 0, ...careful, ...(voids.length ? { voids } : {}) };
+    const skip = this.dead.isSkipped(frame) ? { skip: true } : {};
+    return { task, clock: 0, ...skip, ...(voids.length ? { voids } : {}) };
   }
 
   // --- time passes -----------------------------------------------------------------------------------------------
 
   /** Ten times a second. */
   tick(now: number): void {
-    this.watch(now);
     this.rates.sample(now);
     this.intakeRate.sample(now);
     if (this.state !== "running" || this.parking) return;
@@ -609,26 +635,6 @@ export class Stream implements JahOwner {
 
   private get outputsIdle(): boolean {
     return !this.record.from;
-  }
-
-  /** A Jah that holds frames and says nothing is in a kernel that never returns. */
-  private watch(now: number): void {
-    const patience = this.parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
-    for (const jah of this.jahs.values()) {
-      if (jah.state !== "working" || now - jah.heardAt < patience) continue;
-      const held = this.dispatch.framesOf(jah.id);
-      if (!held.length) continue;
-      // It may be any of those that it holds, unless it said which: then they are tried one by one.
-      const said = this.inWork.get(jah.id);
-      const frame = held.length === 1 ? held[0] : held.find((each) => each === said);
-      const time = `${patience / 1000} s`;
-      if (frame === undefined) this.dead.suspect(held);
-      else this.trapped(frame, [0, PARTITIONS], `the kernel did not return within ${time}`);
-      this.parts.jahs.kill(
-        jah,
-        `Jah ${jah.id} was in ${frame === undefined ? "a frame" : `frame ${frame}`} for more than ${time}`,
-      );
-    }
   }
 
   get backlogBytes(): number {

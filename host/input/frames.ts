@@ -1,19 +1,21 @@
 /** All frames of a job in their one order, numbered from 0 as they are handed out. */
 import { RUN_FRAMES } from "../core/limits.ts";
 import { Cutter } from "./cutter.ts";
+import { NO_SOURCE } from "../wire/batch.ts";
 import type { FrameTask, Problem } from "../wire/jah.ts";
 import type { Source } from "./plan.ts";
 
 const TOO_LONG = 16;
 
 /**
- * Yields runs of frames: some consecutive frames of a file, else one. `onProblem` hears of a line that was dropped
+ * Yields runs of frames: some consecutive frames of a file, else one. Where `timed`, the end of each source is a frame, too. `onProblem` hears of a line that was dropped
  * behind a frame while a stream was cut, before that frame is yielded.
  */
 export async function* framesOf(
   sources: Source[],
   jahs: number,
   frameBytes: number,
+  timed: boolean,
   onProblem: (problem: Problem) => void,
 ): AsyncGenerator<FrameTask[]> {
   let frame = 0;
@@ -34,6 +36,7 @@ export async function* framesOf(
     } else {
       for await (const task of bytesOf(spec, source, frameBytes, onProblem, () => frame++)) yield [task];
     }
+    if (timed) yield [{ kind: "time", frame: frame++, source: NO_SOURCE, time: Infinity, ended: source }];
   }
 }
 

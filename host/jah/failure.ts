@@ -33,7 +33,7 @@ function rangeOf(
   frameBytes: number,
 ): { start?: number; end?: number } {
   if (task.kind === "bytes") return { start: task.offset, end: task.offset + task.bytes.length };
-  if (task.kind === "rows" || task.kind === "slice") return {};
+  if (task.kind === "rows" || task.kind === "slice" || task.kind === "time") return {};
   const end = Math.min((task.index + 1) * frameBytes, source?.size ?? Infinity);
   return { start: task.index * frameBytes, end };
 }

@@ -3,8 +3,9 @@
  * in the form of routed sections, a chunk a turn, and forgets them; the receiver takes them in before it applies that
  * frame. Both do it between two frames, so each frame meets each entry once.
  *
- * A transfer is batches of kind TRANSFER: `frame` is the routing, `source` 1 in the last one, whose payload is two parts:
- * the state of the clocks, and where the donor's last frame of each source ended (JSON).
+ * A transfer is batches of kind TRANSFER: `frame` is the routing. `source` is 2 in the first one, whose payload is the state of
+ * the clocks, by which the entries that follow know when they are due; and 1 in the last one, which says where the
+ * donor's last frame of each source ended (JSON).
  */
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
@@ -79,6 +80,7 @@ export class Handover {
     if (!expected.began) {
       exports.exportStart(move.from, move.to);
       expected.began = true;
+      this.peers.send(move.receiver, encodeBatch({ ...EMPTY, frame: routing, source: 2 }, [this.clocks()]));
     }
     const end = exports.exportStep();
     if (end) {
@@ -88,7 +90,7 @@ export class Handover {
     }
     const places = Buffer.from(JSON.stringify(this.inbox.places));
     const last = { ...EMPTY, frame: routing, source: 1 };
-    this.peers.send(move.receiver, encodeBatch(last, [this.clocks(), places]));
+    this.peers.send(move.receiver, encodeBatch(last, [places]));
     exports.removeStart(move.from, move.to);
     while (exports.removeStep());
     this.forget(expected);
@@ -100,6 +102,11 @@ export class Handover {
     const chunk = chunks?.shift();
     if (!chunk) return "waiting";
     const kernel = this.kernel();
+    if (chunk.source === 2) {
+      const [clocks] = partsOf(chunk.payload);
+      kernel.bytes.set(clocks, map.CLOCKS);
+      return "progress";
+    }
     if (chunk.source !== 1) {
       for (const part of partsOf(chunk.payload)) {
         kernel.bytes.set(part, map.INPUT);
@@ -107,8 +114,7 @@ export class Handover {
       }
       return "progress";
     }
-    const [clocks, places] = partsOf(chunk.payload);
-    kernel.bytes.set(clocks, map.CLOCKS);
+    const [places] = partsOf(chunk.payload);
     this.inbox.goOn(JSON.parse(places.toString()) as [number, number][]);
     this.arrived.delete(expected.routing);
     this.forget(expected);

@@ -11,7 +11,7 @@ import { LiveJah } from "./live.ts";
 
 const birth = JSON.parse(process.env[JAH_VARIABLE] ?? "{}") as JahBirth;
 process.title = `hallelujah jah ${birth.jah}`;
-exitWithParent();
+const watchdog = exitWithParent();
 process.on("SIGINT", () => {}); // whoever started this Jah ends it
 process.on("SIGTERM", () => {});
 
@@ -35,7 +35,7 @@ call.on("upgrade", (_response, socket: Socket, head) => {
     if (message.type === "end") process.exit(0);
     if (message.type !== "start") return jah!.handle(message);
     const module = new WebAssembly.Module(readFileSync(message.kernel));
-    jah = new LiveJah(module, message, birth.secret, channel);
+    jah = new LiveJah(module, message, birth.secret, channel, watchdog);
     jah.open().catch(fail);
   };
   process.on("uncaughtException", fail);

@@ -5,23 +5,26 @@
  * loop turns between frames.
  */
 import { FRAME_BYTES, INBOX_BYTES, LIVE_RUN_FRAMES, WORK_INTERVAL_MS } from "../core/limits.ts";
+import type { Watchdog } from "../core/watchdog.ts";
 import type { FieldWish } from "../kernel/columns.ts";
 import { createMemory, KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { HttpPeers } from "../shuffle/http-peers.ts";
-import { type Batch, decodeBatch, encodeBatch, ROUTED, TRANSFER } from "../wire/batch.ts";
+import { type Batch, decodeBatch, encodeBatch, ROUTED, TRANSFER, VOIDED } from "../wire/batch.ts";
 import type { Channel } from "../wire/channel.ts";
-import type {
-  FromLiveJah,
-  LiveMethods,
-  LiveRouting,
-  LiveStart,
-  LiveTask,
-  Mapped,
-  OwnerOutput,
-  ToLiveJah,
-  Work,
+import {
+  APPLYING,
+  type FromLiveJah,
+  type LiveMethods,
+  type LiveRouting,
+  type LiveStart,
+  type LiveTask,
+  type Mapped,
+  MAPPING,
+  type ToLiveJah,
+  type Work,
 } from "../wire/live.ts";
+import type { OwnerOutput } from "../wire/jah.ts";
 import { Answers } from "./answers.ts";
 import { failureOf } from "./failure.ts";
 import { Handover } from "./handover.ts";
@@ -30,9 +33,6 @@ import { Inbox } from "./inbox.ts";
 import { Mapper } from "./mapper.ts";
 import { Owner } from "./owner.ts";
 
-/** Time after which the Hallelu is told which frame is in work, ms. */
-const SLOW_MS = 200;
-
 interface Task extends LiveTask {
   routing: number;
 }
@@ -40,6 +40,7 @@ interface Task extends LiveTask {
 export class LiveJah {
   private readonly start: LiveStart;
   private readonly channel: Channel<FromLiveJah, ToLiveJah>;
+  private readonly watchdog: Watchdog;
   private readonly module: WebAssembly.Module;
   private readonly memory: WebAssembly.Memory;
   private kernel: KernelInstance;
@@ -61,7 +62,6 @@ export class LiveJah {
   private mapped: Mapped[] = [];
   private outputs: OwnerOutput[] = [];
   private nextTold = -1;
-  private lastTold = performance.now();
   private work: Work = noWork();
   private running = false;
   private failed = false;
@@ -72,7 +72,10 @@ export class LiveJah {
     start: LiveStart,
     secret: string,
     channel: Channel<FromLiveJah, ToLiveJah>,
+    watchdog: Watchdog,
   ) {
+    this.watchdog = watchdog;
+    watchdog.guard(start.frameTimeoutMs, start.stuckFile);
     this.start = start;
     this.channel = channel;
     this.module = module;
@@ -209,31 +212,31 @@ export class LiveJah {
 
   /** Whether it went well; else the state is half changed, and this Jah is at its end. */
   private apply(batch: Batch): boolean {
-    this.slow(batch.routing, batch.frame);
+    this.watchdog.enter(batch.frame, APPLYING);
     try {
-      const { emitted, emittedRows, late } = this.owner.apply(batch);
+      const applied = this.owner.apply(batch);
       this.work.appliedFrames++;
-      if (emittedRows || late) {
+      if (applied) {
         const own = this.routings.get(batch.routing)!.targets.find(({ jah }) => jah === this.start.jah)!;
-        this.outputs.push({ frame: batch.frame, from: own.from, to: own.to, emitted, emittedRows, late });
+        this.outputs.push({ frame: batch.frame, from: own.from, to: own.to, ...applied });
       }
       return true;
     } catch (error) {
       this.fail(error, batch.frame);
       return false;
+    } finally {
+      this.watchdog.leave();
     }
   }
 
-  private async mapFrame({ task, routing, clock, careful, voids = [] }: Task): Promise<void> {
+  private async mapFrame({ task, routing, clock, skip, voids = [] }: Task): Promise<void> {
     const startedAt = performance.now();
-    if (careful) this.tellDone();
-    this.slow(routing, task.frame, careful);
+    this.watchdog.enter(task.frame, MAPPING);
     const { targets } = this.routings.get(routing)!;
     this.mapper.route(ownersOf(targets, voids), targets.length);
     let result;
     try {
-      const isVoid = voids.some(([from, to]) => from === 0 && to === 256);
-      result = isVoid ? this.mapper.skip(task) : await this.mapper.map(task, undefined);
+      result = skip ? this.mapper.skip(task) : await this.mapper.map(task, undefined);
     } catch (error) {
       const failure = failureOf(error, this.kernel, task, this.start.sources[task.source]);
       this.kernel = this.instantiate(); // whatever it was doing when it stopped
@@ -241,12 +244,16 @@ export class LiveJah {
       this.owner.use(this.kernel);
       this.channel.send({ type: "trapped", routing, frame: task.frame, failure });
       return;
+    } finally {
+      this.watchdog.leave();
     }
     const { done, parts } = result;
     const { frame, source, start, end, time } = done;
-    const head = { kind: ROUTED, frame, source, start, end, time, clock, routing };
+    const kind = voids.length ? VOIDED : ROUTED;
+    const head = { kind, frame, source, start, end, time, clock, routing };
+    const voided = voids.length ? [partitionsOf(voids)] : [];
     targets.forEach(({ jah }, owner) => {
-      const batch = encodeBatch(head, parts[owner]);
+      const batch = encodeBatch(head, [...voided, ...parts[owner]]);
       if (jah === this.start.jah) this.inbox.add(decodeBatch(batch));
       else this.peers.send(jah, batch);
     });
@@ -256,21 +263,20 @@ export class LiveJah {
     this.work.mappedRecords += done.rows + done.bad;
   }
 
-  private slow(routing: number, frame: number, always = false): void {
-    if (!always && performance.now() - this.lastTold < SLOW_MS) return;
-    this.channel.send({ type: "at", routing, frame });
-    this.channel.flush();
-    this.lastTold = performance.now();
-  }
-
   private tellDone(): void {
     const { next } = this.inbox;
     if (!this.mapped.length && !this.outputs.length && next === this.nextTold) return;
-    this.channel.send({ type: "did", mapped: this.mapped, outputs: this.outputs, next });
+    const { nextClose } = this.owner;
+    this.channel.send({
+      type: "did",
+      mapped: this.mapped,
+      outputs: this.outputs,
+      next,
+      nextClose: Number.isFinite(nextClose) ? nextClose : null,
+    });
     this.mapped = [];
     this.outputs = [];
     this.nextTold = next;
-    this.lastTold = performance.now();
   }
 
   private tellWork(always = false): void {
@@ -369,6 +375,13 @@ function noWork(): Work {
     stateBytes: 0,
     residentBytes: 0,
   };
+}
+
+/** A byte for each partition: 1 in [from, to) of any. */
+function partitionsOf(ranges: [number, number][]): Uint8Array {
+  const flags = new Uint8Array(256);
+  for (const [from, to] of ranges) flags.fill(1, from, to);
+  return flags;
 }
 
 const NOBODY = 0xff;

@@ -42,6 +42,7 @@ export class Mapper {
   private readonly wishes: FieldWish[];
   private readonly frameBytes: number;
   private readonly reader: RangeReader;
+  private readonly ordered: boolean;
   private parts: Uint8Array[][] = [];
   private emitted: Uint8Array[] = [];
   private planned = -1;
@@ -60,6 +61,7 @@ export class Mapper {
     this.wishes = wishes;
     this.frameBytes = frameBytes;
     this.reader = new RangeReader(kernel);
+    this.ordered = kernel.exports.isOrdered() !== 0;
     this.route(
       Uint8Array.from({ length: 256 }, (_, partition) => (partition * owners) >> 8),
       owners,
@@ -84,6 +86,7 @@ export class Mapper {
 
   /** Maps a frame. `exactStart` is where the frame before ended, if this Jah mapped it just now. */
   async map(task: FrameTask, exactStart: number | undefined): Promise<MappedFrame> {
+    if (task.kind === "time") return this.skip(task);
     const source = this.sources[task.source];
     this.plan(task.source);
     this.parts = Array.from({ length: this.owners }, () => []);
@@ -98,11 +101,12 @@ export class Mapper {
     done.rows += this.kernel.u32(map.ROWS_GOOD);
     done.bad += this.kernel.u32(map.ROWS_BAD);
     done.quoted = this.kernel.u32(map.QUOTED) !== 0;
+    done.time = this.kernel.f64(map.EVENT_TIME);
     if (this.emitted.length) done.emitted = Buffer.concat(this.emitted);
     return { done, parts: this.parts };
   }
 
-  /** What comes of a frame that was set aside: nothing. */
+  /** What comes of a frame that was set aside, or has no records: nothing. */
   skip(task: FrameTask): MappedFrame {
     return { done: emptyDone(task), parts: Array.from({ length: this.owners }, () => []) };
   }
@@ -246,7 +250,9 @@ export class Mapper {
     exports.group(this.owners);
     for (let owner = 0; owner < this.owners; owner++) {
       const end = exports.encode(owner);
-      if (end > map.ENTRIES) this.parts[owner].push(this.kernel.bytes.slice(map.ENTRIES, end));
+      // Where owners emit, their parts are stages, of which each has as many.
+      if (end > map.ENTRIES || this.ordered)
+        this.parts[owner].push(this.kernel.bytes.slice(map.ENTRIES, end));
     }
   }
 
@@ -299,13 +305,13 @@ export class Mapper {
   }
 }
 
-function emptyDone({ frame, source }: FrameTask): FrameDone {
+function emptyDone(task: FrameTask): FrameDone {
   return {
-    frame,
-    source,
+    frame: task.frame,
+    source: task.source,
     start: 0,
     end: 0,
-    time: -Infinity,
+    time: task.kind === "time" ? task.time : -Infinity,
     rows: 0,
     bad: 0,
     problems: [],

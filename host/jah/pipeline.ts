@@ -9,11 +9,12 @@ import type { FieldWish } from "../kernel/columns.ts";
 import { createMemory, KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { Peers } from "../shuffle/peers.ts";
-import { type Batch, decodeBatch, encodeBatch, partsOf, RANGE, ROUTED } from "../wire/batch.ts";
-import type { FrameDone, FrameTask, FromJah, StartMessage } from "../wire/jah.ts";
+import { type Batch, decodeBatch, encodeBatch, RANGE, ROUTED } from "../wire/batch.ts";
+import type { FrameDone, FrameTask, FromJah, OwnerOutput, StartMessage } from "../wire/jah.ts";
 import { failureOf } from "./failure.ts";
 import { Inbox } from "./inbox.ts";
 import { Mapper } from "./mapper.ts";
+import { Owner } from "./owner.ts";
 import { Results } from "./results.ts";
 
 /** Time after which the main job is told which frame is in work, ms. */
@@ -28,11 +29,13 @@ export class Pipeline {
   private readonly module: WebAssembly.Module;
   private readonly memory: WebAssembly.Memory;
   private readonly mapper: Mapper;
+  private readonly owner: Owner;
   private readonly inbox = new Inbox();
   private readonly job: StartMessage;
   private readonly tell: (message: FromJah) => void;
   private readonly tasks: FrameTask[] = [];
   private done: FrameDone[] = [];
+  private outputs: OwnerOutput[] = [];
   /** Fields seen in the frames that are to be told of; the kernel knows those of its last frame. */
   private fieldsSeen = 0n;
   private lastMapped: { frame: number; source: number; end: number } | undefined;
@@ -48,6 +51,8 @@ export class Pipeline {
     this.memory = createMemory(job.stateBytesMax);
     this.kernel = this.instantiate();
     this.mapper = new Mapper(this.kernel, job.sources, job.jahs, job.columns as FieldWish[], job.frameBytes);
+    this.owner = new Owner(this.kernel);
+    openClocks(this.kernel, job.clocks);
     this.peers = new Peers(
       job,
       () => this.wake(),
@@ -121,10 +126,12 @@ export class Pipeline {
   }
 
   private apply(batch: Batch): void {
-    for (const part of partsOf(batch.payload)) {
-      this.kernel.bytes.set(part, map.INPUT);
-      this.kernel.exports.apply(map.INPUT, map.INPUT + part.length);
-    }
+    const applied = this.owner.apply(batch);
+    if (!applied) return;
+    const { jah, jahs } = this.job;
+    // The inverse of how partitions are shared out (Mapper).
+    const first = (owner: number) => Math.ceil((owner * 256) / jahs);
+    this.outputs.push({ frame: batch.frame, from: first(jah), to: first(jah + 1), ...applied });
   }
 
   private async mapFrame(task: FrameTask): Promise<void> {
@@ -135,6 +142,7 @@ export class Pipeline {
     if (this.job.freshInstances) {
       this.kernel = this.instantiate();
       this.mapper.use(this.kernel);
+      this.owner.use(this.kernel);
     }
     this.current = task;
     const last = this.lastMapped;
@@ -145,7 +153,7 @@ export class Pipeline {
     this.fieldsSeen |= this.kernel.u64(map.FIELDS_SEEN);
     this.lastMapped = { frame: done.frame, source: done.source, end: done.end };
     const { frame, source, start, end } = done;
-    const head = { kind: ROUTED, frame, source, start, end, time: -Infinity, clock: 0 };
+    const head = { kind: ROUTED, frame, source, start, end, ...this.timeOf(task, done) };
     for (let owner = 0; owner < this.job.jahs; owner++) {
       const batch = encodeBatch(head, parts[owner]);
       if (owner === this.job.jah) this.inbox.add(decodeBatch(batch));
@@ -155,9 +163,25 @@ export class Pipeline {
     if (!this.tasks.length || this.done.length >= RUN_FRAMES) this.tellDone();
   }
 
+  /**
+   * What a frame says of event time. Sources beyond the number of clocks share the last one, which stands still until all of
+   * them have ended.
+   */
+  private timeOf(task: FrameTask, done: FrameDone): { clock: number; time: number } {
+    const { clocks, sources } = this.job;
+    if (!clocks) return { clock: 0, time: -Infinity };
+    const source = task.kind === "time" ? task.ended : task.source;
+    const clock = Math.min(source, clocks - 1);
+    const shared = sources.length > clocks && clock === clocks - 1;
+    const stands = shared && !(task.kind === "time" && source === sources.length - 1);
+    return { clock, time: stands ? -Infinity : done.time };
+  }
+
   private tellDone(): void {
-    this.tell({ type: "done", frames: this.done, applied: this.inbox.next, fieldsSeen: this.fieldsSeen });
+    const { done, outputs, fieldsSeen } = this;
+    this.tell({ type: "done", frames: done, outputs, applied: this.inbox.next, fieldsSeen });
     this.done = [];
+    this.outputs = [];
     this.fieldsSeen = 0n;
     this.appliedTold = this.inbox.next;
     this.lastTold = performance.now();
@@ -166,7 +190,8 @@ export class Pipeline {
   private tellApplied(): void {
     if (this.inbox.next === this.appliedTold) return;
     this.appliedTold = this.inbox.next;
-    this.tell({ type: "applied", applied: this.inbox.next });
+    this.tell({ type: "applied", outputs: this.outputs, applied: this.inbox.next });
+    this.outputs = [];
   }
 
   fail(error: unknown): void {
@@ -178,4 +203,9 @@ export class Pipeline {
       return this.tell({ type: "failed", failure: failureOf(error) });
     this.tell({ type: "failed", failure: failureOf(error, this.kernel, task, source, this.job.frameBytes) });
   }
+}
+
+/** Clocks that are waited for from the start. */
+function openClocks(kernel: KernelInstance, count: number): void {
+  new Float64Array(kernel.bytes.buffer, map.CLOCKS, count).fill(-Infinity);
 }

@@ -16,7 +16,18 @@ export interface KernelExports {
   emittedRows(): number;
   group(owners: number): void;
   encode(owner: number): number;
-  apply(from: number, end: number): void;
+  lateBytes(): number;
+  lateEmittedRows(): number;
+  beginApply(): void;
+  apply(from: number, end: number): number;
+  isOrdered(): number;
+  isTimed(): number;
+  advanceClock(clock: number, time: number): void;
+  closeStart(table: number): void;
+  closeStep(table: number, silent: boolean): number;
+  nextClose(): number;
+  watermarkOf(): number;
+  tableCount(): number;
   adopt(from: number, end: number): void;
   size(table: number): number;
   orderBy(table: number, column: number, descending: boolean): void;
@@ -76,6 +87,11 @@ export class KernelInstance {
   u32(address: number): number {
     void this.bytes;
     return this.words.getUint32(address, true);
+  }
+
+  f64(address: number): number {
+    void this.bytes;
+    return this.words.getFloat64(address, true);
   }
 
   u64(address: number): bigint {

@@ -17,12 +17,13 @@ export const ENTRIES = EMIT_END;
 export const OUTPUT_END = ARENA;
 
 export const CLOCKS = ARENA + 0x1100;
-export const CLOCKS_MAX = 256;
+export const CLOCKS_MAX = 255;
+export const WATERMARK = CLOCKS + 0x7f8;
 export const CLOCKS_END = CLOCKS + 0x800;
 
 export const MAX_TABLES = 64;
 export const MAX_FIELDS = 64;
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 // The control block.
 export const STATUS = CONTROL;
@@ -34,12 +35,15 @@ export const FRAME_END = CONTROL + 20;
 export const FULL_TABLE = CONTROL + 24;
 export const FIELDS_SEEN = CONTROL + 32;
 export const QUOTED = CONTROL + 40;
+export const LATE = CONTROL + 44;
+export const EVENT_TIME = CONTROL + 48;
 export const PROBLEMS = CONTROL + 0x100;
 export const PROBLEMS_MAX = 16;
 export const OWNERS = CONTROL + 0x300;
 export const NOBODY = 0xff;
 export const PLAN = CONTROL + 0x400;
 export const PLAN_END = 0xffff;
+export const SILENT = CONTROL + 0xf00;
 export const NAMES = CONTROL + 0x1000;
 export const NAMES_END = CONTROL + 0xf000;
 

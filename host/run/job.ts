@@ -13,7 +13,8 @@ import {
   RUNS_PER_JAH,
   WINDOW_FRAMES_PER_JAH,
 } from "../core/limits.ts";
-import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
+import { CLOCKS_MAX, CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
+import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import type {
   Failure,
   FrameDone,
@@ -33,6 +34,7 @@ import { planSources, type Source, wishesOf } from "../input/plan.ts";
 import { type BadRecord, describeProblems, formatBadRecord } from "./problems.ts";
 import { checkFieldsSeen } from "./fields.ts";
 import { stuckStack } from "./watchdog.ts";
+import { NO_SOURCE } from "../wire/batch.ts";
 
 export interface JobOptions {
   /** The kernel: a `.ts` file, which is built if need be, or a built `.wasm`. */
@@ -83,6 +85,8 @@ export interface Summary {
   /** Rows written per table. */
   tables: Record<string, number>;
   emitted: number;
+  /** Records that came too late for their window. */
+  late: number;
   bytes: number;
 }
 
@@ -115,6 +119,7 @@ class Job {
   private kernel!: BuiltKernel;
   private sources: Source[] = [];
   private readonly chain = new Chain();
+  private assembler!: Assembler;
   /** Frames handed out, with what is needed to hand them out again. */
   private readonly tasks = new Map<number, FrameTask>();
   private handedOut = 0;
@@ -122,6 +127,7 @@ class Job {
   private rows = 0;
   private bad = 0;
   private emitted = 0;
+  private late = 0;
   private fieldsSeen = 0n;
   private readonly problems: Problem[] = [];
   private readonly lines = new Map<number, number>();
@@ -172,6 +178,7 @@ class Job {
     const { options } = this;
     this.kernel = await buildKernel(options.kernel);
     const { descriptor } = this.kernel;
+    this.assembler = new Assembler(0, descriptor.ordered);
     const tables = this.chooseTables();
     const stdin = options.stdin ?? process.stdin;
     this.sources = await planSources(descriptor, { ...options, stdin });
@@ -185,13 +192,17 @@ class Job {
       writeRows: this.sink.shared,
       freshInstances: options.freshInstances ?? false,
       frameBytes: this.frameBytes,
+      clocks: descriptor.time ? Math.min(this.sources.length, CLOCKS_MAX) : 0,
     });
     this.timer = setInterval(() => this.watch(), 100);
     await this.header(tables);
     await this.handOut();
     await this.until(
       () =>
-        this.allHandedOut && this.chain.next === this.handedOut && this.lowestApplied() === this.handedOut,
+        this.allHandedOut &&
+        this.chain.next === this.handedOut &&
+        this.lowestApplied() === this.handedOut &&
+        this.assembler.next === this.handedOut,
     );
     await this.writing;
     checkFieldsSeen(this.fieldsSeen, this.rows + this.bad, descriptor, this.sources);
@@ -205,6 +216,7 @@ class Job {
       jahs: this.jahs.all.length,
       tables: counts,
       emitted: this.emitted,
+      late: this.late,
       bytes: this.bytesDone,
     };
   }
@@ -256,7 +268,8 @@ class Job {
 
   private async handOut(): Promise<void> {
     const onDropped = (problem: Problem) => this.dropped.set(problem.frame, problem);
-    for await (const run of framesOf(this.sources, this.jahs.all.length, this.frameBytes, onDropped)) {
+    const timed = this.kernel.descriptor.time !== undefined;
+    for await (const run of framesOf(this.sources, this.jahs.all.length, this.frameBytes, timed, onDropped)) {
       await this.until(() => this.freeJah() !== undefined && this.inWindow());
       const [first] = run;
       if (first.kind === "range" && this.quoted && this.lastEnd?.source === first.source) {
@@ -311,10 +324,12 @@ class Job {
         jah.applied = message.applied;
         this.fieldsSeen |= message.fieldsSeen;
         for (const done of message.frames) this.mapped(jah, done);
+        for (const output of message.outputs) this.write(this.assembler.applied(output));
         jah.runs = jah.frames.size ? Math.max(1, jah.runs - 1) : 0;
         break;
       case "applied":
         jah.applied = message.applied;
+        for (const output of message.outputs) this.write(this.assembler.applied(output));
         break;
       case "failed":
         this.fail(this.explain(message.failure));
@@ -331,7 +346,8 @@ class Job {
   private mapped(jah: Jah, done: FrameDone): void {
     jah.frames.delete(done.frame);
     if (done.quoted) this.quoted = true;
-    if (!this.lastEnd || done.source > this.lastEnd.source || done.end > this.lastEnd.end) {
+    const further = !this.lastEnd || done.source > this.lastEnd.source || done.end > this.lastEnd.end;
+    if (further && done.source !== NO_SOURCE) {
       this.lastEnd = { source: done.source, end: done.end };
     }
     const { confirmed, again } = this.chain.add(done);
@@ -347,7 +363,8 @@ class Job {
     this.tasks.delete(done.frame);
     this.rows += done.rows;
     this.bad += done.bad;
-    if (this.linesInSource.source !== done.source) this.linesInSource = { source: done.source, lines: 0 };
+    if (this.linesInSource.source !== done.source && done.source !== NO_SOURCE)
+      this.linesInSource = { source: done.source, lines: 0 };
     const dropped = this.dropped.get(done.frame);
     for (const problem of dropped ? [...done.problems, dropped] : done.problems) {
       if (this.problems.length >= PROBLEMS_SHOWN) break;
@@ -359,17 +376,23 @@ class Job {
       this.bad++;
       this.linesInSource.lines++;
     }
-    this.emitted += done.emittedRows;
-    if (done.emitted && this.options.table === undefined) {
-      const bytes = done.emitted;
-      this.writing = this.writing
-        .then(() => this.writeRows(bytes))
-        .catch((error) => this.fail(error as Error));
-    }
-    this.progress(done);
+    this.write(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
+    if (done.source !== NO_SOURCE) this.progress(done);
     if (this.options.strict && this.bad) {
       const [first] = this.badRecords();
       this.fail(new HallelujahError("bad-record", `${formatBadRecord(first)}\nstopped, as --strict asks`));
+    }
+  }
+
+  /** Writes what frames emitted, in their order. */
+  private write(frames: FrameOutput[]): void {
+    for (const { rows, bytes, late } of frames) {
+      this.emitted += rows;
+      this.late += late;
+      if (!rows || this.options.table !== undefined) continue;
+      this.writing = this.writing
+        .then(() => this.writeRows(bytes.length > 1 ? Buffer.concat(bytes) : bytes[0]))
+        .catch((error) => this.fail(error as Error));
     }
   }
 

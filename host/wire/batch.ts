@@ -2,9 +2,11 @@
  * What Jahs send each other: batches, back to back.
  *
  *   +0   u32 payload bytes
- *   +4   u32 kind: 0 routed entries of a frame, 1 entries of a range of a result, 2 state that changes its owner
+ *   +4   u32 kind: 0 routed entries of a frame, 1 entries of a range of a result, 2 state that changes its owner,
+ *        3 routed entries of a frame that was set aside for some partitions, in which windows close without a word to the
+ *        kernel: the first part has a byte for each of the 256, 1 for those
  *   +8   u32 frame (or range)
- *   +12  u32 source (or table)
+ *   +12  u32 source (or table); NO_SOURCE where a frame only says how time passes
  *   +16  f64 start: where the frame's first record starts in its source
  *   +24  f64 end: just behind its last record
  *   +32  f64 time: the greatest event time of the frame's records, ms since 1970; -Infinity if there is none
@@ -18,6 +20,10 @@ const PART_HEADER = 8;
 export const ROUTED = 0;
 export const RANGE = 1;
 export const TRANSFER = 2;
+export const VOIDED = 3;
+
+/** The source of a frame that holds no records. */
+export const NO_SOURCE = 0xffff_ffff;
 
 export interface Batch {
   kind: number;

@@ -34,6 +34,8 @@ export type FrameTask =
   | { kind: "rows"; frame: number; source: number; index: number }
   /** Whole records, which lie in a file: those of a live stream's log. */
   | { kind: "slice"; frame: number; source: number; path: string; offset: number; bytes: number }
+  /** No records: the clock of the source `ended` comes to `time`, ms; Infinity at its end. `source` is NO_SOURCE. */
+  | { kind: "time"; frame: number; source: number; time: number; ended: number }
   /** Whole records. */
   | { kind: "bytes"; frame: number; source: number; bytes: Uint8Array; offset: number };
 
@@ -58,7 +60,7 @@ export interface FrameDone {
   /** Where its records start and end in the source (bytes; 0 for columns). */
   start: number;
   end: number;
-  /** Greatest event time of its good records, ms since 1970; -Infinity if there is none. */
+  /** Greatest event time of its good records, ms since 1970; -Infinity if there is none, Infinity if its source has ended. */
   time: number;
   rows: number;
   bad: number;
@@ -87,6 +89,21 @@ export interface Failure {
   entries?: number;
 }
 
+/** What an owner emitted while it applied a frame, by stage; those of all owners are joined by stage and partition. */
+export interface OwnerOutput {
+  frame: number;
+  /** Its partitions are [from, to). */
+  from: number;
+  to: number;
+  emitted: Uint8Array[];
+  emittedRows: number;
+  /** What the kernel's `late` emitted. */
+  lateEmitted: Uint8Array[];
+  lateRows: number;
+  /** Records that came too late for their window. */
+  late: number;
+}
+
 export interface StartMessage {
   type: "start";
   jah: number;
@@ -106,6 +123,8 @@ export interface StartMessage {
   freshInstances: boolean;
   /** Bytes of a frame of the sources that are read by ranges. */
   frameBytes: number;
+  /** Clocks of event time, one for each source; 0 if the kernel has no windows. */
+  clocks: number;
 }
 
 export type ToJah =
@@ -116,9 +135,9 @@ export type ToJah =
 
 export type FromJah =
   | { type: "listening"; port: number }
-  | { type: "done"; frames: FrameDone[]; applied: number; fieldsSeen: bigint }
+  | { type: "done"; frames: FrameDone[]; outputs: OwnerOutput[]; applied: number; fieldsSeen: bigint }
   | { type: "at"; frame: number }
-  | { type: "applied"; applied: number }
+  | { type: "applied"; outputs: OwnerOutput[]; applied: number }
   | { type: "failed"; failure: Failure }
   | { type: "answer"; id: number; value: unknown };
 

@@ -1,5 +1,5 @@
 /** What the Hallelu and the Jahs of its live streams say to each other, over one channel for each Jah (wire/channel.ts). */
-import type { Failure, FrameDone, FrameTask, SourceSpec } from "./jah.ts";
+import type { Failure, FrameDone, FrameTask, OwnerOutput, SourceSpec } from "./jah.ts";
 
 /** Who owns which partitions from frame `start` on, and how to reach them. Never changes once made. */
 export interface LiveRouting {
@@ -16,9 +16,9 @@ export interface LiveTask {
   task: FrameTask;
   /** The source of event time that it advances. */
   clock: number;
-  /** It may be the one that stopped a Jah: the Hallelu is told before it is mapped. */
-  careful?: boolean;
-  /** Partitions [from, to) for which the frame was set aside: they get its end mark and no entries. */
+  /** It stopped the kernel while it was mapped: nothing of it counts, not even its time. */
+  skip?: boolean;
+  /** Partitions [from, to) for which it was set aside, as their owner stopped: they get its end mark and no entries. */
   voids?: [number, number][];
 }
 
@@ -43,9 +43,14 @@ export interface LiveStart {
   /** Names and types of the wanted columns, for Parquet and Arrow. */
   columns: { name: string; type: string; optional: boolean }[];
   shard?: ShardStart;
-  /** Folder for images. */
-  folder: string;
+  /** Time that a frame may take, ms; and the file that says which one took longer, before the Jah is killed. */
+  frameTimeoutMs: number;
+  stuckFile: string;
 }
+
+/** Kinds of work in that file (core/watchdog.ts). */
+export const MAPPING = 0;
+export const APPLYING = 1;
 
 export type ToLiveJah =
   | LiveStart
@@ -57,16 +62,6 @@ export type ToLiveJah =
   | { type: "call"; id: number; method: keyof LiveMethods; argument: unknown }
   /** Nothing depends on this Jah any more. */
   | { type: "end" };
-
-/** Rows that an owner emitted while it applied a frame: by stage, to be joined with those of the other owners. */
-export interface OwnerOutput {
-  frame: number;
-  from: number;
-  to: number;
-  emitted: Uint8Array[];
-  emittedRows: number;
-  late: number;
-}
 
 export interface Mapped {
   routing: number;
@@ -89,7 +84,8 @@ export interface Work {
 
 export type FromLiveJah =
   | { type: "ready"; port: number; next: number }
-  | { type: "did"; mapped: Mapped[]; outputs: OwnerOutput[]; next: number }
+  /** `nextClose`: when its first window is over, in event time, ms; null if none is open. */
+  | { type: "did"; mapped: Mapped[]; outputs: OwnerOutput[]; next: number; nextClose: number | null }
   | { type: "work"; work: Work }
   /** State was taken in: the move of this routing is complete. */
   | { type: "imported"; routing: number }
@@ -97,8 +93,6 @@ export type FromLiveJah =
   | { type: "trapped"; routing: number; frame: number; failure: Failure }
   /** The Jah cannot go on: while applying `frame`, or whatever else. It ends. */
   | { type: "failed"; failure: Failure; frame?: number }
-  /** A frame is in work for long; so that the Hallelu knows which one, should it never end. */
-  | { type: "at"; routing: number; frame: number }
   | { type: "answer"; id: number; value?: unknown; error?: { code: string; message: string } };
 
 export interface LiveMethods {

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { admit } from "../../host/hallelu/admission.ts";
-import { Assembler } from "../../host/hallelu/assembler.ts";
+import { Assembler } from "../../host/shuffle/assembler.ts";
 import { Chains } from "../../host/hallelu/chains.ts";
 import { cutBody, Intake } from "../../host/hallelu/intake.ts";
 import { seeded } from "../run.ts";
@@ -101,7 +101,8 @@ test("the output of frames comes out once, in order, whatever the number of owne
             const [from, to] = [borders[i], borders[i + 1]];
             const stage = (name: string) =>
               Buffer.from(Array.from({ length: to - from }, (_, p) => `${name}${from + p} `).join(""));
-            const output = { frame, from, to, emitted: [stage("f"), stage("c")], emittedRows: 1, late: 0 };
+            const late = { late: 0, lateEmitted: [], lateRows: 0 };
+            const output = { frame, from, to, emitted: [stage("f"), stage("c")], emittedRows: 1, ...late };
             words.push(
               () => text(assembler.applied(output)),
               () => text(assembler.applied(output)),

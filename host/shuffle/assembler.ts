@@ -5,14 +5,18 @@
  * Order within a frame: emits of `each`, then stage by stage those of the owners in the order of their partitions. So it
  * does not depend on how many owners there are.
  */
-import type { OwnerOutput } from "../wire/live.ts";
-import { PARTITIONS } from "./dispatch.ts";
+import type { OwnerOutput } from "../wire/jah.ts";
+
+const PARTITIONS = 256;
 
 export interface FrameOutput {
   frame: number;
   rows: number;
-  late: number;
   bytes: Uint8Array[];
+  /** Records that came too late for their window, and what the kernel made of them. */
+  late: number;
+  lateRows: number;
+  lateBytes: Uint8Array[];
 }
 
 interface Pending {
@@ -75,15 +79,23 @@ export class Assembler {
 
 function join(frame: number, { bytes, rows, owners }: Pending): FrameOutput {
   const sorted = owners.toSorted((a, b) => a.from - b.from);
-  const stages = Math.max(0, ...sorted.map(({ emitted }) => emitted.length));
-  const all = bytes?.length ? [bytes] : [];
-  for (let stage = 0; stage < stages; stage++) {
-    for (const { emitted } of sorted) if (emitted[stage]?.length) all.push(emitted[stage]);
-  }
+  const sum = (of: (output: OwnerOutput) => number) => sorted.reduce((total, each) => total + of(each), 0);
   return {
     frame,
-    rows: rows + sorted.reduce((sum, { emittedRows }) => sum + emittedRows, 0),
-    late: sorted.reduce((sum, { late }) => sum + late, 0),
-    bytes: all,
+    rows: rows + sum(({ emittedRows }) => emittedRows),
+    bytes: [...(bytes?.length ? [bytes] : []), ...byStage(sorted.map(({ emitted }) => emitted))],
+    late: sum(({ late }) => late),
+    lateRows: sum(({ lateRows }) => lateRows),
+    lateBytes: byStage(sorted.map(({ lateEmitted }) => lateEmitted)),
   };
+}
+
+/** What owners emitted, stage by stage. */
+function byStage(owners: Uint8Array[][]): Uint8Array[] {
+  const stages = Math.max(0, ...owners.map(({ length }) => length));
+  const all: Uint8Array[] = [];
+  for (let stage = 0; stage < stages; stage++) {
+    for (const emitted of owners) if (emitted[stage]?.length) all.push(emitted[stage]);
+  }
+  return all;
 }

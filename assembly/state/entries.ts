@@ -1,0 +1,429 @@
+/**
+ * Values by key, on their way: entries of a frame are grouped by the owner of their partition and written out, merged into
+ * the lasting home by their owner, and moved to another one. What kernels see of it is in table.ts, windows.ts and
+ * sessions.ts; rows.ts reads the lasting entries back in order.
+ *
+ *   routed section: { u32 table, u32 entries } u32 hash[entries], then per entry its key and its value
+ *   key: u64 for a word, else u32 length and the bytes
+ */
+import { ENTRIES, LATE, OUTPUT_END, OWNERS } from "../abi";
+import { HOMES, HOME_BYTES, growing, lasting, releaseFrame, setLasting, takeFrame } from "../heap";
+import { follow, hashBytes, hashLead, hashLong, hashWord, lead } from "../hash";
+import {
+  BYTES_HEADER,
+  Home,
+  KEY_HASH,
+  KEY_INLINE,
+  KEY_LENGTH,
+  KEY_PTR,
+  WORD_HEADER,
+  nextEntry,
+  resumeWalk,
+  startWalk,
+  walkChunk,
+} from "./home";
+import { isWord, wordOf } from "./key";
+import { moveTimer, removeTimer } from "./timers";
+
+export const GROUP: u32 = 32;
+/** Entries handled by one call of a loop over a whole table. */
+export const STEP: usize = 16384;
+/** What the key of a window starts with. */
+export const TIME_BYTES: usize = 8;
+/** Bytes of entries in one section of an export: a step of it should take a few ms. */
+const EXPORT_BYTES: usize = 2 << 20;
+
+let tables: u32 = 0;
+/** Keeps the loads that only warm the cache from being optimised away. */
+let warmth: u64 = 0;
+/** Slots of the group that is being merged. */
+const slots: usize = memory.data(128, 4);
+
+export class Entries<K, V> {
+  protected frame: Home = changetype<Home>(0);
+  protected lasting: Home = changetype<Home>(0);
+  /** Entries grouped by owner (while a frame is flushed) or by range (while results are read): addresses. */
+  protected list: usize = 0;
+  protected starts: usize = 0;
+  // The export or removal of partitions that is under way.
+  protected passEntry: usize = 0;
+  protected passChunk: usize = 0;
+
+  /** A table by the name under which its rows come out. Declare it once, as a constant at the top of the kernel. */
+  constructor(name: string) {
+    const table = tables++;
+    const stride = <u32>(this.header() + ((offsetof<V>() + 7) & ~7));
+    this.lasting = changetype<Home>(HOMES + <usize>table * HOME_BYTES);
+    if (!this.lasting.stride) {
+      setLasting(true);
+      this.lasting.open(stride, table);
+      setLasting(false);
+    }
+    this.frame = changetype<Home>(heap.alloc(HOME_BYTES));
+    this.frame.stride = stride;
+    this.frame.table = table;
+  }
+
+
+  @inline protected header(): usize {
+    return isWord<K>() ? WORD_HEADER : BYTES_HEADER;
+  }
+
+  /** The entry of a key in a home; a new one if the key was not there. `stays`: see Home.insertBytes. */
+  @inline protected entryOf(home: Home, key: K, stays: bool): usize {
+    if (isWord<K>()) {
+      const word = wordOf<K>(key);
+      const hash = hashWord(word);
+      const slot = home.findWord(home.slotOf(hash), hash, word);
+      const entry = <usize>load<u32>(slot);
+      return entry ? entry : this.insertWord(home, slot, hash, word);
+    } else {
+      const bytes = changetype<usize>(key);
+      const ptr = <usize>load<u32>(bytes);
+      const length = load<u32>(bytes, 4);
+      const a = lead(ptr, length);
+      const b = follow(ptr, length);
+      const hash = this.hashOfBytes(a, b, ptr, length);
+      const slot = home.findBytes(home.slotOf(hash), hash, a, b, ptr, length);
+      const entry = <usize>load<u32>(slot);
+      return entry ? entry : this.insertBytes(home, slot, hash, ptr, length, stays);
+    }
+  }
+
+  /** The entry of a key in a home; 0 if there is none. */
+  protected existing(home: Home, key: K): usize {
+    if (isWord<K>()) {
+      const word = wordOf<K>(key);
+      const hash = hashWord(word);
+      return load<u32>(home.findWord(home.slotOf(hash), hash, word));
+    } else {
+      const bytes = changetype<usize>(key);
+      const ptr = <usize>load<u32>(bytes);
+      const length = load<u32>(bytes, 4);
+      const a = lead(ptr, length);
+      const b = follow(ptr, length);
+      const hash = this.hashOfBytes(a, b, ptr, length);
+      return load<u32>(home.findBytes(home.slotOf(hash), hash, a, b, ptr, length));
+    }
+  }
+
+  /**
+   * Hash of a bytes key; `a` and `b` are its first 32 bytes, masked. Behind the time of a window's key stands the key that
+   * the author wrote, whose partition it has.
+   */
+  @inline protected hashOfBytes(a: v128, b: v128, ptr: usize, length: u32): u32 {
+    let full = hashLead(a, b, length);
+    if (length > KEY_INLINE) full = hashLong(ptr, length, full);
+    if (isDefined(changetype<V>(0).__next)) {
+      const own = hashBytes(ptr + TIME_BYTES, length - <u32>TIME_BYTES);
+      return ((<u32>(own >> 32)) & 0xff000000) | ((<u32>(full >> 32)) & 0x00ffffff);
+    } else return <u32>(full >> 32);
+  }
+
+  /** The partition of a key. */
+  partitionOf(key: K): u32 {
+    if (isWord<K>()) return hashWord(wordOf<K>(key)) >> 24;
+    else {
+      const bytes = changetype<usize>(key);
+      return <u32>(hashBytes(load<u32>(bytes), load<u32>(bytes, 4)) >> 56);
+    }
+  }
+
+  protected insertWord(home: Home, slot: usize, hash: u32, word: u64): usize {
+    const entry = home.insertWord(slot, hash, word);
+    changetype<V>(entry + WORD_HEADER).__init();
+    return entry;
+  }
+
+  protected insertBytes(home: Home, slot: usize, hash: u32, ptr: usize, length: u32, stays: bool): usize {
+    const entry = home.insertBytes(slot, hash, ptr, length, stays);
+    changetype<V>(entry + BYTES_HEADER).__init();
+    return entry;
+  }
+
+  /** Empties the frame's home; the frame heap was released before. */
+  reset(): void {
+    this.frame.open(this.frame.stride, this.frame.table);
+  }
+
+
+  @inline protected hashOf(entry: usize): u32 {
+    return isWord<K>() ? hashWord(load<u64>(entry)) : load<u32>(entry, KEY_HASH);
+  }
+
+  /** The owner of an entry's partition; `owners` if it has none. */
+  @inline protected ownerOf(entry: usize, owners: u32): u32 {
+    return min<u32>(<u32>load<u8>(OWNERS + <usize>(this.hashOf(entry) >> 24)), owners);
+  }
+
+  /** Groups the frame's entries by owner, each owner's in the order of their insertion; nobody's come last. */
+  group(owners: u32): void {
+    const home = this.frame;
+    const starts = takeFrame(((<usize>owners + 4) << 2) & ~7, false);
+    const list = takeFrame((((<usize>home.count) << 2) + 8) & ~7, false);
+    memory.fill(starts, 0, (<usize>owners + 2) << 2);
+    for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
+      const at = starts + ((<usize>this.ownerOf(entry, owners)) << 2);
+      store<u32>(at, load<u32>(at, 4) + 1, 4);
+    }
+    for (let i: u32 = 1; i <= owners + 1; i++) {
+      const at = starts + ((<usize>i) << 2);
+      store<u32>(at, load<u32>(at) + load<u32>(at - 4));
+    }
+    this.fill(home, list, starts, owners);
+    this.list = list;
+    this.starts = starts;
+  }
+
+  /** Counting sort, second pass: `starts[i]` moves from the start of group i to its end, and is moved back. */
+  protected fill(home: Home, list: usize, starts: usize, owners: u32): void {
+    for (let entry = startWalk(home); entry; entry = nextEntry(home, entry)) {
+      const at = starts + ((<usize>this.ownerOf(entry, owners)) << 2);
+      const next = load<u32>(at);
+      store<u32>(list + ((<usize>next) << 2), <u32>entry);
+      store<u32>(at, next + 1);
+    }
+    for (let i = owners + 1; i > 0; i--) {
+      store<u32>(starts + ((<usize>i) << 2), load<u32>(starts + ((<usize>(i - 1)) << 2)));
+    }
+    store<u32>(starts, 0);
+  }
+
+  /** Writes the section of one owner at `o`; returns its end. Nothing is written for an owner without entries. */
+  encode(owner: u32, o: usize): usize {
+    const from = load<u32>(this.starts + ((<usize>owner) << 2));
+    const to = load<u32>(this.starts + ((<usize>owner) << 2), 4);
+    return from == to ? o : this.encodeList(from, to, o);
+  }
+
+  protected encodeList(from: u32, to: u32, o: usize): usize {
+    store<u32>(o, this.frame.table);
+    store<u32>(o, to - from, 4);
+    let hashes = o + 8;
+    o = hashes + ((<usize>(to - from)) << 2);
+    for (let i = from; i < to; i++) {
+      const entry = <usize>load<u32>(this.list + ((<usize>i) << 2));
+      const value = changetype<V>(entry + this.header());
+      store<u32>(hashes, this.hashOf(entry));
+      hashes += 4;
+      if (isWord<K>()) {
+        if (o + 8 + value.__room() > OUTPUT_END) windowFull();
+        store<u64>(o, load<u64>(entry));
+        o += 8;
+      } else {
+        const length = <usize>load<u32>(entry, KEY_LENGTH);
+        if (o + 36 + length + value.__room() > OUTPUT_END) windowFull();
+        store<u32>(o, <u32>length);
+        if (length <= KEY_INLINE) {
+          v128.store(o, v128.load(entry), 4);
+          v128.store(o, v128.load(entry, 16), 20);
+        } else memory.copy(o + 4, load<u32>(entry, KEY_PTR), length);
+        o += 4 + length;
+      }
+      o = value.__write(o);
+    }
+    return o;
+  }
+
+  /** Merges a routed section (behind its header) into the lasting home; returns its end. */
+  apply(p: usize, count: u32): usize {
+    setLasting(true);
+    growing(this.lasting.table);
+    const end = this.mergeAll(this.lasting, p, count);
+    setLasting(false);
+    return end;
+  }
+
+  /** Takes in entries of another Jah to be rendered in order with this one's. */
+  adopt(p: usize, count: u32): usize {
+    return this.mergeAll(this.frame, p, count);
+  }
+
+  protected mergeAll(home: Home, hashes: usize, count: u32): usize {
+    home.reserve(count);
+    let p = hashes + ((<usize>count) << 2);
+    for (let done: u32 = 0; done < count; done += GROUP) {
+      const group = min<u32>(GROUP, count - done);
+      this.warm(home, hashes, group);
+      for (let i: u32 = 0; i < group; i++) {
+        const hash = load<u32>(hashes);
+        hashes += 4;
+        const slot = <usize>load<u32>(slots + ((<usize>i) << 2));
+        p = isWord<K>() ? this.mergeWord(home, slot, hash, p) : this.mergeBytes(home, slot, hash, p);
+      }
+    }
+    return p;
+  }
+
+  /**
+   * Loads the slots, then the entries, of a group of keys: the cache misses of a big table overlap rather than queue
+   * up. The slots found are kept: all before them hold other hashes.
+   */
+  @inline protected warm(home: Home, hashes: usize, count: u32): void {
+    let sum: u64 = 0;
+    for (let i: u32 = 0; i < count; i++) {
+      sum += load<u64>(home.slotOf(load<u32>(hashes + ((<usize>i) << 2))));
+    }
+    for (let i: u32 = 0; i < count; i++) {
+      const hash = load<u32>(hashes + ((<usize>i) << 2));
+      const slot = home.seek(home.slotOf(hash), hash);
+      store<u32>(slots + ((<usize>i) << 2), <u32>slot);
+      const entry = <usize>load<u32>(slot);
+      sum += load<u64>(entry) + load<u64>(entry, offsetof<V>());
+    }
+    warmth += sum;
+  }
+
+
+  @inline protected mergeWord(home: Home, from: usize, hash: u32, p: usize): usize {
+    const word = load<u64>(p);
+    const slot = home.findWord(from, hash, word);
+    let entry = <usize>load<u32>(slot);
+    if (!entry) entry = this.insertWord(home, slot, hash, word);
+    else return changetype<V>(entry + WORD_HEADER).__merge(p + 8);
+    const end = changetype<V>(entry + WORD_HEADER).__merge(p + 8);
+    if (isDefined(changetype<V>(0).__slot)) this.scheduleIfLasting(entry);
+    return end;
+  }
+
+
+  @inline protected mergeBytes(home: Home, from: usize, hash: u32, p: usize): usize {
+    const length = load<u32>(p);
+    const ptr = p + 4;
+    if (isDefined(changetype<V>(0).__next)) {
+      if (lasting && this.isLate(ptr)) return this.skipLate(ptr + length);
+    }
+    const slot = home.findBytes(from, hash, lead(ptr, length), follow(ptr, length), ptr, length);
+    let entry = <usize>load<u32>(slot);
+    if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, false);
+    else return changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
+    const end = changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
+    if (isDefined(changetype<V>(0).__slot)) this.scheduleIfLasting(entry);
+    return end;
+  }
+
+  /** Whether what is kept under this key of a window comes too late (windows.ts). */
+  protected isLate(key: usize): bool {
+    return false;
+  }
+
+  protected scheduleIfLasting(entry: usize): void {
+    if (lasting) this.schedule(entry);
+  }
+
+  /** A fresh lasting entry of a window or a session: says when it is due. */
+  protected schedule(entry: usize): void {}
+
+  /** Passes over a value that comes too late, and counts its records. */
+  protected skipLate(p: usize): usize {
+    const size = offsetof<V>();
+    const value = changetype<V>(takeFrame((size + 7) & ~7, false));
+    setLasting(false);
+    value.__init();
+    p = value.__merge(p);
+    if (isDefined(changetype<V>(0).__next)) countLate(<u32>value.__touched);
+    setLasting(true);
+    releaseFrame();
+    return p;
+  }
+
+  /** An entry is about to be removed: its timer, too. */
+  protected untime(entry: usize): void {
+    removeTimer(this.lasting, load<u32>(entry + this.timerPlace()), this.timerPlace());
+  }
+
+  /** An entry has moved to `entry`: its timer knows. */
+  protected retime(entry: usize): void {
+    moveTimer(this.lasting, load<u32>(entry + this.timerPlace()), entry);
+  }
+
+  /** Where in an entry the place of its timer is, see timers.ts. */
+  @inline protected timerPlace(): usize {
+    return this.header() + offsetof<V>() - 8;
+  }
+
+  /** Starts to go through the lasting entries: `exportStep` or `removeStep` goes on with it. */
+  startPass(): void {
+    this.passEntry = startWalk(this.lasting);
+    this.passChunk = walkChunk;
+  }
+
+
+  @inline protected isIn(entry: usize, from: u32, to: u32): bool {
+    const partition = this.hashOf(entry) >> 24;
+    return partition >= from && partition < to;
+  }
+
+  /**
+   * Writes some of the lasting entries of partitions [from, to) as a routed section at ENTRIES; returns its end, ENTRIES if
+   * there are no more. What `apply` makes of them in an empty home goes on as the originals would. The frame heap is free.
+   */
+  exportStep(from: u32, to: u32): usize {
+    const home = this.lasting;
+    resumeWalk(this.passChunk);
+    const list = takeFrame(STEP << 2, false);
+    let count: u32 = 0;
+    let bytes: usize = 0;
+    let entry = this.passEntry;
+    while (entry && count < <u32>STEP && bytes < EXPORT_BYTES) {
+      if (this.isIn(entry, from, to)) {
+        store<u32>(list + ((<usize>count) << 2), <u32>entry);
+        bytes += this.stride() + changetype<V>(entry + this.header()).__room();
+        if (!isWord<K>()) bytes += load<u32>(entry, KEY_LENGTH);
+        count++;
+      }
+      entry = nextEntry(home, entry);
+    }
+    this.passEntry = entry;
+    this.passChunk = walkChunk;
+    this.list = list;
+    return count ? this.encodeList(0, count, ENTRIES) : ENTRIES;
+  }
+
+
+  @inline protected stride(): usize {
+    return this.lasting.stride;
+  }
+
+  /** Removes some of the lasting entries of partitions [from, to); false when none is left. */
+  removeStep(from: u32, to: u32): bool {
+    const home = this.lasting;
+    let entry = this.passEntry;
+    setLasting(true);
+    resumeWalk(this.passChunk);
+    for (let i: usize = 0; i < STEP && entry; i++) {
+      if (!this.isIn(entry, from, to)) entry = nextEntry(home, entry);
+      else {
+        const last = entry == home.lastEntry();
+        this.removeEntry(entry);
+        if (last) entry = 0;
+      }
+    }
+    setLasting(false);
+    this.passEntry = entry;
+    this.passChunk = walkChunk;
+    return entry != 0;
+  }
+
+  /** Removes a lasting entry; the last entry takes its place. To be called while blocks come from the arena. */
+  removeEntry(entry: usize): void {
+    const home = this.lasting;
+    const last = home.lastEntry();
+    changetype<V>(entry + this.header()).__drop();
+    if (isDefined(changetype<V>(0).__slot)) this.untime(entry);
+    if (!isWord<K>()) home.freeKey(entry);
+    home.remove(entry, this.hashOf(entry), this.hashOf(last), !isWord<K>());
+    if (isDefined(changetype<V>(0).__slot)) {
+      if (last != entry) this.retime(entry);
+    }
+  }
+}
+
+/** Records came too late for their window. */
+export function countLate(records: u32): void {
+  store<u32>(LATE, load<u32>(LATE) + records);
+}
+
+function windowFull(): void {
+  throw new Error("the entries of one frame are larger than the output window (16 MiB)");
+}

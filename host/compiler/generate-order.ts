@@ -1,0 +1,203 @@
+/**
+ * The part of `hallelujah/generated` in which order and time matter: what is done with each record, `fold` at the owner of its
+ * key, and the closing of windows and sessions.
+ */
+import type { RecordDescriptor, RecordField } from "./descriptor.ts";
+import { kernelName } from "./generate.ts";
+import type { KernelModel, TableModel } from "./model.ts";
+
+export function orderFunctions(model: KernelModel, input: RecordDescriptor): string {
+  const { fold, time } = model;
+  const timed = model.tables.filter(({ kind }) => kind !== "Table");
+  const timeAt = time && input.fields.find(({ name }) => name === time.field)!.offset;
+  return `
+import { countLate } from "./state/entries";
+import { emitFull, emitLate } from "./output";
+import { EVENT_TIME, SILENT } from "./abi";
+import { RECORD_HEADER, keepRecord, sectionAt } from "./fold";
+import { releaseFrame, setLasting } from "./heap";
+
+/** How late records may be, ms. */
+export const LATENESS: i64 = ${time?.lateness ?? 0};
+
+/** Whether owners emit, in the order of frames. */
+export function isOrdered(): bool {
+  return ${fold !== undefined || timed.length > 0};
+}
+
+/** Whether event time closes windows or sessions. */
+export function isTimed(): bool {
+  return ${timed.length > 0};
+}
+
+@inline export function each(): void {
+${timeAt === undefined ? "" : noteTime(timeAt)}
+${model.each ? `  kernelEach(changetype<${input.name}>(RECORD));` : ""}
+${fold ? "  sendRecord();" : ""}
+}
+${fold ? foldFunctions(model, fold, input, timeAt) : NO_FOLD}
+${timed.map((table) => closeFunction(model, table)).join("\n")}
+export function collectDue(table: u32, time: f64): void {
+${byTable(model, timed, (constant) => `${constant}.collectDue(time);`)}
+}
+export function firstDueOf(table: u32): f64 {
+${byTable(model, timed, (constant) => `return ${constant}.firstDue();`)}
+  return Infinity;
+}
+/** Closes what is due in a table, until what was emitted has to be fetched, which answers true. */
+export function closeSome(table: u32, silent: bool): bool {
+${byTable(
+  model,
+  timed,
+  (constant) => `while (${constant}.nextDue()) {
+        if (silent && load<u8>(SILENT + ${constant}.closingPartition())) continue;
+        close_${constant}();
+        __heap_release();
+        if (emitFull()) return true;
+      }
+      ${constant}.endDue();
+      releaseFrame();
+      return false;`,
+)}
+  return false;
+}`;
+}
+
+const NO_FOLD = `
+export function foldRecords(p: usize, count: u32): usize {
+  return unreachable();
+}`;
+
+/** The greatest event time of the frame. */
+function noteTime(at: number): string {
+  return `  const time = <f64>load<i64>(RECORD + ${at});
+  if (time > load<f64>(EVENT_TIME)) store<f64>(EVENT_TIME, time);`;
+}
+
+function byTable(model: KernelModel, timed: TableModel[], body: (constant: string) => string): string {
+  if (!timed.length) return "";
+  const cases = timed.map(
+    (table) => `    case ${model.tables.indexOf(table)}: {
+      ${body(table.constant)}
+    }`,
+  );
+  return `  switch (table) {\n${cases.join("\n")}\n  }`;
+}
+
+function closeFunction(model: KernelModel, table: TableModel): string {
+  const { constant } = table;
+  const { name } = model.closes.find((close) => close.table === table)!;
+  return `
+function close_${constant}(): void {
+  ${kernelName(name)}(${constant}.closingWindow(), ${constant}.closingKey(), ${constant}.closingValue());
+}`;
+}
+
+/** Where the view of a field's text is in the record. */
+function textAt({ offset, optional }: RecordField): number {
+  return offset + (optional ? 8 : 0);
+}
+
+function foldFunctions(
+  model: KernelModel,
+  fold: TableModel,
+  { name, fields, size }: RecordDescriptor,
+  timeAt: number | undefined,
+): string {
+  const texts = fields.filter(({ type }) => type === "Text");
+  const partitionOf = fold.kind === "Windows" ? "partitionOfKey" : "partitionOf";
+  const lengths = texts.map((field, i) => {
+    const length = `load<u32>(RECORD + ${textAt(field)}, 4)`;
+    return `  const length${i}: usize = ${field.optional ? `load<u64>(RECORD + ${field.offset}) ? ${length} : 0` : length};`;
+  });
+  const copies = texts.map(
+    (field, i) => `  store<u32>(to, <u32>length${i}, ${textAt(field) + 4});
+  memory.copy(o, load<u32>(RECORD + ${textAt(field)}), length${i});
+  o += length${i};`,
+  );
+  return `
+/** Sends the record to the owner of its key. */
+function sendRecord(): void {
+  const partition = ${fold.constant}.${partitionOf}(kernelKey(changetype<${name}>(RECORD)));
+${lengths.join("\n")}
+  const to = keepRecord(partition, ${[size, ...texts.map((_, i) => `length${i}`)].join(" + ")});
+  memory.copy(to, RECORD, ${size});
+  ${texts.length ? `let o = to + ${size};` : ""}
+${copies.join("\n")}
+}
+
+/** Makes the texts of a record that was sent views of its bytes. */
+@inline function restoreTexts(record: usize): void {
+  ${texts.length ? `let o = record + ${size};` : ""}
+${texts
+  .map(
+    (field) => `  store<u32>(record, <u32>o, ${textAt(field)});
+  o += <usize>load<u32>(record, ${textAt(field) + 4});`,
+  )
+  .join("\n")}
+}
+
+/** Folds records, until what was emitted has to be fetched; see fold.ts. */
+export function foldRecords(p: usize, count: u32): usize {
+  setLasting(true);
+  while (count) {
+    const record = changetype<${name}>(p + RECORD_HEADER);
+    restoreTexts(p + RECORD_HEADER);
+    foldRecord(record);
+    __heap_release();
+    p += <usize>load<u32>(p);
+    count--;
+    if (count && emitFull()) {
+      p -= 8;
+      sectionAt(p, count);
+      break;
+    }
+  }
+  setLasting(false);
+  return p;
+}
+
+function isTooLate(record: ${name}): void {
+  countLate(1);
+${
+  model.late
+    ? `  emitLate(true);
+  kernelLate(record);
+  emitLate(false);`
+    : ""
+}
+}
+
+function foldRecord(record: ${name}): void {
+${foldBody(fold, timeAt)}
+}`;
+}
+
+function foldBody({ kind, constant, state }: TableModel, timeAt: number | undefined): string {
+  const time = `const ms = load<i64>(changetype<usize>(record) + ${timeAt ?? 0});`;
+  if (kind === "Windows")
+    return `  const key = kernelKey(record);
+  ${time}
+  let taken = false;
+  const last = ${constant}.startOf(ms);
+  for (let start = ${constant}.firstStart(ms); start <= last; start += ${constant}.stepMs) {
+    const state = ${constant}.own(key, start);
+    if (!changetype<usize>(state)) continue;
+    taken = true;
+    kernelFold(record, state);
+  }
+  if (!taken) isTooLate(record);`;
+  if (kind === "Sessions")
+    return `  const key = kernelKey(record);
+  ${time}
+  const entry = ${constant}.entryIfAny(key);
+  let state: ${state};
+  if (entry && ${constant}.isBehind(entry, ms)) {
+    ${constant}.closeAt(entry);
+    close_${constant}();
+    state = ${constant}.restart(entry, ms);
+  } else state = ${constant}.own(key, ms);
+  if (changetype<usize>(state)) kernelFold(record, state);
+  else isTooLate(record);`;
+  return `  kernelFold(record, ${constant}.own(kernelKey(record)));`;
+}

@@ -210,6 +210,7 @@ remote(
 )
   .argument("<name>", "of the stream")
   .option("--from <n>", "start at the row of this number; 0 is the first", whole)
+  .option("--late", "what the kernel's function late emits, instead of the output")
   .option("--table <table>", "draw this table once a second")
   .option("--order <field>", "of the table's rows")
   .option("--limit <n>", "rows of the table", positive)

@@ -16,6 +16,7 @@ const NORMAL = "\u001b[?25h\u001b[?1049l";
 
 export interface WatchFlags extends RemoteFlags {
   from?: number;
+  late?: boolean;
   table?: string;
   order?: string;
   limit?: number;
@@ -26,9 +27,13 @@ export async function watchCommand(name: string, flags: WatchFlags): Promise<voi
   const signal = untilInterrupted();
   if (flags.table !== undefined) return watchTable(host, name, flags.table, flags, signal);
   const info = await host.stream(name, { signal });
-  if (process.stderr.isTTY) process.stderr.write(pc.dim(`${info.outputs} rows so far; waiting for more\n`));
+  if (process.stderr.isTTY)
+    process.stderr.write(
+      pc.dim(`${flags.late ? info.lateOutputs : info.outputs} rows so far; waiting for more\n`),
+    );
   for await (const { row } of host.output(name, {
     signal,
+    late: flags.late ?? false,
     ...(flags.from === undefined ? {} : { from: flags.from }),
   }))
     await print(`${JSON.stringify(row)}\n`);

@@ -231,18 +231,19 @@ export class Hallelujah {
   }
 
   /**
-   * Rows of a stream's output, from number `from` on (inclusive) or from those that come now, without end. A connection
+   * Rows of a stream's output (with `late` of what its kernel's function `late` emits), from number `from` on (inclusive) or from those that come now, without end. A connection
    * that breaks is made again, behind the last row that was yielded.
    */
   async *output<R = Record<string, unknown>>(
     name: string,
-    options: { from?: number; signal?: AbortSignal } = {},
+    options: { from?: number; late?: boolean; signal?: AbortSignal } = {},
   ): AsyncGenerator<OutputRow<R>> {
-    const { signal } = options;
-    let next = options.from ?? (await this.stream(name, options)).outputs;
+    const { signal, late = false } = options;
+    const stream = options.from === undefined ? await this.stream(name, options) : undefined;
+    let next = options.from ?? (late ? stream!.lateOutputs : stream!.outputs);
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, PAUSE_MS_MAX)) {
       try {
-        const path = `${streamPath(name)}/output?from=${next}`;
+        const path = `${streamPath(name)}/output?from=${next}${late ? "&name=late" : ""}`;
         const response = await this.call("GET", path, {
           signal,
           headers: { accept: "application/x-ndjson" },

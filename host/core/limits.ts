@@ -80,6 +80,9 @@ export const PRODUCERS_MAX = 100_000;
 /** Different formats and header lines of bodies that one stream takes: each is a source of its own in the log. */
 export const SHAPES_MAX = 1_000;
 
+/** Files and URLs of one stream's `--source`: with the shapes, their numbers in the log have 16 bits. */
+export const SOURCES_MAX = 60_000;
+
 /** Bytes of a segment of a log, after which the next one is begun. */
 export const SEGMENT_BYTES = 64 * MiB;
 

@@ -67,8 +67,11 @@ export interface Host {
   /** Resolves when the records are in the log. Rejects with `backlog-full` (429) and stores nothing if there is no room. */
   push(name: string, body: PushBody): Promise<Pushed>;
   query(name: string, request: QueryRequest): Promise<Answer>;
-  /** Rows from number `from` on (inclusive), then those that come, until `signal`. Without `from`: those that come. */
-  output(name: string, options: { from?: number; signal: AbortSignal }): AsyncIterable<OutputRows>;
+  /** Rows from number `from` on (inclusive), then those that come, until `signal`. Without `from`: those that come. `late`: of the kernel's function `late`. */
+  output(
+    name: string,
+    options: { from?: number; late?: boolean; signal: AbortSignal },
+  ): AsyncIterable<OutputRows>;
   host(): HostInfo;
   jahs(): JahInfo[];
   /** Lines of the host's log (NDJSON), the last `lines` of them, of one stream if named; with `follow` those that come. */

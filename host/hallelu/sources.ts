@@ -2,54 +2,94 @@
  * What `deploy --source` reads: files, folders, globs and URLs, as frames in one order. Plain files become references,
  * which Jahs follow themselves; compressed ones and URLs are read here and cut as a file would be.
  */
+import { resolve } from "node:path";
 import { Readable } from "node:stream";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
-import { FRAME_BYTES } from "../core/limits.ts";
+import { FRAME_BYTES, SOURCES_MAX } from "../core/limits.ts";
 import { framesOf } from "../input/frames.ts";
 import { planSources, type Source } from "../input/plan.ts";
 import type { StreamSource } from "./shapes.ts";
 
-export interface SourceFrame {
-  /** Number of the input it comes from, from 0, in the order of reading. */
-  input: number;
-  source: StreamSource;
-  /** A reference: number of the range or row group. */
-  index?: number;
-  /** Or the records themselves. */
-  bytes?: Uint8Array;
-}
+/** `input` is the number of an input, from 0, in the order of reading. */
+export type SourceEvent =
+  /** All inputs are known: each of them is waited for, as to its event time. */
+  | { type: "inputs"; count: number }
+  | { type: "begins"; input: number; source: StreamSource }
+  /** A reference, the number of a range or row group; or the records themselves. */
+  | { type: "frame"; input: number; index: number }
+  | { type: "frame"; input: number; bytes: Uint8Array }
+  | { type: "ended"; input: number };
 
 const URL_PATTERN = /^https?:\/\//;
 
-/** Frames of all inputs, in order. Rejects with a HallelujahError that names the input. */
+/** What of one pattern is read; a URL is fetched when its turn comes. */
+type Group = { url: string } | { sources: Source[] };
+
+/**
+ * Frames of all inputs from number `first` on, in order. Rejects with a HallelujahError that names the input.
+ */
 export async function* readSources(
   patterns: string[],
   kernel: KernelDescriptor,
+  first: number,
   signal: AbortSignal,
-): AsyncGenerator<SourceFrame> {
-  let inputs = 0;
-  for (const pattern of patterns) {
-    const url = URL_PATTERN.test(pattern);
-    const stdin = url ? await fetchBody(pattern, signal) : Readable.from([]);
-    const sources = await planSources(kernel, { inputs: [url ? "-" : pattern], stdin });
-    for await (const run of framesOf(sources, 1, FRAME_BYTES, false, () => {})) {
-      for (const task of run) {
-        const source = sources[task.source];
-        const frame = { input: inputs + task.source, source: specOf(source, url ? pattern : source.name) };
-        if (task.kind === "bytes") yield { ...frame, bytes: task.bytes };
-        else if (task.kind === "range" || task.kind === "rows") yield { ...frame, index: task.index };
-      }
-      if (signal.aborted) return;
-    }
-    inputs += sources.length;
+): AsyncGenerator<SourceEvent> {
+  const groups: Group[] = [];
+  for (const pattern of patterns) groups.push(await groupOf(pattern, kernel));
+  const count = groups.reduce((sum, group) => sum + ("url" in group ? 1 : group.sources.length), 0);
+  if (count > SOURCES_MAX) {
+    const message = `--source comes to ${count} files; a stream reads ${SOURCES_MAX} at most: join them, or use several streams`;
+    throw new HallelujahError("too-many-sources", message);
   }
+  yield { type: "inputs", count };
+  let input = 0;
+  for (const group of groups) {
+    if ("url" in group) {
+      if (input >= first) {
+        const stdin = await fetchBody(group.url, signal);
+        const [source] = await planSources(kernel, { inputs: ["-"], stdin });
+        yield* readOne(source, group.url, input, signal);
+      }
+      input++;
+      continue;
+    }
+    for (const source of group.sources) {
+      if (input >= first) yield* readOne(source, source.name, input, signal);
+      else source.stream?.close();
+      input++;
+    }
+  }
+}
+
+async function groupOf(pattern: string, kernel: KernelDescriptor): Promise<Group> {
+  if (URL_PATTERN.test(pattern)) return { url: pattern };
+  return { sources: await planSources(kernel, { inputs: [pattern], stdin: Readable.from([]) }) };
+}
+
+async function* readOne(
+  source: Source,
+  name: string,
+  input: number,
+  signal: AbortSignal,
+): AsyncGenerator<SourceEvent> {
+  yield { type: "begins", input, source: specOf(source, name) };
+  for await (const run of framesOf([source], 1, FRAME_BYTES, false, () => {})) {
+    for (const task of run) {
+      if (signal.aborted) return;
+      if (task.kind === "bytes") yield { type: "frame", input, bytes: task.bytes };
+      else if (task.kind !== "slice" && task.kind !== "time")
+        yield { type: "frame", input, index: task.index };
+    }
+  }
+  yield { type: "ended", input };
 }
 
 function specOf(source: Source, name: string): StreamSource {
   const { path, format, size, dataStart, delimiter, plan, kind } = source;
   return {
-    ...(path === undefined ? {} : { path }),
+    // The host may start again in another folder.
+    ...(path === undefined ? {} : { path: resolve(path) }),
     format,
     size,
     dataStart,

@@ -19,6 +19,7 @@ import {
 import type { Stuck } from "../core/watchdog.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
+import { NO_SOURCE } from "../wire/batch.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
 import {
@@ -34,6 +35,7 @@ import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import { Chains } from "./chains.ts";
 import { DeadLetters, type DeadLetter, type Stage } from "./dead-letters.ts";
 import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
+import { EventTime, type SavedClocks, type TimeHead } from "./event-time.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
@@ -41,6 +43,9 @@ import { ask, planQuery } from "./query.ts";
 import { Rates } from "./rates.ts";
 import { Scaler } from "./scaler.ts";
 import { Shapes, type StreamSource } from "./shapes.ts";
+
+/** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
+const TIME_KIND = 0xffff;
 
 /** The owner of what nobody holds, in a stream that has just been opened. */
 const NOBODY = -1;
@@ -61,11 +66,16 @@ export interface StreamRecord {
   source: string[];
   from?: string;
   sink: string[];
+  /** Inputs of `source` that were read to their end. */
+  read?: number;
   sources: StreamSource[];
   dead: DeadLetter[];
   /** The image that a shard starts from, and what was counted up to its frame. */
   image?: { path: string; frame: number };
   counts: Counts;
+  /** Event time as it stood when the image was written, and when the first window is over; null: none is open. */
+  clocks?: SavedClocks;
+  nextClose?: number | null;
 }
 
 export interface Counts {
@@ -78,6 +88,8 @@ export interface StreamParts {
   jahs: Jahs;
   log: Log;
   outputs: Outputs;
+  /** Of the kernel's `late`. */
+  lateOutputs: Outputs;
   kernel: KernelDescriptor;
   /** The stream's folder. */
   folder: string;
@@ -94,6 +106,7 @@ export class Stream implements JahOwner {
   readonly record: StreamRecord;
   readonly kernel: KernelDescriptor;
   readonly outputs: Outputs;
+  readonly lateOutputs: Outputs;
   /** What comes in, and what is applied. */
   readonly intakeRate = new Rates();
   readonly rates = new Rates();
@@ -120,6 +133,11 @@ export class Stream implements JahOwner {
   /** References of frames that lie in files: their index there. */
   readonly references = new Map<number, number>();
   private readonly chains = new Chains();
+  readonly time: EventTime;
+  /** What the frames without records say, by number. */
+  private readonly timeFrames = new Map<number, TimeHead>();
+  /** When the first window of each owner is over, in event time, ms. */
+  private readonly nextCloses = new Map<number, number>();
   /** Frames below this are counted as applied. */
   private countedTo: number;
   private waiters: { frame: number; done: () => void }[] = [];
@@ -127,6 +145,8 @@ export class Stream implements JahOwner {
   private asking: Promise<unknown> = Promise.resolve();
   private lastWorkAt = performance.now();
   private parking: Promise<void> | undefined;
+  /** Whether a frame that says how time passes is being logged. */
+  private passing = false;
   private removed = false;
   private writingOutputs: Promise<void> = Promise.resolve();
 
@@ -136,6 +156,8 @@ export class Stream implements JahOwner {
     this.kernel = parts.kernel;
     this.log = parts.log;
     this.outputs = parts.outputs;
+    this.lateOutputs = parts.lateOutputs;
+    this.time = new EventTime(record.clocks);
     const start = record.image?.frame ?? 0;
     this.dispatch = new Dispatch(
       [{ jah: NOBODY, from: 0, to: PARTITIONS }],
@@ -152,7 +174,8 @@ export class Stream implements JahOwner {
         jah.send({ type: "source", source, spec: record.sources[source] });
     });
     this.intake = new Intake((frames) => this.append(frames));
-    this.assembler = new Assembler(Math.max(start, this.outputs.lastFrame + 1), false);
+    // Both outputs drop the frames that they have.
+    this.assembler = new Assembler(start, parts.kernel.ordered);
     this.countedTo = start;
     this.scaler = new Scaler(this);
   }
@@ -191,6 +214,8 @@ export class Stream implements JahOwner {
         const { number } = await this.log.append({ kind: source, head: text, body, records: 0 });
         this.intakeRate.applied(this.log.place(number).bytes);
         if (heads[i] && "index" in heads[i]) this.refer(source, number, heads[i].index as number);
+        if (source === TIME_KIND) this.timeLogged(number, heads[i] as TimeHead);
+        else if (this.kernel.time) this.time.came(this.clockOf(source), Date.now());
         last = Math.max(last, number);
       }),
     );
@@ -206,6 +231,10 @@ export class Stream implements JahOwner {
       if (!headBytes) continue;
       const { head } = await this.log.read(frame);
       if (!head) continue;
+      if (this.log.place(frame).kind === TIME_KIND) {
+        this.timeLogged(frame, JSON.parse(head.toString()) as TimeHead);
+        continue;
+      }
       const { producers = [], index } = JSON.parse(head.toString()) as {
         producers?: [string, number][];
         index?: number;
@@ -215,11 +244,46 @@ export class Stream implements JahOwner {
     }
   }
 
-  /** Frames in the log that came by a way. */
-  framesFrom(origin: StreamSource["origin"]): number {
+  /** Logs that event time passes, by frames without records. */
+  async passTime(heads: TimeHead[]): Promise<void> {
+    await this.append(
+      heads.map(() => ({ source: TIME_KIND, body: [], producers: [] })),
+      heads,
+    );
+  }
+
+  private timeLogged(frame: number, head: TimeHead): void {
+    this.timeFrames.set(frame, head);
+    this.time.logged(head, Date.now());
+  }
+
+  private clockOf(source: number): number {
+    return this.time.clockOf(this.shapes.sources, source);
+  }
+
+  /** So many files are waited for, as to their event time; unless that was said before. */
+  async openClocks(files: number): Promise<void> {
+    const clocks = new Set(Array.from({ length: files }, (_, file) => this.time.clockOfFile(file)));
+    await this.passTime(
+      [...clocks]
+        .filter((clock) => !this.time.isKnown(clock))
+        .map((clock) => ({ clock, time: "open" as const })),
+    );
+  }
+
+  /** A file was read to its end. */
+  async endClock(file: number): Promise<void> {
+    const clock = this.time.clockOfFile(file);
+    // The last clock ends with the last of those that share it.
+    if (!this.time.hasEnded(clock) && !(this.time.isShared(clock) && file + 1 < this.time.files))
+      await this.passTime([{ clock, time: "end" }]);
+  }
+
+  /** Frames in the log of a source. */
+  framesOf(source: number): number {
     let count = 0;
     for (let frame = this.log.first; frame < this.log.next; frame++)
-      if (this.shapes.sources[this.log.place(frame).kind]?.origin === origin) count++;
+      if (this.log.place(frame).kind === source) count++;
     return count;
   }
 
@@ -389,6 +453,7 @@ export class Stream implements JahOwner {
     this.jahs.delete(jah.id);
     this.starts.delete(jah.id);
     this.told.delete(jah.id);
+    this.nextCloses.delete(jah.id);
     this.gone.add(jah.id);
     this.parts.note("warn", this.stuckIn(jah) ?? reason, { jah: jah.id });
     const owned = this.dispatch.lost(jah.id);
@@ -433,10 +498,10 @@ export class Stream implements JahOwner {
   /** The CPU of a Jah is needed elsewhere. */
   reclaim(jah: Jah): void {
     // A turn begins when the Jah is there; the Congregation asks again.
-    if (this.backlogBytes > 0 && performance.now() - jah.readyAt < TURN_MS) return;
+    if (this.isBehind && performance.now() - jah.readyAt < TURN_MS) return;
     if (jah.state !== "working") return;
     if (this.dispatch.routing.targets.length === 1 && this.dispatch.routing.targets[0].jah === jah.id) {
-      void this.park().then(() => this.backlogBytes > 0 && this.busy());
+      void this.park().then(() => this.isBehind && this.busy());
     } else this.scaler.give(jah);
   }
 
@@ -468,8 +533,15 @@ export class Stream implements JahOwner {
         const path = join(this.parts.folder, `image-${Date.now()}`);
         await jah.call("hold", { at: -1 });
         const { frame } = await jah.call("save", { path });
+        // What the image holds was emitted before it, and must not be forgotten after it.
+        await this.writingOutputs;
         const before = this.record.image;
         this.record.image = { path, frame };
+        if (this.kernel.time) {
+          const nextClose = this.nextCloses.get(jah.id) ?? Infinity;
+          this.record.clocks = this.time.saved;
+          this.record.nextClose = Number.isFinite(nextClose) ? nextClose : null;
+        }
         await this.save();
         if (before) rmSync(before.path, { force: true });
       } catch (error) {
@@ -487,6 +559,7 @@ export class Stream implements JahOwner {
     this.jahs.delete(jah.id);
     this.starts.delete(jah.id);
     this.told.delete(jah.id);
+    this.nextCloses.delete(jah.id);
     this.gone.add(jah.id);
     this.vacant.push(...this.dispatch.lost(jah.id));
     this.parts.jahs.end(jah);
@@ -513,8 +586,12 @@ export class Stream implements JahOwner {
             this.record.counts.bad += done.bad;
             this.rates.records(done.rows + done.bad);
           }
+          if (this.kernel.time && done.source !== NO_SOURCE) {
+            this.time.mapped(this.clockOf(done.source), done.time);
+          }
           this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
         }
+        this.nextCloses.set(jah.id, message.nextClose ?? Infinity);
         for (const output of message.outputs) this.emit(this.assembler.applied(output));
         this.dispatch.appliedUpTo(jah.id, message.next);
         this.count();
@@ -549,11 +626,14 @@ export class Stream implements JahOwner {
   }
 
   private emit(complete: FrameOutput[]): void {
-    for (const { frame, rows, late, bytes } of complete) {
+    for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
       this.record.counts.late += late;
-      if (!rows) continue;
+      if (!rows && !lateRows) continue;
       this.writingOutputs = this.writingOutputs
-        .then(() => this.outputs.append(Buffer.concat(bytes), rows, frame))
+        .then(async () => {
+          if (rows) await this.outputs.append(Buffer.concat(bytes), rows, frame);
+          if (lateRows) await this.lateOutputs.append(Buffer.concat(lateBytes), lateRows, frame);
+        })
         .catch((error: unknown) => this.fail(`its output cannot be written: ${messageOf(error)}`));
     }
   }
@@ -608,6 +688,7 @@ export class Stream implements JahOwner {
 
   private taskOf(frame: number): LiveTask {
     const { kind: source, path, offset, bytes } = this.log.place(frame);
+    if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
     const voids = this.dead.voidsOf(frame);
     const { kind } = this.shapes.sources[source];
     const index = this.references.get(frame) ?? 0;
@@ -618,19 +699,47 @@ export class Stream implements JahOwner {
         ? { kind, frame, source, path, offset, bytes }
         : { kind, frame, source, index, ...from };
     const skip = this.dead.isSkipped(frame) ? { skip: true } : {};
-    return { task, clock: 0, ...skip, ...(voids.length ? { voids } : {}) };
+    const clock = this.kernel.time ? this.clockOf(source) : 0;
+    const still = this.time.isShared(clock) ? { still: true } : {};
+    return { task, clock, ...still, ...skip, ...(voids.length ? { voids } : {}) };
   }
 
   // --- time passes -----------------------------------------------------------------------------------------------
 
   /** Ten times a second. */
   tick(now: number): void {
+    this.letTimePass();
     this.rates.sample(now);
     this.intakeRate.sample(now);
     if (this.state !== "running" || this.parking) return;
     if (this.shardsReady) this.scaler.tick(now);
-    const idle = this.backlogBytes === 0 && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
+    const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
     if (idle && this.jahs.size === 1 && this.outputsIdle) void this.park();
+  }
+
+  /** Whether frames are logged that are not applied everywhere. */
+  get isBehind(): boolean {
+    return this.lowest < this.log.next;
+  }
+
+  /** The lowest frame that is not applied everywhere. */
+  private get lowest(): number {
+    return this.vacant.length ? (this.record.image?.frame ?? 0) : this.dispatch.lowest;
+  }
+
+  /** Where no records come, windows close by the wall clock. */
+  private letTimePass(): void {
+    if (!this.kernel.time || !this.mayRun || this.parking || this.isBehind || this.passing) return;
+    const parked = this.record.nextClose ?? Infinity;
+    const owners = this.dispatch.routing.targets.map(({ jah }) => this.nextCloses.get(jah) ?? Infinity);
+    const heads = this.time.due(this.vacant.length ? parked : Math.min(...owners), Date.now());
+    if (!heads.length) return;
+    this.passing = true;
+    void this.passTime(heads)
+      .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`))
+      .finally(() => {
+        this.passing = false;
+      });
   }
 
   private get outputsIdle(): boolean {
@@ -638,7 +747,7 @@ export class Stream implements JahOwner {
   }
 
   get backlogBytes(): number {
-    return this.log.bytesFrom(this.vacant.length ? (this.record.image?.frame ?? 0) : this.dispatch.lowest);
+    return this.log.bytesFrom(this.lowest);
   }
 
   load(now: number): StreamLoad {
@@ -648,7 +757,7 @@ export class Stream implements JahOwner {
       // What may not run needs no CPU.
       min: this.mayRun ? Math.min(this.record.min, this.record.max) : 0,
       max: this.record.max,
-      busy: backlogBytes > 0 || now - this.lastWorkAt < 1000,
+      busy: this.isBehind || now - this.lastWorkAt < 1000,
       backlogSeconds: this.rates.secondsFor(backlogBytes),
       jahs: [...this.jahs.values()].map((jah) => ({
         jah: jah.id,
@@ -689,7 +798,8 @@ export class Stream implements JahOwner {
       bytesPerSecond: this.rates.bytesPerSecond,
       deadLetters: this.dead.count,
       outputs: this.outputs.next,
-      frame: this.vacant.length ? (record.image?.frame ?? 0) : this.dispatch.lowest,
+      lateOutputs: this.lateOutputs.next,
+      frame: this.lowest,
       frames: this.log.next,
       ...(this.error === undefined ? {} : { error: this.error }),
     };
@@ -716,7 +826,7 @@ export class Stream implements JahOwner {
     await this.park();
     this.removed = true;
     await this.writingOutputs;
-    await Promise.all([this.log.close(), this.outputs.close()]);
+    await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
   }
 
   /** Ends the stream; its Jahs are let go without saving anything. */
@@ -724,7 +834,7 @@ export class Stream implements JahOwner {
     this.removed = true;
     for (const jah of this.jahs.values()) this.drop(jah);
     await this.writingOutputs;
-    await Promise.all([this.log.close(), this.outputs.close()]);
+    await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
   }
 
   private setState(state: StreamState): void {
@@ -744,6 +854,12 @@ export class Stream implements JahOwner {
       );
     return this.saving;
   }
+}
+
+/** A frame without records. */
+function timeTask(frame: number, { clock, time }: TimeHead): LiveTask {
+  const at = time === "open" ? -Infinity : time === "end" ? Infinity : time;
+  return { task: { kind: "time", frame, source: NO_SOURCE, time: at, ended: 0 }, clock };
 }
 
 /** The folder of a stream, made if it is not there. */

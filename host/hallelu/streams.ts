@@ -76,7 +76,7 @@ export class Streams implements Host {
       try {
         const { stream } = await this.open(record, readDescriptor(record.kernel));
         await stream.recall();
-        if (stream.backlogBytes > 0) stream.busy();
+        if (stream.isBehind) stream.busy();
         else await stream.park();
         this.feed(record.name);
       } catch (error) {
@@ -216,6 +216,7 @@ export class Streams implements Host {
       folder,
       log: await Log.open(join(folder, "log")),
       outputs: await Outputs.open(join(folder, "output")),
+      lateOutputs: await Outputs.open(join(folder, "late")),
       freeCpus: () => this.freeCpus,
       save: async (changed) => {
         if (this.running.has(record.name)) await registry.put(`streams/${record.name}`, changed);
@@ -257,23 +258,37 @@ export class Streams implements Host {
 
   /** Logs the frames of `--source`, those that are not logged yet. */
   private async readSource(stream: Stream, signal: AbortSignal): Promise<void> {
-    const known = new Map<number, number>();
-    let left = stream.framesFrom("source");
-    stream.shapes.sources.forEach((source, number) => {
-      if (source.origin === "source") known.set(known.size, number);
-    });
-    for await (const { input, source, index, bytes } of readSources(
-      stream.record.source,
-      stream.kernel,
-      signal,
-    )) {
-      if (!known.has(input)) known.set(input, stream.shapes.add(source));
-      if (left-- > 0) continue;
-      await this.room(stream, signal);
-      if (signal.aborted) return;
-      const head = index === undefined ? undefined : { index };
-      const body = bytes ? [Buffer.from(bytes)] : [];
-      await stream.append([{ source: known.get(input)!, body, producers: [] }], [head]);
+    const { record } = stream;
+    const timed = stream.kernel.time !== undefined;
+    const numbers = stream.shapes.sources.flatMap(({ origin }, number) =>
+      origin === "source" ? [number] : [],
+    );
+    let left = 0;
+    for await (const event of readSources(record.source, stream.kernel, record.read ?? 0, signal)) {
+      switch (event.type) {
+        case "inputs":
+          if (timed) await stream.openClocks(event.count);
+          break;
+        case "begins":
+          if (numbers.length <= event.input) numbers.push(stream.shapes.add(event.source));
+          left = stream.framesOf(numbers[event.input]);
+          break;
+        case "frame": {
+          if (left-- > 0) break;
+          await this.room(stream, signal);
+          if (signal.aborted) return;
+          const source = numbers[event.input];
+          if ("index" in event)
+            await stream.append([{ source, body: [], producers: [] }], [{ index: event.index }]);
+          else await stream.append([{ source, body: [Buffer.from(event.bytes)], producers: [] }]);
+          break;
+        }
+        case "ended":
+          if (timed) await stream.endClock(event.input);
+          record.read = event.input + 1;
+          await stream.save();
+          break;
+      }
     }
   }
 
@@ -368,9 +383,13 @@ export class Streams implements Host {
     return this.find(name).stream.query(request);
   }
 
-  output(name: string, { from, signal }: { from?: number; signal: AbortSignal }): AsyncIterable<OutputRows> {
+  output(
+    name: string,
+    { from, late = false, signal }: { from?: number; late?: boolean; signal: AbortSignal },
+  ): AsyncIterable<OutputRows> {
     const { stream, stop } = this.find(name);
-    return stream.outputs.read(from ?? stream.outputs.next, AbortSignal.any([signal, stop.signal]));
+    const outputs = late ? stream.lateOutputs : stream.outputs;
+    return outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal]));
   }
 
   private get freeCpus(): number {

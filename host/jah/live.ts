@@ -229,7 +229,7 @@ export class LiveJah {
     }
   }
 
-  private async mapFrame({ task, routing, clock, skip, voids = [] }: Task): Promise<void> {
+  private async mapFrame({ task, routing, clock, still, skip, voids = [] }: Task): Promise<void> {
     const startedAt = performance.now();
     this.watchdog.enter(task.frame, MAPPING);
     const { targets } = this.routings.get(routing)!;
@@ -248,7 +248,8 @@ export class LiveJah {
       this.watchdog.leave();
     }
     const { done, parts } = result;
-    const { frame, source, start, end, time } = done;
+    const { frame, source, start, end } = done;
+    const time = still ? -Infinity : done.time;
     const kind = voids.length ? VOIDED : ROUTED;
     const head = { kind, frame, source, start, end, time, clock, routing };
     const voided = voids.length ? [partitionsOf(voids)] : [];
@@ -339,6 +340,7 @@ export class LiveJah {
   }
 
   private save(path: string): { frame: number; bytes: number } {
+    this.tellDone(); // what the image holds was told before it is there
     const { from, to } = this.ownRange();
     const meta = { frame: this.inbox.next, from, to, places: this.inbox.places };
     return { frame: meta.frame, bytes: saveImage(path, this.kernel, meta) };

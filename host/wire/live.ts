@@ -16,6 +16,8 @@ export interface LiveTask {
   task: FrameTask;
   /** The source of event time that it advances. */
   clock: number;
+  /** Its records do not advance the clock, which others share. */
+  still?: boolean;
   /** It stopped the kernel while it was mapped: nothing of it counts, not even its time. */
   skip?: boolean;
   /** Partitions [from, to) for which it was set aside, as their owner stopped: they get its end mark and no entries. */

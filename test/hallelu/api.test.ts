@@ -23,6 +23,7 @@ const info: StreamInfo = {
   records: 5,
   badRecords: 0,
   lateRecords: 0,
+  lateOutputs: 0,
   recordsPerSecond: 0,
   bytesPerSecond: 0,
   deadLetters: 0,

@@ -245,7 +245,13 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       method: "get",
       path: "/v1/streams/{name}/output",
       summary: "Subscribe: server-sent events or NDJSON by Accept, from a row's number on (inclusive)",
-      request: { params: NAME, query: z.object({ from: z.coerce.number().int().min(0).optional() }) },
+      request: {
+        params: NAME,
+        query: z.object({
+          from: z.coerce.number().int().min(0).optional(),
+          name: z.enum(["late"]).optional().describe("late: what the kernel's function `late` emits"),
+        }),
+      },
       responses: {
         200: {
           description: "rows as they come",
@@ -264,6 +270,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       const { signal } = c.req.raw;
       const rows = host.output(c.req.valid("param").name, {
         signal,
+        late: c.req.valid("query").name === "late",
         ...(from === undefined ? {} : { from }),
       });
       const body = type === "text/event-stream" ? eventStream(rows, signal) : lineStream(rows, signal);

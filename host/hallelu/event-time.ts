@@ -1,0 +1,135 @@
+/**
+ * Event time of a live stream, for the one thing that the Hallelu has to do with it: when no records come, time passes
+ * all the same, and windows must close. Pure. Each way by which records come is a clock (assembly/clock.ts): all pushes are
+ * one, each file of `--source` is one, and so is another stream. While a clock's records are missing it is taken to go on
+ * with the wall clock from its last one; where that closes a window, the Hallelu logs a frame that says so, so that
+ * replay needs no clock.
+ */
+import { CLOCKS_MAX } from "../kernel/memory-map.ts";
+import type { StreamSource } from "./shapes.ts";
+
+/** The first clocks; there are CLOCKS_MAX, of which files beyond share the last. */
+const PUSHES = 0;
+const STREAM = 1;
+const FILES = 2;
+/** Time without records after which a clock is taken to go on by itself, ms. */
+export const IDLE_MS = 1_000;
+
+/** What a frame without records says; kept as the head of its log entry. */
+export interface TimeHead {
+  clock: number;
+  /** ms; `open`: it is waited for from now on; `end`: no more records will come. */
+  time: number | "open" | "end";
+}
+
+interface Clock {
+  /** Greatest event time, ms; -Infinity while there is none. */
+  time: number;
+  /** What was last said of it in the log. */
+  told: number;
+  /** When its last record came, by the wall clock, ms. */
+  at: number;
+  ended: boolean;
+}
+
+export type SavedClocks = [clock: number, time: number | null, at: number, ended: boolean][];
+
+export class EventTime {
+  private readonly clocks = new Map<number, Clock>();
+  private readonly numbers: number[] = [];
+  private filesSeen = 0;
+  /** Files that there are, as far as is known. */
+  files = 0;
+
+  constructor(saved: SavedClocks = []) {
+    for (const [clock, time, at, ended] of saved)
+      this.clocks.set(clock, { time: time ?? -Infinity, told: time ?? -Infinity, at, ended });
+  }
+
+  /** For the registry. */
+  get saved(): SavedClocks {
+    return [...this.clocks].map(([number, { time, at, ended }]) => [
+      number,
+      Number.isFinite(time) ? time : null,
+      at,
+      ended,
+    ]);
+  }
+
+  /** The clock of a source, by the number it has in the log: 0 for all pushes, 1 for another stream, then one a file. */
+  clockOf(sources: StreamSource[], source: number): number {
+    while (this.numbers.length <= source) {
+      const { origin } = sources[this.numbers.length];
+      if (origin === "source") this.numbers.push(this.clockOfFile(this.filesSeen++));
+      else this.numbers.push(origin === "push" ? PUSHES : STREAM);
+    }
+    return this.numbers[source];
+  }
+
+  /** The clock of a file of `--source`. */
+  clockOfFile(file: number): number {
+    this.files = Math.max(this.files, file + 1);
+    return Math.min(FILES + file, CLOCKS_MAX - 1);
+  }
+
+  /** Whether files share this clock, so that it stands still until all of them have ended. */
+  isShared(clock: number): boolean {
+    return clock === CLOCKS_MAX - 1 && this.files > CLOCKS_MAX - FILES;
+  }
+
+  isKnown(clock: number): boolean {
+    return this.clocks.has(clock);
+  }
+
+  /** Records came. */
+  came(clock: number, now: number): void {
+    const known = this.of(clock, now);
+    known.at = now;
+    known.ended = false;
+  }
+
+  /** A frame was mapped, whose greatest event time is `time`. */
+  mapped(clock: number, time: number): void {
+    const known = this.clocks.get(clock);
+    if (known && Number.isFinite(time)) known.time = Math.max(known.time, time);
+  }
+
+  /** A frame that only says how time passes was logged. */
+  logged({ clock, time }: TimeHead, now: number): void {
+    const known = this.of(clock, now);
+    if (time === "end") known.ended = true;
+    else if (time !== "open") known.told = Math.max(known.told, time);
+  }
+
+  hasEnded(clock: number): boolean {
+    return this.clocks.get(clock)?.ended ?? false;
+  }
+
+  /**
+   * What has to be logged now, so that a window or session that is over at `nextClose` (event time by which all clocks must
+   * have passed it, ms) closes. Nothing while records come.
+   */
+  due(nextClose: number, now: number): TimeHead[] {
+    if (!Number.isFinite(nextClose)) return [];
+    const open = [...this.clocks].filter(([, { ended }]) => !ended);
+    const idle = open.every(([, { at }]) => now - at >= IDLE_MS);
+    // Whoever never had a record with a time says nothing of it, and is not waited for.
+    const telling = open.filter(([, { time }]) => Number.isFinite(time));
+    if (!idle || !telling.length) return [];
+    const estimate = ({ time, at }: Clock) => time + (now - at);
+    if (telling.some(([, clock]) => estimate(clock) < nextClose)) return [];
+    const silent = open
+      .filter(([, { time }]) => !Number.isFinite(time))
+      .map(([clock]): TimeHead => ({ clock, time: "end" }));
+    const passed = telling
+      .filter(([, clock]) => Math.max(clock.time, clock.told) < nextClose)
+      .map(([number, clock]): TimeHead => ({ clock: number, time: Math.floor(estimate(clock)) }));
+    return [...silent, ...passed];
+  }
+
+  private of(clock: number, now: number): Clock {
+    let known = this.clocks.get(clock);
+    if (!known) this.clocks.set(clock, (known = { time: -Infinity, told: -Infinity, at: now, ended: false }));
+    return known;
+  }
+}

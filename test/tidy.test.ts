@@ -15,9 +15,9 @@ const MAY_IMPORT: Record<string, string[]> = {
   shuffle: ["core", "wire"],
   store: ["core"],
   jah: ["core", "wire", "kernel", "input", "shuffle", "store"],
-  hallelu: ["core", "wire", "kernel", "compiler", "input", "store"],
+  hallelu: ["core", "wire", "kernel", "compiler", "input", "store", "shuffle"],
   congregation: ["core", "wire", "store"],
-  run: ["core", "wire", "kernel", "compiler", "input"],
+  run: ["core", "wire", "kernel", "compiler", "input", "shuffle"],
   client: ["core", "wire", "kernel", "compiler", "input", "run"],
   cli: ["core", "wire", "kernel", "compiler", "input", "run", "client", "congregation"],
 };

@@ -13,7 +13,8 @@ import { sectionNames, withSections } from "./descriptor.ts";
 import { CompileError, type Diagnostic } from "./diagnostics.ts";
 import { describe, generate } from "./generate.ts";
 import { inWords } from "./hints.ts";
-import { type KernelModel, readKernel } from "./model.ts";
+import type { KernelModel } from "./kernel-model.ts";
+import { readKernel } from "./model.ts";
 
 const SDK = join(packageRoot, "assembly");
 /** Where asc looks for `import ... from "hallelujah"`, and under which name the SDK's files are compiled. */

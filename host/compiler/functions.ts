@@ -3,7 +3,7 @@
  * over; `late`, for records that come behind that. What is wrong with them, and which table each belongs to.
  */
 import { CommonFlags, type Node } from "./asc.mjs";
-import { type KernelModel, type TableModel, typeText } from "./model.ts";
+import { type KernelModel, type TableModel, typeText } from "./kernel-model.ts";
 
 interface TypeNode extends Node {
   name: { identifier?: { text: string } | undefined };

@@ -3,8 +3,7 @@
  * key, and the closing of windows and sessions.
  */
 import type { RecordDescriptor, RecordField } from "./descriptor.ts";
-import { kernelName } from "./generate.ts";
-import type { KernelModel, TableModel } from "./model.ts";
+import { type KernelModel, kernelName, type TableModel } from "./kernel-model.ts";
 
 export function orderFunctions(model: KernelModel, input: RecordDescriptor): string {
   const { fold, time } = model;

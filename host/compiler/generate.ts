@@ -6,11 +6,12 @@ import {
   type AggregateModel,
   type FieldModel,
   type KernelModel,
+  kernelName,
   PLAIN,
   type RecordModel,
   type StateModel,
   type TableModel,
-} from "./model.ts";
+} from "./kernel-model.ts";
 import { orderFunctions } from "./generate-order.ts";
 import { AGGREGATES, FIELD_TYPES } from "./types.ts";
 import type { KernelDescriptor, RecordDescriptor, RecordField, StateField } from "./descriptor.ts";
@@ -79,11 +80,6 @@ export function generate(model: KernelModel, kernel: string): string {
     orderFunctions(model, layoutRecord(input)),
     tableFunctions(model.tables),
   ].join("\n");
-}
-
-/** A function of the kernel, as the generated module calls it. */
-export function kernelName(name: string): string {
-  return `kernel${name[0].toUpperCase()}${name.slice(1)}`;
 }
 
 /** What a state of windows or sessions holds beside its fields: when it is due, and the place of its timer. */

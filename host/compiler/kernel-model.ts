@@ -1,0 +1,79 @@
+/** What a kernel is, as read from its source: its records, states, tables, and the functions that the engine calls. */
+import { type Node, NodeKind } from "./asc.mjs";
+
+export interface FieldModel {
+  name: string;
+  source: string;
+  type: string;
+  optional: boolean;
+}
+
+export interface AggregateModel {
+  name: string;
+  /** Name of an aggregate of the SDK, or PLAIN. */
+  aggregate: string;
+  type?: string;
+}
+
+/** A field of a state that only `fold` changes: a value as it is. */
+export const PLAIN = "Plain";
+
+/** A class that the compiler replaces: where it stands in the text. */
+interface ClassModel<F> {
+  name: string;
+  start: number;
+  end: number;
+  fields: F[];
+}
+
+export type RecordModel = ClassModel<FieldModel>;
+export type StateModel = ClassModel<AggregateModel>;
+
+export interface TableModel {
+  /** What it is: values by key, or by key and span of event time. */
+  kind: TableKind;
+  /** Name of the constant in the kernel. */
+  constant: string;
+  /** Name under which its rows come out. */
+  name: string;
+  key: string[];
+  keyType: string;
+  state: string;
+  /** Where `export` goes, unless it is exported already. */
+  exportAt?: number;
+}
+
+export type TableKind = "Table" | "Windows" | "Sessions";
+
+export interface KernelModel {
+  records: RecordModel[];
+  states: StateModel[];
+  tables: TableModel[];
+  /** The record that `each` and `fold` take. */
+  input: string;
+  each: boolean;
+  /** The table whose values `fold` changes. */
+  fold?: TableModel;
+  /** Whether there is a function `late`. */
+  late: boolean;
+  /** The functions that are called when a window or session of a table is over. */
+  closes: { name: string; table: TableModel }[];
+  /** The field of event time, and how late records may be, ms. */
+  time?: { field: string; lateness: number };
+}
+
+/** A function of the kernel, as the generated module calls it. */
+export function kernelName(name: string): string {
+  return `kernel${name[0].toUpperCase()}${name.slice(1)}`;
+}
+
+interface Typed extends Node {
+  name: { identifier?: { text: string } | undefined };
+  typeName?: { identifier?: { text: string } | undefined };
+}
+
+/** The name of a type, or of what `new` makes. */
+export function typeText(node: Typed): string {
+  const name = node.kind === NodeKind.New ? node.typeName : node.name;
+  return name?.identifier?.text ?? "";
+}

@@ -170,4 +170,106 @@ test("top-routes: a tuple as key; quantiles within their promised error", async 
   }
 });
 
+/** Events of a shop: users come and go, times go on but for a few seconds. */
+function shopEvents(
+  count: number,
+): { user: string; at: number; page: string; action: string; tag: string }[] {
+  let state = 11;
+  const random = (n: number) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % n;
+  let now = Date.parse("2024-05-01T00:00:00Z");
+  return Array.from({ length: count }, () => {
+    now += random(20_000);
+    return {
+      user: `user${random(300)}`,
+      at: now - random(30_000),
+      page: `/p${random(40)}`,
+      action: ["view", "view", "cart", "order", "help"][random(5)],
+      tag: `tag${Math.min(random(60), random(60))}`,
+    };
+  });
+}
+
+const ndjson = (rows: { at: number }[]) =>
+  rows.map((row) => `${JSON.stringify({ ...row, at: new Date(row.at).toISOString() })}\n`).join("");
+
+async function outputOf(example: string, input: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  for await (const row of run({ kernel: `examples/${example}.ts`, inputs: [input], jahs: 2 })) {
+    if (!("table" in row)) rows.push(row as Row);
+  }
+  return rows;
+}
+
+test("sessions: visits that end with half an hour without an event, as DuckDB has them", async () => {
+  // In the order of their times, so that where a session begins is plain.
+  const events = shopEvents(20_000).toSorted((a, b) => a.at - b.at);
+  const input = write("sessions.ndjson", ndjson(events));
+  const expected = await duckdb(
+    `WITH e AS (SELECT "user" u, epoch_ms("at"::TIMESTAMP) t, page, row_number() OVER () n FROM read_json('${input}')),
+     gaps AS (SELECT *, CASE WHEN t - lag(t) OVER (PARTITION BY u ORDER BY n) < 1800000 THEN 0 ELSE 1 END fresh FROM e),
+     numbered AS (SELECT *, sum(fresh) OVER (PARTITION BY u ORDER BY n) visit FROM gaps)
+     SELECT u, min(t)::DOUBLE s, ((max(t) - min(t)) // 1000)::INT AS secs, count(*)::INT events,
+       count(DISTINCT page)::INT pages, arg_max(page, n) exit FROM numbered GROUP BY u, visit`,
+  );
+  const line = (row: unknown[]) => row.join(" ");
+  const rows = await outputOf("sessions", input);
+  assert.ok(rows.length > 1000);
+  assert.equal(
+    rows
+      .map((row) => line([row.user, Date.parse(row.start), row.seconds, row.events, row.pages, row.exit]))
+      .toSorted(),
+    expected.map(({ u, s, secs, events: n, pages, exit }) => line([u, s, secs, n, pages, exit])).toSorted(),
+  );
+});
+
+test("funnel: orders that came by way of a view and the cart within a day", async () => {
+  const events = shopEvents(20_000);
+  const expected: string[] = [];
+  const shoppers = new Map<
+    string,
+    { step: number; since: number; views: number; carts: number; orders: number }
+  >();
+  for (const { user, at, action } of events) {
+    const shopper = shoppers.get(user) ?? { step: 0, since: 0, views: 0, carts: 0, orders: 0 };
+    shoppers.set(user, shopper);
+    if (at - shopper.since > 86_400_000) shopper.step = 0;
+    if (action === "view" && shopper.step === 0)
+      Object.assign(shopper, { step: 1, since: at, views: shopper.views + 1 });
+    else if (action === "cart" && shopper.step === 1)
+      Object.assign(shopper, { step: 2, carts: shopper.carts + 1 });
+    else if (action === "order" && shopper.step === 2) {
+      Object.assign(shopper, { step: 0, orders: shopper.orders + 1 });
+      expected.push(`${user} ${at} ${Math.trunc((at - shopper.since) / 60_000)}`);
+    }
+  }
+  const input = write("funnel.ndjson", ndjson(events));
+  const orders = await outputOf("funnel", input);
+  assert.ok(orders.length > 500);
+  assert.equal(
+    orders.map((row) => `${row.user} ${Date.parse(row.at)} ${row.minutes}`).toSorted(),
+    expected.toSorted(),
+  );
+  const rows = await rowsOf("funnel", input, "shoppers");
+  for (const [user, { step, views, carts, orders: done }] of shoppers) {
+    const row = rows.get(user)!;
+    assert.equal([row.step, row.views, row.carts, row.orders], [step, views, carts, done], user);
+  }
+});
+
+test("trending: posts and users of each tag in the last hour, every ten minutes, as DuckDB has them", async () => {
+  const input = write("trending.ndjson", ndjson(shopEvents(20_000)));
+  const expected = await duckdb(
+    `WITH e AS (SELECT tag, "user" u, epoch_ms("at"::TIMESTAMP) t FROM read_json('${input}')),
+     spread AS (SELECT tag, u, (t // 600000 + k) * 600000 AS upto FROM e, range(1, 7) r(k))
+     SELECT tag, upto::DOUBLE upto, count(*)::INT posts, count(DISTINCT u)::INT users
+     FROM spread GROUP BY tag, upto HAVING count(*) >= 2`,
+  );
+  const rows = await outputOf("trending", input);
+  assert.ok(rows.length > 1000);
+  assert.equal(
+    rows.map((row) => `${row.tag} ${Date.parse(row.until)} ${row.posts} ${row.users}`).toSorted(),
+    expected.map(({ tag, upto, posts, users }) => `${tag} ${upto} ${posts} ${users}`).toSorted(),
+  );
+});
+
 test.run();

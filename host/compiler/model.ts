@@ -95,7 +95,6 @@ class Reader {
   private eachVariable: AnyNode | undefined;
   /** Fields of states whose types are no aggregates. */
   private readonly plain: { node: Node; state: string; type: string }[] = [];
-  private readonly stateNodes = new Map<string, Node>();
   private readonly classes = new Set<string>();
   /** The class in which `@time` stands. */
   private timeRecord: string | undefined;
@@ -144,14 +143,6 @@ class Reader {
       if (this.model.fold?.state === state) continue;
       const hint = `write what is to be kept: ${aggregatesOf(type)}; or change it in fold, which sees records in order`;
       this.problem(node, `${type} has no rule for merging two of them`, hint);
-    }
-    for (const { name } of this.model.states) {
-      const tables = this.model.tables.filter(({ state }) => state === name);
-      const timed = tables.find(({ kind }) => kind !== "Table");
-      if (!timed || tables.length < 2) continue;
-      const node = this.stateNodes.get(name)!;
-      const constants = tables.map(({ constant }) => constant).join(" and ");
-      this.problem(node, `${name} is kept by ${constants}`, "windows and sessions have a state of their own");
     }
   }
 
@@ -307,7 +298,6 @@ class Reader {
       }
       fields.push({ name, aggregate, ...(type ? { type } : {}) });
     }
-    this.stateNodes.set(node.name.text, node.name);
     this.model.states.push({ name: node.name.text, start: node.range.start, end: node.range.end, fields });
   }
 

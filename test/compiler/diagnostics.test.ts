@@ -25,10 +25,147 @@ function first(text: string, [diagnostic]: Diagnostic[]): { place: string; said:
   return { place: `${line}:${column}`, said: `${diagnostic.message}\n${diagnostic.hint ?? ""}` };
 }
 
+/** A kernel with sessions; every part may be another one. */
+function timed({
+  record = "@record class E { k: Text; @time(5 * 1000) at: Time }",
+  state = "@state class V { n: Count; step: u8 }",
+  table = 'const open = new Sessions<Text, V>("open", 1000);',
+  key = "export function key(e: E): Text { return e.k; }",
+  fold = "export function fold(e: E, v: V): void { v.n.add(); }",
+  close = "export function close(w: Window, k: Text, v: V): void {}",
+} = {}): string {
+  return [
+    'import { Count, Optional, Sessions, Table, Text, Time, Window, Windows } from "hallelujah";',
+    record,
+    state,
+    table,
+    key,
+    fold,
+    close,
+  ].join("\n");
+}
+
 type Case = [rule: string, kernel: string, place: string, said: RegExp];
 
 /** Found by reading the kernel, before AssemblyScript compiles it. */
 const READ: Case[] = [
+  [
+    "fold without key",
+    timed({ key: "" }),
+    "1:1",
+    /key, which says whose[^]*export function key\(record: E\): Text/,
+  ],
+  [
+    "key returns the table's key",
+    timed({ key: "export function key(e: E): i32 { return 1; }" }),
+    "5:28",
+    /key returns i32[^]*keys of open are Text/,
+  ],
+  [
+    "windows and sessions have a close",
+    timed({ close: "" }),
+    "1:1",
+    /sessions of open end without[^]*close\(window/,
+  ],
+  [
+    "close takes the table's key",
+    timed({ close: "export function close(w: Window, k: i32, v: V): void {}" }),
+    "7:37",
+    /keys of open are Text/,
+  ],
+  [
+    "sessions need the time of events",
+    timed({ record: "@record class E { k: Text; at: Time }" }),
+    "1:1",
+    /needs the time of each event[^]*@time/,
+  ],
+  [
+    "the time is of type Time",
+    timed({ record: "@record class E { k: Text; @time at: i64 }" }),
+    "2:28",
+    /field of type Time/,
+  ],
+  [
+    "the time is not optional",
+    timed({ record: "@record class E { k: Text; @time at: Optional<Time> }" }),
+    "2:28",
+    /field of type Time/,
+  ],
+  [
+    "there is one time",
+    timed({ record: "@record class E { k: Text; @time at: Time; @time to: Time }" }),
+    "2:44",
+    /one field[^]*@time on at/,
+  ],
+  [
+    "how late records may be is a number of ms",
+    timed({ record: '@record class E { k: Text; @time("5s") at: Time }' }),
+    "2:34",
+    /@time\(10_000\)/,
+  ],
+  [
+    "a plain field is for fold only",
+    timed({
+      table: 'const open = new Windows<Text, V>("open", 1000);',
+      key: "",
+      fold: "export function each(e: E): void { open.at(e.k, e.at).n.add(); }",
+    }),
+    "3:34",
+    /u8 has no rule[^]*change it in fold/,
+  ],
+  [
+    "what fold keeps is not filled elsewhere",
+    timed({
+      table: 'const open = new Table<Text, V>("open");',
+      fold: "export function fold(e: E, v: V): void { open.at(e.k).n.add(); }",
+      close: "",
+    }),
+    "6:42",
+    /fills a table while records are read/,
+  ],
+  [
+    "each leaves what fold keeps alone",
+    timed({
+      table: 'const open = new Table<Text, V>("open");',
+      close: "export function each(e: E): void { open.at(e.k).n.add(); }",
+    }),
+    "7:36",
+    /open is kept by fold/,
+  ],
+  [
+    "a Table has nothing to close",
+    timed({ table: 'const open = new Table<Text, V>("open");' }),
+    "7:17",
+    /Table, which has nothing to close/,
+  ],
+  [
+    "late is for fold",
+    timed({
+      state: "@state class V { n: Count }",
+      table: 'const open = new Windows<Text, V>("open", 1000);',
+      key: "export function late(e: E): void {}",
+      fold: "export function each(e: E): void { open.at(e.k, e.at).n.add(); }",
+    }),
+    "5:17",
+    /counted and left out/,
+  ],
+  [
+    "windows have a state of their own",
+    timed({
+      state: "@state class V { n: Count }",
+      table: 'const open = new Windows<Text, V>("open", 1000);const t = new Table<Text, V>("t");',
+      key: "",
+      fold: "export function each(e: E): void { open.at(e.k, e.at).n.add(); }",
+    }),
+    "7:51",
+    /V is kept by more than one table/,
+  ],
+  [
+    "key is for fold",
+    `${IMPORTS}${RECORD}${STATE}${TABLE}${EACH}export function key(r: R): Text { return r.k; }`,
+    "6:17",
+    /key is for fold/,
+  ],
   [
     "an aggregate that is misspelt",
     `${IMPORTS}${RECORD}@state class S { n: Statz }\n${TABLE}${EACH}`,

@@ -157,7 +157,7 @@ const READ: Case[] = [
       key: "",
       fold: "export function each(e: E): void { open.at(e.k, e.at).n.add(); }",
     }),
-    "7:51",
+    "7:46",
     /V is kept by more than one table/,
   ],
   [

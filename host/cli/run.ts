@@ -97,7 +97,9 @@ function stopOnSignals(stop: AbortController): { caught: number; forget: () => v
   return state;
 }
 
-function reportProblems({ badRecords, problems, rows }: Summary): void {
+function reportProblems({ badRecords, problems, rows, late }: Summary): void {
+  if (late)
+    process.stderr.write(`hallelujah: ${late} records came too late for their windows and were left out\n`);
   if (!badRecords) return;
   for (const problem of problems) process.stderr.write(`${formatBadRecord(problem)}\n`);
   const share = rows + badRecords ? ` of ${rows + badRecords}` : "";

@@ -35,6 +35,22 @@ test("tables have rows without their table's name, from a text, bytes or files",
   assert.equal((await check(STATIONS, { files })).tables, { stations: ABHA });
 });
 
+test("rows that come out in order and by time are the same wherever frames are cut", async () => {
+  const at = (minute: number) => new Date(Date.UTC(2024, 4, 1, 0, minute)).toISOString();
+  const event = (user: string, minute: number) =>
+    JSON.stringify({ user, at: at(minute), page: `/${minute}` });
+  const events = [event("ann", 0), event("bob", 1), event("ann", 5), event("bob", 50), event("ann", 90)];
+  const { output, lateRecords } = await check("examples/sessions.ts", events.join("\n"));
+  assert.equal(output.map(({ user, events: n, exit }) => `${user} ${n} ${exit}`).toSorted(), [
+    "ann 1 /90",
+    "ann 2 /5",
+    "bob 1 /1",
+    "bob 1 /50",
+  ]);
+  const late = await check("examples/sessions.ts", [event("ann", 600), event("bob", 0)].join("\n"));
+  assert.equal([lateRecords, late.lateRecords, late.output.length], [0, 0, 2]);
+});
+
 test("a text's format is known by its content or by the options", async () => {
   const ndjson = '{"station":"Abha","temperature":1}\n{"temperature":3,"station":"Abha"}\n';
   assert.equal((await check(STATIONS, ndjson)).tables.stations, ABHA);

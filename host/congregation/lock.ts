@@ -1,85 +1,112 @@
 /**
- * One Congregation for a data folder: a lock file with the holder's process and when that started, so that one left by
- * a process that was killed counts for nothing.
+ * One Congregation for a data folder. The lock is a row of files `lock.1`, `lock.2`, ... of which the one with the highest
+ * number counts: it holds the process that has the lock and when that started, or nobody once it was given back. Whoever
+ * finds nobody alive there takes the next number by a hard link, which one alone can make. Numbers never go back, so
+ * someone who looked long ago and comes late finds that there is a higher one, and gives way.
  */
-import { closeSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 
 const PAUSE_MS = 50;
+/** No system gives a process a number as high as this. */
+const PIDS = 2 ** 31;
+const NAME = /^lock\.(\d{1,15})$/;
 
 interface Holder {
+  /** 0: nobody. */
   pid: number;
   /** Start of the process in clock ticks since boot, where that can be had. */
   started: string;
 }
 
-/** Takes the lock; waits `patienceMs` for a holder that is ending. Resolves with what gives it back. Rejects with `data-locked`. */
+/**
+ * Takes the lock; waits `patienceMs` for a holder that is ending. Resolves with what gives it back. Rejects with `data-locked`
+ * or `data-unwritable`.
+ */
 export async function lockFolder(folder: string, patienceMs: number): Promise<() => void> {
+  const mine = join(folder, `taking-${process.pid}`);
   try {
     mkdirSync(folder, { recursive: true });
+    writeFileSync(mine, JSON.stringify({ pid: process.pid, started: startOf(process.pid) } satisfies Holder));
   } catch (cause) {
-    throw new HallelujahError("data-unwritable", `${folder} cannot be made: ${messageOf(cause)}`, { cause });
-  }
-  const path = join(folder, "lock");
-  const own: Holder = { pid: process.pid, started: startOf(process.pid) };
-  const mine = `${path}.${process.pid}`;
-  try {
-    const fd = openSync(mine, "w");
-    writeSync(fd, JSON.stringify(own));
-    closeSync(fd);
-  } catch (cause) {
-    throw new HallelujahError("data-unwritable", `${folder} cannot be written: ${messageOf(cause)}`, {
-      cause,
-    });
+    throw unwritable(folder, cause);
   }
   try {
     for (const deadline = Date.now() + patienceMs; ; await sleep(PAUSE_MS)) {
-      if (take(mine, path)) return () => rmSync(path, { force: true });
-      const holder = readHolder(path);
+      const highest = numbersIn(folder).at(-1) ?? 0;
+      const holder = highest ? readHolder(pathOf(folder, highest)) : undefined;
       if (holder && isAlive(holder)) {
         if (Date.now() < deadline) continue;
         const message = `another host uses ${folder} (process ${holder.pid}); give this one a --data folder of its own`;
         throw new HallelujahError("data-locked", message);
       }
-      // Nobody's: whoever renames it away may try to take it, others find it gone or taken.
-      if (holder) removeStale(path, holder);
+      if (take(folder, mine, highest + 1)) return () => giveBack(folder, highest + 1);
     }
   } finally {
     rmSync(mine, { force: true });
   }
 }
 
-/** A hard link is made whole or not at all. */
-function take(mine: string, path: string): boolean {
+/** Whether number `own` was taken, and counts. */
+function take(folder: string, mine: string, own: number): boolean {
   try {
-    linkSync(mine, path);
-    return true;
+    linkSync(mine, pathOf(folder, own));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
+    throw unwritable(folder, error);
+  }
+  const numbers = numbersIn(folder);
+  if (numbers.at(-1) !== own) {
+    rmSync(pathOf(folder, own), { force: true });
+    return false;
+  }
+  for (const number of numbers) if (number < own) rmSync(pathOf(folder, number), { force: true });
+  return true;
+}
+
+/** The file stays, as its number must not be taken again, but holds nobody. */
+function giveBack(folder: string, own: number): void {
+  const nobody = join(folder, `giving-${process.pid}`);
+  try {
+    writeFileSync(nobody, JSON.stringify({ pid: 0, started: "" } satisfies Holder));
+    renameSync(nobody, pathOf(folder, own));
+  } catch {
+    // The process ends, which says the same.
   }
 }
 
-function removeStale(path: string, stale: Holder): void {
-  const now = readHolder(path);
-  if (now && now.pid === stale.pid && now.started === stale.started) rmSync(path, { force: true });
+function pathOf(folder: string, number: number): string {
+  return join(folder, `lock.${number}`);
 }
 
+function numbersIn(folder: string): number[] {
+  return readdirSync(folder)
+    .map((name) => Number(NAME.exec(name)?.[1] ?? 0))
+    .filter((number) => number > 0)
+    .toSorted((a, b) => a - b);
+}
+
+/** Undefined if the file is gone or holds nonsense: then it is nobody's. Links are made whole, so it is never half written. */
 function readHolder(path: string): Holder | undefined {
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as Holder;
+    const { pid, started } = JSON.parse(readFileSync(path, "utf8")) as Partial<Holder>;
+    return Number.isInteger(pid) && pid! < PIDS && typeof started === "string"
+      ? { pid: pid!, started }
+      : undefined;
   } catch {
     return undefined;
   }
 }
 
 function isAlive({ pid, started }: Holder): boolean {
+  if (pid <= 0) return false;
   try {
     process.kill(pid, 0);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+    // Somebody else's process may not be signalled, but is there.
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") return false;
   }
   const now = startOf(pid);
   return !now || !started || now === started;
@@ -93,4 +120,9 @@ function startOf(pid: number): string {
   } catch {
     return "";
   }
+}
+
+function unwritable(folder: string, cause: unknown): HallelujahError {
+  const message = `${folder} cannot be written: ${messageOf(cause)}; give a --data folder that can`;
+  return new HallelujahError("data-unwritable", message, { cause });
 }

@@ -71,6 +71,9 @@ export const PEER_RETRY_MS = 20;
 /** How often a Jah tells what it did, from which its true rates come, ms. */
 export const WORK_INTERVAL_MS = 100;
 
+/** Time in which a Jah that was started must be ready, its state read back from disk, ms. */
+export const JAH_START_MS = 30_000;
+
 /** Time that a Jah has to end by itself, ms. */
 export const JAH_END_GRACE_MS = 2_000;
 

@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { HallelujahError } from "../core/errors.ts";
-import { JAH_END_GRACE_MS } from "../core/limits.ts";
+import { JAH_END_GRACE_MS, JAH_START_MS } from "../core/limits.ts";
 import { Channel, CHANNEL_PROTOCOL } from "../wire/channel.ts";
 import type { FromHallelu, JahKind, ToHallelu } from "../wire/congregation.ts";
 import type { FromLiveJah, LiveMethods, LiveStart, ToLiveJah, Work } from "../wire/live.ts";
@@ -47,6 +47,8 @@ export class Jah {
   workMs = 0;
   /** When it last told. */
   workAt = performance.now();
+  /** Ends it if it does not get ready. */
+  startTimer: NodeJS.Timeout | undefined;
   private channel: Channel<ToLiveJah, FromLiveJah> | undefined;
   private readonly calls = new Map<
     number,
@@ -101,6 +103,7 @@ export class Jah {
       if (message.work.mapMs + message.work.applyMs > 0) this.busyAt = this.heardAt;
     }
     if (message.type === "ready") {
+      clearTimeout(this.startTimer);
       this.port = message.port;
       this.state = "working";
       this.readyAt = this.heardAt;
@@ -113,6 +116,7 @@ export class Jah {
   /** For `Jahs`: nothing more comes from it. */
   close(): void {
     this.state = "gone";
+    clearTimeout(this.startTimer);
     this.channel?.destroy();
     for (const { fail } of this.calls.values()) fail(lostError(this.id));
     this.calls.clear();
@@ -190,9 +194,15 @@ export class Jahs {
     if (!jah) return;
     switch (message.type) {
       case "granted":
-        jah.state = "starting";
         jah.cpu = message.cpu;
         jah.pid = message.pid;
+        // It may have called before this word came.
+        if (jah.state !== "claimed") break;
+        jah.state = "starting";
+        jah.startTimer = setTimeout(
+          () => this.kill(jah, `Jah ${jah.id} was not ready ${JAH_START_MS / 1000} s after its start`),
+          JAH_START_MS,
+        ).unref();
         break;
       case "refused":
         this.all.delete(jah.id);

@@ -33,18 +33,21 @@ export async function runSink(
 
 async function appendFile(
   path: string,
-  position: Position,
+  position: Position | undefined,
   positionFile: string,
   read: (from: number) => AsyncIterable<OutputRows>,
 ): Promise<void> {
   let handle;
   try {
     handle = await open(path, existsSync(path) ? "r+" : "w+");
-    // Rows beyond the position were written, but maybe not all of them: they come again.
     const { size } = await handle.stat();
-    let at = position.next ? Math.min(position.bytes, size) : size;
-    if (position.next) await handle.truncate(at);
-    for await (const { from, count, bytes } of read(position.next)) {
+    let at = size;
+    if (position) {
+      // Rows beyond the position were written, but maybe not all of them: they come again.
+      at = Math.min(position.bytes, size);
+      await handle.truncate(at);
+    } else await writePosition(positionFile, { next: 0, bytes: at });
+    for await (const { from, count, bytes } of read(position?.next ?? 0)) {
       await handle.write(bytes, 0, bytes.length, at);
       at += bytes.length;
       await writePosition(positionFile, { next: from + count, bytes: at });
@@ -60,12 +63,12 @@ async function appendFile(
 async function callWebhook(
   url: string,
   stream: string,
-  position: Position,
+  position: Position | undefined,
   positionFile: string,
   read: (from: number) => AsyncIterable<OutputRows>,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const { from, count, bytes } of read(position.next)) {
+  for await (const { from, count, bytes } of read(position?.next ?? 0)) {
     await deliver(url, stream, from, bytes, signal);
     if (signal.aborted) return;
     await writePosition(positionFile, { next: from + count, bytes: 0 });
@@ -81,6 +84,7 @@ async function deliver(
   signal: AbortSignal,
 ): Promise<void> {
   for (let pause = 100; !signal.aborted; pause = Math.min(pause * 2, WEBHOOK_RETRY_MS_MAX)) {
+    let askedMs = 0;
     try {
       const response = await fetch(url, {
         method: "POST",
@@ -97,6 +101,7 @@ async function deliver(
       await response.arrayBuffer();
       const { status } = response;
       if (response.ok) return;
+      askedMs = Math.min(Number(response.headers.get("retry-after") ?? 0) * 1000 || 0, WEBHOOK_RETRY_MS_MAX);
       if (status < 500 && status !== 408 && status !== 429)
         throw new HallelujahError(
           "sink-refused",
@@ -106,15 +111,17 @@ async function deliver(
       if (error instanceof HallelujahError) throw error;
     }
     // With jitter, so that several sinks of one server do not come back at once.
-    await sleep(pause * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
+    await sleep(Math.max(askedMs, pause * (0.5 + Math.random())), undefined, { signal }).catch(() => {});
   }
 }
 
-function readPosition(path: string): Position {
+/** Undefined before the first start. */
+function readPosition(path: string): Position | undefined {
+  if (!existsSync(path)) return undefined;
   try {
     return JSON.parse(readFileSync(path, "utf8")) as Position;
-  } catch {
-    return { next: 0, bytes: 0 };
+  } catch (cause) {
+    throw new HallelujahError("sink-failed", `${path} cannot be read: ${messageOf(cause)}`, { cause });
   }
 }
 

@@ -4,7 +4,7 @@
  * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts). This file
  * carries out.
  */
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
@@ -46,6 +46,9 @@ import { Shapes, type StreamSource } from "./shapes.ts";
 
 /** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
 const TIME_KIND = 0xffff;
+
+/** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
+const FAILED_STARTS_MAX = 5;
 
 /** The owner of what nobody holds, in a stream that has just been opened. */
 const NOBODY = -1;
@@ -145,6 +148,9 @@ export class Stream implements JahOwner {
   private asking: Promise<unknown> = Promise.resolve();
   private lastWorkAt = performance.now();
   private parking: Promise<void> | undefined;
+  private sourcesUnsaved = false;
+  /** Jahs in a row that ended before they were ready. */
+  private failedStarts = 0;
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
   private removed = false;
@@ -169,7 +175,7 @@ export class Stream implements JahOwner {
     this.gone.add(NOBODY);
     this.dead = new DeadLetters(record.dead, record.version);
     this.shapes = new Shapes(record.sources, parts.kernel, (source) => {
-      void this.save();
+      this.sourcesUnsaved = true;
       for (const jah of this.jahs.values())
         jah.send({ type: "source", source, spec: record.sources[source] });
     });
@@ -206,19 +212,23 @@ export class Stream implements JahOwner {
 
   /** Logs frames: those of bodies, and whatever else streams.ts brings. */
   async append(frames: Omit<IntakeFrame, "bytes">[], heads: (object | undefined)[] = []): Promise<number> {
-    let last = -1;
-    await Promise.all(
-      frames.map(async ({ source, body, producers }, i) => {
+    if (!frames.length) return this.log.next - 1;
+    if (this.sourcesUnsaved) await this.saveSources();
+    const { number: first } = await this.log.appendGroup(
+      frames.map(({ source, body, producers }, i) => {
         const head = { ...heads[i], ...(producers.length ? { producers } : {}) };
         const text = Object.keys(head).length ? Buffer.from(JSON.stringify(head)) : undefined;
-        const { number } = await this.log.append({ kind: source, head: text, body, records: 0 });
-        this.intakeRate.applied(this.log.place(number).bytes);
-        if (heads[i] && "index" in heads[i]) this.refer(source, number, heads[i].index as number);
-        if (source === TIME_KIND) this.timeLogged(number, heads[i] as TimeHead);
-        else if (this.kernel.time) this.time.came(this.clockOf(source), Date.now());
-        last = Math.max(last, number);
+        return { kind: source, head: text, body, records: 0 };
       }),
     );
+    frames.forEach(({ source }, i) => {
+      const head = heads[i];
+      this.intakeRate.applied(this.log.place(first + i).bytes);
+      if (head && "index" in head) this.refer(source, first + i, head.index as number);
+      if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
+      else if (this.kernel.time) this.time.came(this.clockOf(source), Date.now());
+    });
+    const last = first + frames.length - 1;
     this.dispatch.logged(this.log.next);
     this.busy();
     return last;
@@ -242,6 +252,13 @@ export class Stream implements JahOwner {
       for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
       if (index !== undefined) this.refer(this.log.place(frame).kind, frame, index);
     }
+  }
+
+  /** No frame names a source that the registry does not know. */
+  private async saveSources(): Promise<void> {
+    this.record.dead = this.dead.all;
+    await this.parts.save(this.record);
+    this.sourcesUnsaved = false;
   }
 
   /** Logs that event time passes, by frames without records. */
@@ -430,6 +447,7 @@ export class Stream implements JahOwner {
   }
 
   ready(jah: Jah): void {
+    this.failedStarts = 0;
     this.ports.set(jah.id, jah.port);
     this.dispatch.joined(jah.id);
     if (this.starts.has(jah.id)) this.dispatch.appliedUpTo(jah.id, this.starts.get(jah.id)!.next);
@@ -457,6 +475,8 @@ export class Stream implements JahOwner {
     this.gone.add(jah.id);
     this.parts.note("warn", this.stuckIn(jah) ?? reason, { jah: jah.id });
     const owned = this.dispatch.lost(jah.id);
+    this.failedStarts = jah.readyAt === Infinity ? this.failedStarts + 1 : 0;
+    if (this.failedStarts >= FAILED_STARTS_MAX) return this.fail(`its Jahs do not start: ${reason}`);
     for (const other of this.jahs.values()) other.send({ type: "gone", jah: jah.id });
     // State that was on its way to or from it is lost with it: the other side starts again, too.
     const partner = this.scaler.lost(jah);
@@ -609,6 +629,7 @@ export class Stream implements JahOwner {
         break;
       case "failed": {
         const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
+        if (message.failure.code === "image-damaged") this.setImageAside(message.failure.message);
         if (message.frame !== undefined && own) {
           this.trapped(message.frame, "apply", [own.from, own.to], message.failure.message);
         }
@@ -616,6 +637,22 @@ export class Stream implements JahOwner {
         break;
       }
     }
+  }
+
+  /** What a shard starts from cannot be used: it is replayed from the log, if that still reaches. */
+  private setImageAside(message: string): void {
+    const { image } = this.record;
+    if (!image) return;
+    try {
+      renameSync(image.path, `${image.path}.damaged`);
+    } catch {
+      // It may be gone, which comes to the same.
+    }
+    if (this.log.first > 0)
+      return this.fail(`${message}; the log starts at frame ${this.log.first}, so its state is lost`);
+    this.parts.note("error", `${message}; the state is made anew from the log`);
+    delete this.record.image;
+    void this.save();
   }
 
   /** A frame stopped the kernel: the first time it is tried again, the second time set aside. */

@@ -7,11 +7,12 @@
  *             +8   u64 number
  *             +16  u32 head bytes     u32 body bytes
  *             +24  u32 records (0: unknown)   u32 CRC-32 of head and body
- *             +32  u32 CRC-32 of the 32 bytes before   u32 0
+ *             +32  u32 how many entries of its group follow   u32 CRC-32 of the 36 bytes before
  *             +40  head (JSON), then body
  *
- * The index (number -> place) is kept in memory, some 40 bytes an entry, and made anew from the headers when a log is
- * opened. A torn tail is cut off then; anything else that is damaged is an error.
+ * Entries that are appended together are a group: all of them are kept, or none. The index (number -> place) is kept in
+ * memory, some 40 bytes an entry, and made anew from the headers when a log is opened. A torn tail is cut off then, with what
+ * is there of its group; damage that has whole entries behind it is an error, as these were acknowledged.
  */
 import { mkdirSync, readdirSync, readSync, openSync, closeSync, fstatSync, ftruncateSync } from "node:fs";
 import { type FileHandle, open, unlink } from "node:fs/promises";
@@ -22,11 +23,11 @@ import { SEGMENT_BYTES } from "../core/limits.ts";
 
 const SEGMENT_MAGIC = 0x676f6c68; // "hlog"
 const ENTRY_MAGIC = 0x72746e65; // "entr"
-const VERSION = 1;
+const VERSION = 2;
 const SEGMENT_HEADER = 16;
 const ENTRY_HEADER = 40;
 /** Bytes of the entry's header that its own checksum covers. */
-const CHECKED = 32;
+const CHECKED = 36;
 
 export interface LogEntry {
   /** 0 to 65535, the writer's to choose. */
@@ -55,7 +56,7 @@ interface Segment {
 }
 
 interface Waiting {
-  entry: LogEntry;
+  entries: LogEntry[];
   done: (placed: { number: number }) => void;
   fail: (error: unknown) => void;
 }
@@ -151,10 +152,15 @@ export class Log {
    * `disk-full` or `log-unwritable`, and nothing of it is kept.
    */
   append(entry: LogEntry): Promise<{ number: number }> {
+    return this.appendGroup([entry]);
+  }
+
+  /** Appends entries of which all are kept or none; resolves with the number of the first. */
+  appendGroup(entries: LogEntry[]): Promise<{ number: number }> {
     if (this.closed)
       return Promise.reject(new HallelujahError("log-closed", `the log ${this.folder} is closed`));
     return new Promise((done, fail) => {
-      this.waiting.push({ entry, done, fail });
+      this.waiting.push({ entries, done, fail });
       this.writing ??= this.write();
     });
   }
@@ -219,13 +225,16 @@ export class Log {
     const buffers: Buffer[] = [];
     const places: { offset: number; entry: LogEntry; headBytes: number; bytes: number }[] = [];
     let offset = segment.size;
-    for (const { entry } of batch) {
-      const { header, headBytes, bytes } = encodeHeader(entry, this.index.next + places.length);
-      places.push({ offset, entry, headBytes, bytes });
-      buffers.push(header);
-      if (entry.head) buffers.push(entry.head);
-      for (const part of entry.body) if (part.length) buffers.push(part);
-      offset += ENTRY_HEADER + headBytes + bytes;
+    for (const { entries } of batch) {
+      entries.forEach((entry, i) => {
+        const follow = entries.length - 1 - i;
+        const { header, headBytes, bytes } = encodeHeader(entry, this.index.next + places.length, follow);
+        places.push({ offset, entry, headBytes, bytes });
+        buffers.push(header);
+        if (entry.head) buffers.push(entry.head);
+        for (const part of entry.body) if (part.length) buffers.push(part);
+        offset += ENTRY_HEADER + headBytes + bytes;
+      });
     }
     try {
       await this.writer.writev(this.handle!, buffers, segment.size);
@@ -237,8 +246,11 @@ export class Log {
     for (const { offset: at, entry, headBytes, bytes } of places) {
       this.index.push({ offset: at, kind: entry.kind, headBytes, bytes, records: entry.records });
     }
-    const first = this.index.next - places.length;
-    batch.forEach(({ done }, i) => done({ number: first + i }));
+    let number = this.index.next - places.length;
+    for (const { entries, done } of batch) {
+      done({ number });
+      number += entries.length;
+    }
   }
 
   /** The segment that is written to: a new one when the last is full. */
@@ -297,6 +309,8 @@ export class Log {
         throw damaged(path, 0, "it is no segment of a log");
       }
       this.segments.push(segment);
+      /** Where the group at hand starts: its place, and the number of its first entry. */
+      let group = { at: segment.size, number: this.index.next };
       while (segment.size < size) {
         const at = segment.size;
         const got = readSync(fd, header, 0, ENTRY_HEADER, at);
@@ -305,8 +319,8 @@ export class Log {
         const bytes = header.readUInt32LE(20);
         const end = at + ENTRY_HEADER + headBytes + bytes;
         const torn = why !== undefined || end > size || (last && !this.isWhole(fd, at, end));
-        if (torn && last) return this.cut(fd, segment, at);
-        if (torn) throw damaged(path, at, why ?? "it ends too early");
+        if (torn && last && !this.hasEntryBehind(fd, at, size)) break;
+        if (torn) throw damaged(path, at, why ?? "its bytes were changed, or are missing");
         this.index.push({
           offset: at,
           kind: header.readUInt16LE(6),
@@ -315,10 +329,33 @@ export class Log {
           records: header.readUInt32LE(24),
         });
         segment.size = end;
+        if (header.readUInt32LE(32) === 0) group = { at: end, number: this.index.next };
       }
+      if (segment.size === size && group.at === size) return;
+      if (!last) throw damaged(path, group.at, "the end of a group is missing");
+      this.index.cut(group.number);
+      this.cut(fd, segment, group.at);
     } finally {
       closeSync(fd);
     }
+  }
+
+  /** Whether a header that is whole, of an entry that was to come, lies behind a place that is damaged. */
+  private hasEntryBehind(fd: number, at: number, size: number): boolean {
+    const bytes = Buffer.allocUnsafe(size - at);
+    readSync(fd, bytes, 0, bytes.length, at);
+    const magic = Buffer.alloc(4);
+    magic.writeUInt32LE(ENTRY_MAGIC);
+    for (
+      let i = bytes.indexOf(magic, 1);
+      i >= 0 && i + ENTRY_HEADER <= bytes.length;
+      i = bytes.indexOf(magic, i + 1)
+    ) {
+      const header = bytes.subarray(i, i + ENTRY_HEADER);
+      if (crc32(header.subarray(0, CHECKED)) !== header.readUInt32LE(CHECKED)) continue;
+      if (Number(header.readBigUInt64LE(8)) > this.index.next) return true;
+    }
+    return false;
   }
 
   private isWhole(fd: number, at: number, end: number): boolean {
@@ -336,7 +373,11 @@ export class Log {
   }
 }
 
-function encodeHeader(entry: LogEntry, number: number): { header: Buffer; headBytes: number; bytes: number } {
+function encodeHeader(
+  entry: LogEntry,
+  number: number,
+  follow: number,
+): { header: Buffer; headBytes: number; bytes: number } {
   const header = Buffer.alloc(ENTRY_HEADER);
   let bytes = 0;
   let sum = entry.head ? crc32(entry.head) : 0;
@@ -353,6 +394,7 @@ function encodeHeader(entry: LogEntry, number: number): { header: Buffer; headBy
   header.writeUInt32LE(bytes, 20);
   header.writeUInt32LE(entry.records, 24);
   header.writeUInt32LE(sum, 28);
+  header.writeUInt32LE(follow, 32);
   header.writeUInt32LE(crc32(header.subarray(0, CHECKED)), CHECKED);
   return { header, headBytes, bytes };
 }
@@ -426,6 +468,11 @@ class Index {
   bytesFrom(number: number): number {
     if (number >= this.next) return 0;
     return this.before[this.next - this.first] - this.before[number - this.first];
+  }
+
+  /** Forgets the entries from a number on. */
+  cut(next: number): void {
+    this.next = next;
   }
 
   trim(first: number): void {

@@ -47,12 +47,31 @@ export class MemoryRegistry implements Registry {
     }
     const revision = ++this.revision;
     this.entries.set(key, { value: structuredClone(value), revision });
-    await this.keep();
+    await this.keepOrUndo(key, revision);
     return revision;
   }
 
   async delete(key: string): Promise<void> {
-    if (this.entries.delete(key)) await this.keep();
+    if (this.entries.delete(key)) await this.keepOrUndo(key, undefined);
+  }
+
+  /** What cannot be kept did not happen; unless another change of the same key came after it. */
+  private async keepOrUndo(key: string, revision: number | undefined): Promise<void> {
+    try {
+      await this.keep();
+    } catch (error) {
+      if (this.entries.get(key)?.revision === revision) {
+        const before = this.kept(key);
+        if (before) this.entries.set(key, before);
+        else this.entries.delete(key);
+      }
+      throw error;
+    }
+  }
+
+  /** An entry as it was last kept. */
+  protected kept(key: string): Kept | undefined {
+    return this.entries.get(key);
   }
 
   /** Brings the entries to where they are kept. */
@@ -61,8 +80,10 @@ export class MemoryRegistry implements Registry {
 
 export class FileRegistry extends MemoryRegistry {
   private readonly path: string;
-  private keeping: Promise<void> | undefined;
-  private again = false;
+  /** The write that is under way, or was last; and the one that takes in all changes since it began. */
+  private current: Promise<void> = Promise.resolve();
+  private next: Promise<void> | undefined;
+  private onDisk = new Map<string, Kept>();
 
   /** Opens the registry in a file. Throws `registry-damaged`. */
   constructor(path: string) {
@@ -79,36 +100,49 @@ export class FileRegistry extends MemoryRegistry {
       if (version > VERSION) throw new Error("a newer version of Hallelujah wrote it");
       this.revision = revision;
       this.entries = new Map(entries);
+      this.onDisk = new Map(entries);
     } catch (cause) {
       throw new HallelujahError("registry-damaged", `${path} cannot be read: ${messageOf(cause)}`, { cause });
     }
   }
 
   /** One write at a time; those that are asked for meanwhile are one more. */
-  protected override async keep(): Promise<void> {
-    if (this.keeping) {
-      this.again = true;
-      await this.keeping;
-      if (this.again) {
-        this.again = false;
-        this.keeping = this.write();
-      }
-    } else this.keeping = this.write();
-    const mine = this.keeping;
-    await mine;
-    if (this.keeping === mine) this.keeping = undefined;
+  protected override keep(): Promise<void> {
+    this.next ??= this.current
+      .catch(() => {})
+      .then(() => {
+        this.next = undefined;
+        this.current = this.write();
+        return this.current;
+      });
+    return this.next;
+  }
+
+  protected override kept(key: string): Kept | undefined {
+    return this.onDisk.get(key);
   }
 
   private async write(): Promise<void> {
     const unfinished = `${this.path}.new`;
+    const entries = new Map(this.entries);
+    try {
+      await this.writeTo(unfinished);
+      await rename(unfinished, this.path);
+      this.onDisk = entries;
+    } catch (cause) {
+      const message = `${this.path} cannot be written: ${messageOf(cause)}; make room, or mend the disk, and try again`;
+      throw new HallelujahError("registry-unwritable", message, { cause });
+    }
+  }
+
+  private async writeTo(path: string): Promise<void> {
     const text = JSON.stringify({ version: VERSION, revision: this.revision, entries: [...this.entries] });
-    const handle = await open(unfinished, "w");
+    const handle = await open(path, "w");
     try {
       await handle.writeFile(text);
       await handle.datasync();
     } finally {
       await handle.close();
     }
-    await rename(unfinished, this.path);
   }
 }

@@ -1,4 +1,13 @@
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { suite } from "uvu";
@@ -87,6 +96,54 @@ test("a torn tail is cut off, wherever it is torn; what is before it stays", asy
   writeFileSync(file, whole);
   appendFileSync(file, "rubbish behind it");
   assert.equal(await texts(await Log.open(path)), ["first", "second"]);
+});
+
+test("entries that are appended together are kept together, wherever the log is torn", async () => {
+  const path = folder();
+  const log = await Log.open(path);
+  await log.append(entry("before"));
+  const [file] = readdirSync(path).map((name) => join(path, name));
+  const kept = readFileSync(file).length;
+  assert.is((await log.appendGroup(["one", "two", "three"].map((text) => entry(text)))).number, 1);
+  await log.close();
+  const whole = readFileSync(file);
+  for (let size = kept; size < whole.length; size++) {
+    writeFileSync(file, whole.subarray(0, size));
+    const torn = await Log.open(path);
+    assert.equal(await texts(torn), ["before"], `torn at ${size}`);
+    assert.is((await torn.append(entry("new"))).number, 1);
+    await torn.close();
+    assert.equal(await texts(await Log.open(path)), ["before", "new"]);
+  }
+  writeFileSync(file, whole);
+  assert.equal(await texts(await Log.open(path)), ["before", "one", "two", "three"]);
+});
+
+test("a changed byte loses nothing in silence: the log is the same, is refused, or ends with its last group", async () => {
+  const bodies = ["first", "second", "third", "fourth"];
+  const path = folder();
+  const log = await Log.open(path);
+  const places: number[] = [];
+  for (const body of bodies) places.push(log.place((await log.append(entry(body, "{}"))).number).offset);
+  await log.close();
+  const [file] = readdirSync(path).map((name) => join(path, name));
+  const whole = readFileSync(file);
+  for (let at = 16; at < whole.length; at++) {
+    const changed = Buffer.from(whole);
+    changed[at] ^= 1 << (at % 8);
+    writeFileSync(file, changed);
+    let opened: Log;
+    try {
+      opened = await Log.open(path);
+    } catch (error) {
+      assert.is((error as { code: string }).code, "log-damaged");
+      assert.ok(at < places[3] + 2, `byte ${at} is of the last entry, which is a torn one`);
+      continue;
+    }
+    const expected = at < places[2] + 5 ? bodies : bodies.slice(0, 3);
+    assert.equal(await texts(opened), expected, `byte ${at}`);
+    await opened.close();
+  }
 });
 
 test("damage before the tail is an error that names the place", async () => {
@@ -215,6 +272,22 @@ test("a registry's file holds all of many writes at once", async () => {
   const registry = new FileRegistry(path);
   await Promise.all(Array.from({ length: 50 }, (_, i) => registry.put(`k${i}`, i)));
   assert.is(new FileRegistry(path).list("k").length, 50);
+});
+
+test("a registry that cannot be written refuses that write, and takes the next", async () => {
+  const path = join(folder(), "registry.json");
+  const registry = new FileRegistry(path);
+  await registry.put("a", 1);
+  mkdirSync(`${path}.new`); // what is written first cannot be made
+  const refused = await Promise.all(
+    [2, 3].map((value) => code(() => registry.put("a", value))).concat(code(() => registry.put("b", 1))),
+  );
+  assert.equal(refused, Array(3).fill("registry-unwritable"));
+  assert.equal([registry.get("a")?.value, registry.get("b")], [1, undefined]);
+  rmdirSync(`${path}.new`);
+  await registry.put("a", 4);
+  await registry.delete("b");
+  assert.is(new FileRegistry(path).get("a")?.value, 4);
 });
 
 test.run();

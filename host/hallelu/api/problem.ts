@@ -48,6 +48,7 @@ const STATUS: Record<string, number> = {
   "shard-lost": 503,
   "too-many-streams": 503,
   "disk-full": 507,
+  "registry-unwritable": 507,
 };
 
 /** Seconds after which it is worth trying again, by status. */

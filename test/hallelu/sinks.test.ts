@@ -1,0 +1,111 @@
+/** Sinks: each row once in a file, whatever was in the middle of being written; the same batches to a webhook until it takes them. */
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { OutputRows } from "../../host/hallelu/host.ts";
+import { runSink } from "../../host/hallelu/sinks.ts";
+
+const root = mkdtempSync(join(tmpdir(), "hallelujah-sinks-"));
+test.after(() => rmSync(root, { recursive: true, force: true }));
+
+/** Batches of two rows each from a number on, as an output has them; ends behind the last, or waits for `signal`. */
+function rowsTo(last: number, signal?: AbortSignal) {
+  return async function* (from: number): AsyncGenerator<OutputRows> {
+    for (let at = from; at < last; at = (Math.floor(at / 2) + 1) * 2) {
+      const count = (Math.floor(at / 2) + 1) * 2 - at;
+      const text = Array.from({ length: count }, (_, i) => `{"row":${at + i}}\n`).join("");
+      yield { from: at, count, bytes: Buffer.from(text) };
+    }
+    if (signal && !signal.aborted)
+      await new Promise((done) => signal.addEventListener("abort", done, { once: true }));
+  };
+}
+
+const rowsOf = (text: string) =>
+  text
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { row: number }).row);
+const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+test("a file goes on behind what was there, and where a killed process left it", async () => {
+  const path = join(root, "rows.ndjson");
+  const position = join(root, "rows.json");
+  const run = (last: number) => runSink(path, "s", position, rowsTo(last), new AbortController().signal);
+  writeFileSync(path, '{"row":-1}\n');
+  await run(4);
+  assert.equal(rowsOf(readFileSync(path, "utf8")), [-1, ...upTo(4)]);
+  // Killed when rows were written and their position was not.
+  appendFileSync(path, '{"row":4}\n{"ro');
+  await run(8);
+  assert.equal(rowsOf(readFileSync(path, "utf8")), [-1, ...upTo(8)]);
+});
+
+test("rows written before the first position are not doubled", async () => {
+  const path = join(root, "first.ndjson");
+  const position = join(root, "first.json");
+  writeFileSync(path, '{"row":-1}\n');
+  const stop = new AbortController();
+  const broken = async function* (): AsyncGenerator<OutputRows> {
+    yield* [];
+    throw new Error("the process ends here");
+  };
+  await runSink(path, "s", position, broken, stop.signal).catch(() => {});
+  appendFileSync(path, '{"row":0}\n{"row":1}\n');
+  await runSink(path, "s", position, rowsTo(4), stop.signal);
+  assert.equal(rowsOf(readFileSync(path, "utf8")), [-1, ...upTo(4)]);
+});
+
+interface Hook {
+  url: string;
+  calls: { key: string; body: string }[];
+  server: Server;
+}
+
+/** A server that answers with these statuses in turn, then 200; 0 breaks the connection. */
+async function hook(...statuses: number[]): Promise<Hook> {
+  const calls: Hook["calls"] = [];
+  const server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (chunk) => (body += chunk));
+    request.on("end", () => {
+      calls.push({ key: String(request.headers["idempotency-key"]), body });
+      const status = statuses.shift() ?? 200;
+      if (status) response.writeHead(status, status === 429 ? { "retry-after": "0" } : {}).end();
+      else request.socket.destroy();
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, calls, server };
+}
+
+test("a webhook gets each batch until it takes it, always the same under its key", async () => {
+  const { url, calls, server } = await hook(500, 0, 429, 200, 503);
+  const stop = new AbortController();
+  await runSink(url, "s", join(root, "hook.json"), rowsTo(6), stop.signal);
+  const bodies = new Map(calls.map(({ key, body }) => [key, body]));
+  for (const { key, body } of calls) assert.is(body, bodies.get(key));
+  assert.equal([...bodies.values()].flatMap(rowsOf), upTo(6));
+  assert.is(calls.length, 3 + 4);
+  // After a restart it goes on with the next.
+  await runSink(url, "s", join(root, "hook.json"), rowsTo(8), stop.signal);
+  assert.equal(rowsOf(calls.at(-1)!.body), [6, 7]);
+  server.close();
+});
+
+test("a webhook that refuses rows ends the sink, with a code", async () => {
+  const { url, server } = await hook(400);
+  const stop = new AbortController();
+  const failed = await runSink(url, "s", join(root, "no.json"), rowsTo(2), stop.signal).then(
+    () => "none",
+    (error: { code: string }) => error.code,
+  );
+  assert.is(failed, "sink-refused");
+  server.close();
+});
+
+test.run();

@@ -246,14 +246,17 @@ export class Dispatch {
     this.tidy();
   }
 
-  /** What is to be handed out now; the frames count as held from here on. */
-  handOut(): Handout[] {
+  /**
+   * What is to be handed out now; the frames count as held from here on. Without `fresh` only what is needed to finish what
+   * was begun: frames that come again, and those up to a move of partitions.
+   */
+  handOut(fresh = true): Handout[] {
     const handouts: Handout[] = [];
     for (const lane of this.lanes) {
       if (!this.isUp(lane)) continue;
       const lowest = this.lowestOf(lane);
       for (let jah = this.freest(lane); jah !== undefined; jah = this.freest(lane)) {
-        const run = this.takeRun(lane, lowest);
+        const run = this.takeRun(lane, lowest, fresh || lane !== this.open);
         if (!run.length) break;
         this.hold(jah, lane, run);
         handouts.push({ jah, routing: lane.routing.id, frames: run });
@@ -262,13 +265,13 @@ export class Dispatch {
     return handouts;
   }
 
-  private takeRun(lane: Lane, lowest: number): number[] {
+  private takeRun(lane: Lane, lowest: number, fresh: boolean): number[] {
     const run: number[] = [];
     let bytes = 0;
     const end = Math.min(lane.end, this.head, lowest + LIVE_WINDOW_FRAMES * Math.max(1, this.mappers.size));
     while (run.length < LIVE_RUN_FRAMES && bytes < LIVE_RUN_BYTES) {
       const frame = lane.again.length ? lane.again[0] : lane.cursor;
-      if (frame >= end) break;
+      if (frame >= end || (!fresh && !lane.again.length)) break;
       if (lane.again.length) lane.again.shift();
       else lane.cursor++;
       run.push(frame);

@@ -27,6 +27,12 @@ export interface JahOwner {
   reclaim(jah: Jah): void;
 }
 
+/** The way to a Jah: a channel, or something in its place within this process. */
+export interface Line {
+  send(message: ToLiveJah): void;
+  destroy(): void;
+}
+
 export class Jah {
   readonly id: number;
   readonly kind: JahKind;
@@ -49,7 +55,7 @@ export class Jah {
   workAt = performance.now();
   /** Ends it if it does not get ready. */
   startTimer: NodeJS.Timeout | undefined;
-  private channel: Channel<ToLiveJah, FromLiveJah> | undefined;
+  private line: Line | undefined;
   private readonly calls = new Map<
     number,
     { done: (value: unknown) => void; fail: (error: Error) => void }
@@ -63,7 +69,7 @@ export class Jah {
   }
 
   send(message: ToLiveJah): void {
-    this.channel?.send(message);
+    this.line?.send(message);
   }
 
   /** Asks for something between two frames. Rejects with `jah-lost` if the Jah ends before it answers. */
@@ -79,14 +85,14 @@ export class Jah {
     });
   }
 
-  /** The channel is open: the Jah gets its start. */
-  attach(socket: Duplex, head: Buffer, onClose: () => void): void {
-    this.channel = new Channel<ToLiveJah, FromLiveJah>(socket, (message) => this.receive(message), onClose);
-    this.channel.start(head);
+  /** The Jah has called: it gets its start. What it says is for `receive`. */
+  attach(line: Line): void {
+    this.line = line;
     this.send({ type: "start", jah: this.id, ...this.owner.startOf(this) });
   }
 
-  private receive(message: FromLiveJah): void {
+  /** A message of the Jah. */
+  receive(message: FromLiveJah): void {
     this.heardAt = performance.now();
     if (this.state === "gone") return;
     if (message.type === "answer") {
@@ -117,7 +123,7 @@ export class Jah {
   close(): void {
     this.state = "gone";
     clearTimeout(this.startTimer);
-    this.channel?.destroy();
+    this.line?.destroy();
     for (const { fail } of this.calls.values()) fail(lostError(this.id));
     this.calls.clear();
   }
@@ -239,6 +245,12 @@ export class Jahs {
       `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${CHANNEL_PROTOCOL}\r\n\r\n`,
     );
     // A Jah whose channel breaks ends itself; the Congregation's word of its end may come later.
-    jah.attach(socket, head, () => this.lose(jah, `Jah ${jah.id} closed its channel`));
+    const channel = new Channel<ToLiveJah, FromLiveJah>(
+      socket,
+      (message) => jah.receive(message),
+      () => this.lose(jah, `Jah ${jah.id} closed its channel`),
+    );
+    channel.start(head);
+    jah.attach(channel);
   }
 }

@@ -190,9 +190,13 @@ export class Scaler {
       step.jahs.delete(jah);
       this.settle();
     }
-    if (step?.type !== "moving" || (step.donor !== jah && step.receiver !== jah)) return undefined;
+    if (step?.type !== "moving" || (step.donor !== jah && step.receiver !== jah)) {
+      if (!this.step) this.goOn();
+      return undefined;
+    }
     this.step = undefined;
     step.release();
+    this.goOn();
     return step.donor === jah ? step.receiver : step.donor;
   }
 
@@ -233,7 +237,9 @@ export class Scaler {
     const { dispatch, jahs } = this.stream;
     const { targets } = dispatch.routing;
     const others = [...jahs.values()].filter((jah) => !targets.some((target) => target.jah === jah.id));
-    if (others.length) this.leave(...others);
+    // A part of the state is lost: there is nothing to join, and nobody waits for frames that others map.
+    const isWhole = targets.every(({ jah }) => jahs.has(jah));
+    if (others.length && isWhole) this.leave(...others);
     else if (targets.length > 1 && targets.every(({ jah }) => jahs.get(jah)?.state === "working")) {
       const last = targets.at(-1)!;
       this.join(last.jah, targets.at(-2)!.jah);

@@ -154,6 +154,7 @@ export class Stream implements JahOwner {
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
   private removed = false;
+  private closing = false;
   private writingOutputs: Promise<void> = Promise.resolve();
 
   constructor(record: StreamRecord, parts: StreamParts) {
@@ -405,7 +406,7 @@ export class Stream implements JahOwner {
   }
 
   private get mayRun(): boolean {
-    return this.record.max > 0 && !this.record.paused && !this.removed && this.state !== "failed";
+    return this.record.max > 0 && !this.record.paused && !this.removed && !this.closing && this.state !== "failed";
   }
 
   /** Claims a Jah for each shard that has none. */
@@ -520,8 +521,13 @@ export class Stream implements JahOwner {
     // A turn begins when the Jah is there; the Congregation asks again.
     if (this.isBehind && performance.now() - jah.readyAt < TURN_MS) return;
     if (jah.state !== "working") return;
+    if (!this.shardsReady) {
+      // Another shard is on its way, or waits for a CPU as well; whoever holds one meanwhile must not keep it for ever.
+      if (performance.now() - this.lastWorkAt > TURN_MS) void this.park();
+      return;
+    }
     if (this.dispatch.routing.targets.length === 1 && this.dispatch.routing.targets[0].jah === jah.id) {
-      void this.park().then(() => this.isBehind && this.busy());
+      void this.park();
     } else this.scaler.give(jah);
   }
 
@@ -529,13 +535,18 @@ export class Stream implements JahOwner {
   park(): Promise<void> {
     this.parking ??= this.parkNow().finally(() => {
       this.parking = undefined;
+      // It may run again since, or its CPU was needed for a turn of another stream.
+      if (this.isBehind && this.mayRun) this.busy();
     });
     return this.parking;
   }
 
   private async parkNow(): Promise<void> {
     for (const jah of this.jahs.values())
-      if (jah.state === "claimed" || jah.state === "starting") this.drop(jah);
+      if (jah.state === "claimed" || jah.state === "starting") {
+        this.drop(jah);
+        this.scaler.refused(jah);
+      }
     await this.scaler.single();
     const release = await this.turn();
     try {
@@ -696,8 +707,7 @@ export class Stream implements JahOwner {
 
   /** Hands out what can be handed out. */
   pump(): void {
-    if (this.parking) return;
-    const handouts = this.dispatch.handOut();
+    const handouts = this.dispatch.handOut(!this.parking);
     if (!handouts.length) return;
     this.announce();
     for (const { jah, routing, frames } of handouts) {
@@ -751,7 +761,7 @@ export class Stream implements JahOwner {
     if (this.state !== "running" || this.parking) return;
     if (this.shardsReady) this.scaler.tick(now);
     const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
-    if (idle && this.jahs.size === 1 && this.outputsIdle) void this.park();
+    if (idle && this.outputsIdle) void this.park();
   }
 
   /** Whether frames are logged that are not applied everywhere. */
@@ -860,6 +870,7 @@ export class Stream implements JahOwner {
 
   /** Parks and closes what is open; the stream can be opened again. */
   async close(): Promise<void> {
+    this.closing = true;
     await this.park();
     this.removed = true;
     await this.writingOutputs;

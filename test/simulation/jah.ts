@@ -1,0 +1,277 @@
+/** A Jah on virtual time: the real Inbox, and work that takes time; state is how many frames each partition has had. */
+import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
+import { Inbox } from "../../host/jah/inbox.ts";
+import { ROUTED } from "../../host/wire/batch.ts";
+import type { FromLiveJah, LiveRouting, LiveStart, ToLiveJah, Work } from "../../host/wire/live.ts";
+
+/** What the world around a Jah does for it. */
+export interface World {
+  readonly now: number;
+  later(ms: number, what: () => void): void;
+  /** A word to the Hallelu, in order. */
+  tell(message: FromLiveJah): void;
+  /** Another Jah of the stream, if it lives. */
+  peer(id: number): SimulatedJah | undefined;
+  /** How long a batch is under way, ms; drawn anew for each. */
+  delay(): number;
+  /** Whether a batch comes twice. */
+  doubles(): boolean;
+  images: Map<string, Image>;
+  broken(rule: string): never;
+}
+
+export interface Image {
+  frame: number;
+  applied: Int32Array;
+}
+
+interface Costs {
+  /** ms that mapping and applying a frame takes, all owners together. */
+  map: number;
+  apply: number;
+  /** Bytes of a frame. */
+  bytes: number;
+}
+
+interface Move {
+  start: number;
+  from: number;
+  to: number;
+  gives: boolean;
+  other: number;
+  routing: number;
+}
+
+export class SimulatedJah {
+  readonly id: number;
+  readonly stream: string;
+  /** Frames applied per partition that it owns; -1 where it owns nothing. */
+  readonly applied = new Int32Array(PARTITIONS).fill(-1);
+  alive = true;
+  private readonly world: World;
+  private readonly costs: Costs;
+  /** How much slower than others it is. */
+  private readonly slowness: number;
+  private inbox = new Inbox();
+  private readonly tasks: { routing: number; frame: number }[] = [];
+  private readonly routings = new Map<number, LiveRouting>();
+  private known = 0;
+  private owns = false;
+  private readonly moves: Move[] = [];
+  private readonly movesKnown = new Set<string>();
+  private readonly arrived: { from: number; donor: number; applied: Int32Array }[] = [];
+  private heldAt = Infinity;
+  private onHeld: (() => void) | undefined;
+  private running = false;
+  private work = noWork();
+
+  constructor(id: number, stream: string, costs: Costs, slowness: number, world: World) {
+    this.id = id;
+    this.stream = stream;
+    this.costs = costs;
+    this.slowness = slowness;
+    this.world = world;
+  }
+
+  hear(message: ToLiveJah): void {
+    if (!this.alive) return;
+    switch (message.type) {
+      case "start":
+        this.start(message);
+        break;
+      case "routing":
+        this.learn(message.routing);
+        break;
+      case "map":
+        for (const { task } of message.frames)
+          this.tasks.push({ routing: message.routing, frame: task.frame });
+        break;
+      case "call":
+        this.call(message.id, message.method, message.argument);
+        break;
+      case "end":
+        this.alive = false;
+        this.world.later(1, () => this.onEnd());
+        return;
+    }
+    this.wake();
+  }
+
+  /** The process ends. */
+  onEnd: () => void = () => {};
+
+  private start({ shard }: LiveStart): void {
+    this.inbox = new Inbox(shard?.next ?? 0);
+    this.owns = shard !== undefined;
+    if (shard) {
+      const image = shard.image === undefined ? undefined : this.world.images.get(shard.image);
+      if (shard.image !== undefined && image?.frame !== shard.next)
+        this.world.broken(`image ${shard.image} is of frame ${image?.frame}, not ${shard.next}`);
+      for (let p = shard.from; p < shard.to; p++) this.applied[p] = image ? image.applied[p] : 0;
+    }
+    this.world.tell({ type: "ready", port: this.id, next: this.inbox.next });
+    this.tick();
+  }
+
+  private tick(): void {
+    if (!this.alive) return;
+    if (this.work.mapMs + this.work.applyMs + this.work.mappedBytes > 0) {
+      this.world.tell({ type: "work", work: this.work });
+      this.work = noWork();
+    }
+    this.world.later(100, () => this.tick());
+  }
+
+  private learn(routing: LiveRouting): void {
+    this.routings.set(routing.id, routing);
+    this.known = Math.max(this.known, routing.id);
+    for (const { from, to, donor, receiver } of routing.moves) {
+      if (donor !== this.id && receiver !== this.id) continue;
+      const name = `${routing.start} ${donor} ${receiver} ${from} ${to}`;
+      if (this.movesKnown.has(name)) continue;
+      this.movesKnown.add(name);
+      const gives = donor === this.id;
+      if (!this.owns) this.inbox.next = routing.start;
+      this.owns = true;
+      this.moves.push({
+        start: routing.start,
+        from,
+        to,
+        gives,
+        other: gives ? receiver : donor,
+        routing: routing.id,
+      });
+    }
+  }
+
+  private call(id: number, method: string, argument: unknown): void {
+    const answer = (value: unknown) => this.world.tell({ type: "answer", id, value });
+    if (method === "release") {
+      this.heldAt = Infinity;
+      answer(undefined);
+    } else if (method === "hold") {
+      const { at } = argument as { at: number };
+      this.heldAt = Math.max(at, this.inbox.next);
+      if (at < 0) answer({ next: this.inbox.next });
+      else this.onHeld = () => answer({ next: this.inbox.next });
+    } else if (method === "save") {
+      const { path } = argument as { path: string };
+      this.world.images.set(path, { frame: this.inbox.next, applied: this.applied.slice() });
+      answer({ frame: this.inbox.next, bytes: 1000 });
+    }
+  }
+
+  private receive(frame: number, routing: number): void {
+    if (!this.alive) return;
+    const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
+    this.inbox.add({ kind: ROUTED, frame, routing, ...place, payload: Buffer.alloc(8) });
+    this.wake();
+  }
+
+  private wake(): void {
+    if (this.running || !this.alive) return;
+    this.running = true;
+    this.world.later(0, () => this.turn());
+  }
+
+  /** One piece of work: state that moves, then a frame to apply, then one to map. */
+  private turn(): void {
+    this.running = false;
+    if (!this.alive) return;
+    if (this.inbox.next >= this.heldAt && !this.moves.some(({ start }) => start <= this.inbox.next)) {
+      this.onHeld?.();
+      this.onHeld = undefined;
+    }
+    const handover = this.handOver();
+    if (handover === "did") return this.wake();
+    const held = this.inbox.next >= this.heldAt;
+    const batch = handover === "waits" || held ? undefined : this.inbox.take(this.known);
+    if (batch) return this.busy(this.apply(batch.frame, batch.routing), "applyMs", () => this.told([]));
+    const task = this.tasks[0];
+    if (!task || !this.routings.has(task.routing)) return;
+    this.tasks.shift();
+    this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing));
+  }
+
+  private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): void {
+    this.running = true;
+    const taken = ms * this.slowness;
+    this.work[kind] += taken;
+    this.world.later(taken, () => {
+      this.running = false;
+      if (!this.alive) return;
+      then();
+      this.wake();
+    });
+  }
+
+  private mapped(frame: number, id: number): void {
+    const { targets } = this.routings.get(id)!;
+    for (const { jah } of targets) {
+      if (jah === this.id) {
+        this.receive(frame, id);
+        continue;
+      }
+      for (let times = this.world.doubles() ? 2 : 1; times; times--)
+        this.world.later(this.world.delay(), () => this.world.peer(jah)?.receive(frame, id));
+    }
+    this.work.mappedBytes += this.costs.bytes;
+    this.work.mappedRecords += 10;
+    this.told([frame], id);
+  }
+
+  private told(frames: number[], routing = 0): void {
+    const mapped = frames.map((frame) => ({
+      routing,
+      done: {
+        ...{ frame, source: 0, start: 0, end: 0, time: -Infinity, rows: 10, bad: 0, problems: [] },
+        ...{ emittedRows: 0, lines: 0, quoted: false },
+      },
+    }));
+    this.world.tell({ type: "did", mapped, outputs: [], next: this.inbox.next, nextClose: null });
+  }
+
+  /** Each partition of the target gets this frame, and it must be the next one for it. */
+  private apply(frame: number, id: number): number {
+    const target = this.routings.get(id)!.targets.find(({ jah }) => jah === this.id);
+    if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${id}`);
+    for (let p = target.from; p < target.to; p++) {
+      if (this.applied[p] !== frame)
+        this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
+      this.applied[p] = frame + 1;
+    }
+    this.work.appliedFrames++;
+    return (this.costs.apply * (target.to - target.from)) / PARTITIONS;
+  }
+
+  private handOver(): "none" | "waits" | "did" {
+    const move = this.moves.find(({ start }) => start <= this.inbox.next);
+    if (!move) return "none";
+    const { from, to, other, gives, routing } = move;
+    if (gives) {
+      const applied = this.applied.slice(from, to);
+      this.applied.fill(-1, from, to);
+      this.moves.splice(this.moves.indexOf(move), 1);
+      this.world.later(this.world.delay(), () => {
+        const receiver = this.world.peer(other);
+        receiver?.arrived.push({ from, donor: this.id, applied });
+        receiver?.wake();
+      });
+      return "did";
+    }
+    const chunk = this.arrived.find(({ donor, from: first }) => donor === other && first === from);
+    if (!chunk) return "waits";
+    this.arrived.splice(this.arrived.indexOf(chunk), 1);
+    this.applied.set(chunk.applied, from);
+    this.moves.splice(this.moves.indexOf(move), 1);
+    this.world.tell({ type: "imported", routing });
+    return "did";
+  }
+}
+
+function noWork(): Work {
+  return {
+    ...{ mapMs: 0, applyMs: 0, mappedBytes: 0, mappedRecords: 0, appliedFrames: 0 },
+    ...{ inboxBytes: 0, outboxBytes: 0, stateBytes: 0, residentBytes: 0 },
+  };
+}

@@ -406,7 +406,9 @@ export class Stream implements JahOwner {
   }
 
   private get mayRun(): boolean {
-    return this.record.max > 0 && !this.record.paused && !this.removed && !this.closing && this.state !== "failed";
+    return (
+      this.record.max > 0 && !this.record.paused && !this.removed && !this.closing && this.state !== "failed"
+    );
   }
 
   /** Claims a Jah for each shard that has none. */
@@ -547,7 +549,9 @@ export class Stream implements JahOwner {
         this.drop(jah);
         this.scaler.refused(jah);
       }
-    await this.scaler.single();
+    const single = this.scaler.single();
+    this.settle();
+    await single;
     const release = await this.turn();
     try {
       await this.saveAndDrop();
@@ -695,12 +699,12 @@ export class Stream implements JahOwner {
   }
 
   private settle(): void {
+    this.scaler.settle();
     if (this.vacant.length || !this.shardsReady) return;
     const { lowest } = this.dispatch;
     const ready = this.waiters.filter(({ frame }) => frame <= lowest);
     if (ready.length) this.waiters = this.waiters.filter(({ frame }) => frame > lowest);
     for (const { done } of ready) done();
-    this.scaler.settle();
   }
 
   // --- frames to Jahs --------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ export interface SimulationOptions {
   streams: number;
   /** Virtual time in which things happen, ms; then all of them come to rest. */
   ms: number;
+  /** A clock on the wall, ms, to see how long decisions take; the simulation replaces performance.now. */
+  wall?: () => number;
   /** What is put in place of the real parts, to see whether that shows. */
   ledger?: (cpus: number[]) => Ledger;
   tamper?: (stream: Stream) => void;
@@ -64,6 +66,8 @@ interface Running {
 export class HostSimulation {
   readonly story: string[] = [];
   readonly counts = { events: 0, frames: 0, steps: 0, deaths: 0 };
+  /** How long the ledger took to decide, ms of the wall clock. */
+  readonly decisions: number[] = [];
   now = 0;
   private readonly options: SimulationOptions;
   private readonly chance: () => number;
@@ -168,7 +172,7 @@ export class HostSimulation {
   }
 
   private hop(): number {
-    return 0.1 + this.chance() * 0.4;
+    return this.chance() < 0.03 ? this.chance() * 40 : 0.1 + this.chance() * 0.4;
   }
 
   // --- what happens ----------------------------------------------------------------------------------------------
@@ -276,7 +280,13 @@ export class HostSimulation {
 
   private tellLoads(): void {
     const streams = [...this.streams.values()].map(({ stream }) => stream.load(this.now));
-    this.later(this.hop(), () => this.carryOut(this.ledger.told(streams, this.now)));
+    this.later(this.hop(), () => {
+      const { wall } = this.options;
+      const startedAt = wall?.() ?? 0;
+      const commands = this.ledger.told(streams, this.now);
+      if (wall) this.decisions.push(wall() - startedAt);
+      this.carryOut(commands);
+    });
   }
 
   // --- the Congregation's side -----------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ const SEEDS = 200;
 const REGRESSIONS = [3, 6, 7, 106, 126, 193, 215, 887, 2231];
 
 const hostOf = (seed: number, ms: number): SimulationOptions => ({
-  ...{ seed, ms },
-  ...{ cpus: 1 + (seed % 4), streams: 1 + (seed % 5) },
+  seed,
+  ms,
+  cpus: 1 + (seed % 4),
+  streams: 1 + (seed % 5),
 });
 
 async function run(options: SimulationOptions): Promise<HostSimulation> {

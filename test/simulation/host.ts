@@ -229,18 +229,39 @@ export class HostSimulation {
 
   private deploy(name: string): void {
     const kernel = {
-      ...{ abi: 0, sdk: "", file: "", outputs: [], tables: [], ordered: false, late: false },
+      abi: 0,
+      sdk: "",
+      file: "",
+      outputs: [],
+      tables: [],
+      ordered: false,
+      late: false,
       input: { name: "", fields: [], size: 0 },
     } satisfies KernelDescriptor;
     const log = new MemoryLog();
     const outputs = { next: 0, lastFrame: -1, append: async () => {}, close: async () => {} };
     const record: StreamRecord = {
-      ...{ name, version: 1, kernel: "", file: "", min: this.chance() < 0.5 ? 0 : 1, max: this.options.cpus },
-      ...{ paused: false, source: [], sink: [], dead: [], counts: { records: 0, bad: 0, late: 0 } },
+      name,
+      version: 1,
+      kernel: "",
+      file: "",
+      min: this.chance() < 0.5 ? 0 : 1,
+      max: this.options.cpus,
+      paused: false,
+      source: [],
+      sink: [],
+      dead: [],
+      counts: { records: 0, bad: 0, late: 0 },
       sources: [
         {
-          ...{ origin: "push", kind: "slice", name: "", format: "ndjson", size: 0, dataStart: 0 },
-          ...{ delimiter: 0, plan: [] },
+          origin: "push",
+          kind: "slice",
+          name: "",
+          format: "ndjson",
+          size: 0,
+          dataStart: 0,
+          delimiter: 0,
+          plan: [],
         },
       ],
     };
@@ -378,11 +399,7 @@ export class HostSimulation {
 
   private worldOf(id: number, stream: string) {
     let lastAt = 0;
-    const host = this;
     return {
-      get now() {
-        return host.now;
-      },
       later: (ms: number, what: () => void) => this.later(ms, what),
       tell: (message: Parameters<NonNullable<ReturnType<Jahs["all"]["get"]>>["receive"]>[0]) => {
         lastAt = Math.max(lastAt, this.now + this.hop());

@@ -6,7 +6,6 @@ import type { FromLiveJah, LiveRouting, LiveStart, ToLiveJah, Work } from "../..
 
 /** What the world around a Jah does for it. */
 export interface World {
-  readonly now: number;
   later(ms: number, what: () => void): void;
   /** A word to the Hallelu, in order. */
   tell(message: FromLiveJah): void;
@@ -224,8 +223,17 @@ export class SimulatedJah {
     const mapped = frames.map((frame) => ({
       routing,
       done: {
-        ...{ frame, source: 0, start: 0, end: 0, time: -Infinity, rows: 10, bad: 0, problems: [] },
-        ...{ emittedRows: 0, lines: 0, quoted: false },
+        frame,
+        source: 0,
+        start: 0,
+        end: 0,
+        time: -Infinity,
+        rows: 10,
+        bad: 0,
+        problems: [],
+        emittedRows: 0,
+        lines: 0,
+        quoted: false,
       },
     }));
     this.world.tell({ type: "did", mapped, outputs: [], next: this.inbox.next, nextClose: null });
@@ -271,7 +279,14 @@ export class SimulatedJah {
 
 function noWork(): Work {
   return {
-    ...{ mapMs: 0, applyMs: 0, mappedBytes: 0, mappedRecords: 0, appliedFrames: 0 },
-    ...{ inboxBytes: 0, outboxBytes: 0, stateBytes: 0, residentBytes: 0 },
+    mapMs: 0,
+    applyMs: 0,
+    mappedBytes: 0,
+    mappedRecords: 0,
+    appliedFrames: 0,
+    inboxBytes: 0,
+    outboxBytes: 0,
+    stateBytes: 0,
+    residentBytes: 0,
   };
 }

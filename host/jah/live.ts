@@ -52,7 +52,6 @@ export class LiveJah {
   private readonly handover: Handover;
   private readonly routings = new Map<number, LiveRouting>();
   /** The highest routing that this Jah was told of. */
-  private known = 0;
   private readonly tasks: Task[] = [];
   /** Whether this Jah has, or had, partitions. */
   private owns: boolean;
@@ -140,7 +139,6 @@ export class LiveJah {
 
   private learn(routing: LiveRouting): void {
     this.routings.set(routing.id, routing);
-    this.known = Math.max(this.known, routing.id);
     for (const { jah, port } of routing.targets) if (jah !== this.start.jah) this.peers.meet(jah, port);
     for (const move of routing.moves) {
       if (move.donor === this.start.jah || move.receiver === this.start.jah) {
@@ -195,7 +193,7 @@ export class LiveJah {
         continue;
       }
       if (this.inbox.next >= this.heldAt) break;
-      const batch = this.inbox.take(this.known);
+      const batch = this.inbox.take((routing) => this.routings.has(routing));
       if (!batch) {
         lacking = true;
         break;

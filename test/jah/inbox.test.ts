@@ -52,6 +52,16 @@ test("a frame with a wrong start waits for the right one", () => {
   assert.is(inbox.bytes, 0);
 });
 
+test("a batch waits for its routing to be known, whatever others are", () => {
+  const inbox = new Inbox();
+  inbox.add({ ...batch(0, 0, 10), routing: 2 });
+  assert.is(
+    inbox.take((routing) => routing !== 2),
+    undefined,
+  );
+  assert.is(inbox.take((routing) => routing === 2)?.frame, 0);
+});
+
 test("the first frame of a source starts anywhere", () => {
   const inbox = new Inbox();
   inbox.add(batch(0, 0, 12));

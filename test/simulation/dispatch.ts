@@ -14,7 +14,6 @@ class SimulatedJah {
   readonly applied = new Int32Array(PARTITIONS).fill(-1);
   readonly tasks: { routing: number; frame: number }[] = [];
   readonly routings = new Map<number, Routing>();
-  known = 0;
   /** Moves that it takes part in and has not done. */
   moves: { start: number; from: number; to: number; gives: boolean; other: number }[] = [];
   arrived: { from: number; to: number; donor: number; applied: Int32Array }[] = [];
@@ -189,7 +188,6 @@ export class Simulation {
 
   private learn(jah: SimulatedJah, routing: Routing): void {
     jah.routings.set(routing.id, routing);
-    jah.known = Math.max(jah.known, routing.id);
     for (const { from, to, donor, receiver } of routing.moves) {
       if (donor !== jah.id && receiver !== jah.id) continue;
       const gives = donor === jah.id;
@@ -208,7 +206,7 @@ export class Simulation {
   private work(jah: SimulatedJah): void {
     const handover = this.handOver(jah);
     if (handover === "did") return;
-    const batch = handover === "waits" ? undefined : jah.inbox.take(jah.known);
+    const batch = handover === "waits" ? undefined : jah.inbox.take((id) => jah.routings.has(id));
     if (batch) return this.apply(jah, batch.frame, batch.routing);
     const task = jah.tasks[0];
     if (!task || !jah.routings.has(task.routing)) return;

@@ -54,7 +54,6 @@ export class SimulatedJah {
   private inbox = new Inbox();
   private readonly tasks: { routing: number; frame: number }[] = [];
   private readonly routings = new Map<number, LiveRouting>();
-  private known = 0;
   private owns = false;
   private readonly moves: Move[] = [];
   private readonly movesKnown = new Set<string>();
@@ -123,7 +122,6 @@ export class SimulatedJah {
 
   private learn(routing: LiveRouting): void {
     this.routings.set(routing.id, routing);
-    this.known = Math.max(this.known, routing.id);
     for (const { from, to, donor, receiver } of routing.moves) {
       if (donor !== this.id && receiver !== this.id) continue;
       const name = `${routing.start} ${donor} ${receiver} ${from} ${to}`;
@@ -184,7 +182,7 @@ export class SimulatedJah {
     const handover = this.handOver();
     if (handover === "did") return this.wake();
     const held = this.inbox.next >= this.heldAt;
-    const batch = handover === "waits" || held ? undefined : this.inbox.take(this.known);
+    const batch = handover === "waits" || held ? undefined : this.inbox.take((routing) => this.routings.has(routing));
     if (batch) return this.busy(this.apply(batch.frame, batch.routing), "applyMs", () => this.told([]));
     const task = this.tasks[0];
     if (!task || !this.routings.has(task.routing)) return;

@@ -108,9 +108,11 @@ export class Dispatch {
     return this.lanes.map((lane) => lane.routing);
   }
 
-  /** The lowest frame that is not applied by every owner. */
+  /** The lowest frame that is not applied by every owner: those of lanes that are closed and not done with count, too. */
   get lowest(): number {
-    return Math.min(...this.routing.targets.map(({ jah }) => this.applied.get(jah) ?? 0));
+    const open = this.routing.targets.map(({ jah }) => this.applied.get(jah) ?? 0);
+    const closed = this.lanes.slice(0, -1).map((lane) => this.lowestOf(lane));
+    return Math.min(...open, ...closed);
   }
 
   appliedBy(jah: number): number {

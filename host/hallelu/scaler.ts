@@ -47,6 +47,7 @@ export class Scaler {
   private askedAt = 0;
   private mapSecondsPerByte = 0;
   private applySecondsPerByte = 0;
+  private measuredSeconds = 0;
   private measuredAt = new Map<number, number>();
   private onSingle: (() => void) | undefined;
 
@@ -77,6 +78,7 @@ export class Scaler {
       outBytesPerSecond: stream.rates.bytesPerSecond,
       mapSecondsPerByte: this.mapSecondsPerByte,
       applySecondsPerByte: this.applySecondsPerByte,
+      measuredSeconds: this.measuredSeconds,
       jahs: [...stream.jahs.keys()].map((jah) => {
         const shard = stream.dispatch.routing.targets.find((target) => target.jah === jah);
         return { jah, ...(shard ? { shard: { from: shard.from, to: shard.to } } : {}) };
@@ -97,6 +99,7 @@ export class Scaler {
       mappedBytes += jah.work.mappedBytes;
       applyMs += jah.work.applyMs;
     }
+    this.measuredSeconds += (mapMs + applyMs) / 1000;
     if (mappedBytes < 64 << 10) return; // fixed costs of small frames say nothing
     const mix = (known: number, measured: number) =>
       known ? known + NEW_WEIGHT * (measured - known) : measured;
@@ -124,7 +127,7 @@ export class Scaler {
         this.join(command.jah, command.into);
         break;
       case "remove-transient":
-        this.leave(stream.jahs.get(command.jah)!);
+        this.leave(...command.jahs.map((jah) => stream.jahs.get(jah)!));
         break;
     }
   }
@@ -191,7 +194,7 @@ export class Scaler {
       this.settle();
     }
     if (step?.type !== "moving" || (step.donor !== jah && step.receiver !== jah)) {
-      if (!this.step) this.goOn();
+      this.goOn();
       return undefined;
     }
     this.step = undefined;
@@ -223,37 +226,34 @@ export class Scaler {
     else if (targets.length > 1) this.join(jah.id, targets[at ? at - 1 : at + 1].jah);
   }
 
-  /** Resolves when one Jah holds all partitions and no other is left. */
+  /** Resolves when one Jah holds all partitions and no other is left; or at once if a part of the state is lost. */
   single(): Promise<void> {
     return new Promise((done) => {
       this.onSingle = done;
-      if (!this.step) this.goOn();
+      this.goOn();
     });
   }
 
-  /** The next step towards a single Jah, if that is wanted. */
+  /** The next step towards a single Jah, if that is wanted and no other step is under way. */
   private goOn(): void {
     if (!this.onSingle) return;
     const { dispatch, jahs } = this.stream;
     const { targets } = dispatch.routing;
+    // A part of the state is lost: there is nothing to join, and what a step waits for may never be applied.
+    if (!targets.every(({ jah }) => jahs.has(jah))) return this.reset();
+    if (this.step) return;
     const others = [...jahs.values()].filter((jah) => !targets.some((target) => target.jah === jah.id));
-    // A part of the state is lost: there is nothing to join, and nobody waits for frames that others map.
-    const isWhole = targets.every(({ jah }) => jahs.has(jah));
-    if (others.length && isWhole) this.leave(...others);
-    else if (targets.length > 1 && targets.every(({ jah }) => jahs.get(jah)?.state === "working")) {
-      const last = targets.at(-1)!;
-      this.join(last.jah, targets.at(-2)!.jah);
-    } else {
-      this.onSingle();
-      this.onSingle = undefined;
-    }
+    const last = targets.at(-1)!;
+    if (others.length) this.leave(...others);
+    else if (targets.length > 1) this.join(last.jah, targets.at(-2)!.jah);
+    else this.reset();
   }
 
-  /** All Jahs were let go: whatever was under way is over. */
+  /** All Jahs are let go: whatever was under way is over. */
   reset(): void {
     if (this.step?.type === "moving") this.step.release();
     this.step = undefined;
-    this.memory = { ...this.memory, step: undefined };
+    this.memory = { ...this.memory, step: undefined, undo: undefined };
     this.onSingle?.();
     this.onSingle = undefined;
   }

@@ -24,9 +24,16 @@ const CALM_MS = 3_000;
 const CALM_MS_MAX = 60_000;
 /** A Jah that is added within this time after one was removed was removed too early, ms. */
 const REGRET_MS = 15_000;
-/** Time after which a step must have shown that it helps, ms, and by how much of the rate before. */
+/**
+ * Time after which a step must have shown that it helps, ms (what rates.ts takes a rate over), and by how much of the rate
+ * before: so much, or half of what as many Jahs more should bring.
+ */
 const PROOF_MS = 3_000;
 const PROOF_SHARE = 0.1;
+/** Useful time after which what Jahs told of their work counts as known, s. */
+const KNOWN_S = 1;
+/** Share more of Jahs from which on a step can be held against what they should do, rather than against what they did. */
+const LARGE_STEP = 0.5;
 /** Time for which a step that did not help is not tried again, ms; doubles. */
 const BLOCK_MS = 15_000;
 const BLOCK_MS_MAX = 600_000;
@@ -51,6 +58,8 @@ export interface StreamFacts {
   /** Useful seconds per byte of input: mapping, and applying (all owners together). 0: not known yet. */
   mapSecondsPerByte: number;
   applySecondsPerByte: number;
+  /** Useful time that these two were taken from, s. */
+  measuredSeconds: number;
   jahs: JahFacts[];
   /** How many of them should hold a shard, as the user wants it; 0: as many as is good. */
   shards: number;
@@ -65,14 +74,18 @@ export type ScalingCommand =
   | { type: "split"; jah: number; at: number }
   /** All partitions of a Jah go to a neighbour, and it leaves. */
   | { type: "join"; jah: number; into: number }
-  | { type: "remove-transient"; jah: number };
+  | { type: "remove-transient"; jahs: number[] };
 
 export interface ScalingMemory {
   calmMs: number;
   calmSince: number | undefined;
   removedAt: number;
-  /** The last step up, until it has proved itself. */
-  step: { at: number; rate: number; command: "add-transient" | "split" } | undefined;
+  /** Since when there has been a backlog beyond the line. */
+  behindSince: number | undefined;
+  /** What was added and has not proved itself: when the last of it was, and what there was before. */
+  step: { at: number; rate: number; jahs: number; shards: number } | undefined;
+  /** What was added and did not help goes again, down to so many. */
+  undo: { jahs: number; shards: number } | undefined;
   blockedUntil: number;
   blockMs: number;
 }
@@ -81,7 +94,9 @@ export const NO_MEMORY: ScalingMemory = {
   calmMs: CALM_MS,
   calmSince: undefined,
   removedAt: -Infinity,
+  behindSince: undefined,
   step: undefined,
+  undo: undefined,
   blockedUntil: -Infinity,
   blockMs: BLOCK_MS,
 };
@@ -91,37 +106,63 @@ const NONE: ScalingCommand = { type: "none" };
 /** What to do now, and what to remember for the next time. To be asked some ten times a second. */
 export function decideScaling(
   facts: StreamFacts,
-  memory: ScalingMemory,
+  before: ScalingMemory,
 ): { command: ScalingCommand; memory: ScalingMemory } {
-  if (facts.changing) return { command: NONE, memory };
   const { jahs, max, min, now } = facts;
+  const behindSince = backlogSeconds(facts) < BACKLOG_LINE_S ? undefined : (before.behindSince ?? now);
+  const memory = { ...before, behindSince };
+  if (facts.changing) return { command: NONE, memory };
   if (jahs.length > Math.max(1, max))
-    return { command: remove(facts), memory: { ...memory, step: undefined } };
+    return {
+      command: remove(facts, jahs.length - Math.max(1, max)),
+      memory: { ...memory, step: undefined, undo: undefined },
+    };
   const fixed = fixShards(facts);
   if (fixed) return { command: fixed, memory };
-  const proved = prove(facts, memory);
-  if (proved) return proved;
+  const undone = memory.undo && takeBack(facts, memory.undo);
+  if (undone) return { command: undone, memory };
+  const proved = prove(facts, { ...memory, undo: undefined });
+  if (proved.undo) return decideScaling(facts, proved);
   const limit = Math.min(max, jahs.length + facts.free);
   if (jahs.length < min && limit > jahs.length) {
-    return { command: { type: "add-transient", count: Math.min(min, limit) - jahs.length }, memory };
+    const count = Math.min(min, limit) - jahs.length;
+    return { command: { type: "add-transient", count }, memory: proved };
   }
   const wanted = jahsWanted(facts, limit);
-  if (wanted > jahs.length) {
-    const calm = { ...memory, calmSince: undefined };
-    if (now < memory.blockedUntil) return { command: NONE, memory: calm };
-    const command = add(facts, wanted - jahs.length);
-    if (command.type === "none") return { command, memory: calm };
-    const regret = now - memory.removedAt < REGRET_MS;
-    return {
-      command,
-      memory: {
-        ...calm,
-        calmMs: regret ? Math.min(memory.calmMs * 2, CALM_MS_MAX) : memory.calmMs,
-        step: { at: now, rate: facts.outBytesPerSecond, command: command.type as "split" },
-      },
-    };
-  }
-  return shrink(facts, memory);
+  return wanted > jahs.length ? grow(facts, proved, wanted - jahs.length) : shrink(facts, proved);
+}
+
+function grow(
+  facts: StreamFacts,
+  memory: ScalingMemory,
+  count: number,
+): { command: ScalingCommand; memory: ScalingMemory } {
+  const { now } = facts;
+  const calm = { ...memory, calmSince: undefined };
+  if (now < memory.blockedUntil) return { command: NONE, memory: calm };
+  const command = add(facts, count);
+  if (command.type === "none") return { command, memory: calm };
+  const regret = now - memory.removedAt < REGRET_MS;
+  const calmMs = regret ? Math.min(memory.calmMs * 2, CALM_MS_MAX) : Math.max(memory.calmMs / 2, CALM_MS);
+  const added = command.type === "add-transient" ? command.count : 1;
+  // Steps that follow one another are one, and prove themselves together.
+  return { command, memory: { ...calm, calmMs, step: { ...firstStep(facts, memory, added), at: now } } };
+}
+
+/** What there was before the first of the steps that have not proved themselves. */
+function firstStep(
+  facts: StreamFacts,
+  { step, behindSince }: ScalingMemory,
+  added: number,
+): { rate: number; jahs: number; shards: number } {
+  if (step) return step;
+  const { now, jahs, measuredSeconds, outBytesPerSecond } = facts;
+  const shards = shardsOf(facts);
+  // A load that is new was not there for all of the time that the rate is taken over: what was done says too little.
+  const isNew = now - (behindSince ?? now) < PROOF_MS;
+  const canTell = measuredSeconds >= KNOWN_S && added >= LARGE_STEP * jahs.length;
+  const could = isNew && canTell ? capacity(facts, jahs.length, shards) : 0;
+  return { rate: Math.max(outBytesPerSecond, could), jahs: jahs.length, shards };
 }
 
 /** Seconds that the backlog takes at what the Jahs can do. */
@@ -182,31 +223,38 @@ function fixShards(facts: StreamFacts): ScalingCommand | undefined {
   if (there >= Math.min(shards, max)) return undefined;
   if (jahs.length < max && free > 0) return splitWidest(facts);
   const transient = jahs.find(({ shard }) => !shard);
-  return transient ? { type: "remove-transient", jah: transient.jah } : undefined;
+  return transient ? { type: "remove-transient", jahs: [transient.jah] } : undefined;
 }
 
-/** Whether the last step helped; a command if it has to be taken back. */
-function prove(
-  facts: StreamFacts,
-  memory: ScalingMemory,
-): { command: ScalingCommand; memory: ScalingMemory } | undefined {
+/** What to remember once it is known whether the last steps helped; `undo` if they did not. */
+function prove(facts: StreamFacts, memory: ScalingMemory): ScalingMemory {
   const { step } = memory;
-  if (!step || facts.now - step.at < PROOF_MS) return undefined;
-  const helped =
-    facts.outBytesPerSecond > step.rate * (1 + PROOF_SHARE) || backlogSeconds(facts) < BACKLOG_LINE_S;
-  if (helped) {
-    const command = decideScaling(facts, { ...memory, step: undefined, blockMs: BLOCK_MS });
-    return command;
-  }
+  if (!step) return memory;
+  const { now, jahs, outBytesPerSecond } = facts;
+  const added = jahs.length - step.jahs;
+  // It was refused, or its CPU was needed elsewhere: that says nothing of how good it was.
+  if (added <= 0) return { ...memory, step: undefined };
+  if (now - step.at < PROOF_MS) return memory;
+  const share = Math.min(PROOF_SHARE, added / step.jahs / 2);
+  const helped = outBytesPerSecond > step.rate * (1 + share) || backlogSeconds(facts) < BACKLOG_LINE_S;
+  if (helped) return { ...memory, step: undefined, blockMs: BLOCK_MS };
   return {
-    command: remove(facts),
-    memory: {
-      ...memory,
-      step: undefined,
-      blockedUntil: facts.now + memory.blockMs,
-      blockMs: Math.min(memory.blockMs * 2, BLOCK_MS_MAX),
-    },
+    ...memory,
+    step: undefined,
+    undo: { jahs: step.jahs, shards: step.shards },
+    blockedUntil: now + memory.blockMs,
+    blockMs: Math.min(memory.blockMs * 2, BLOCK_MS_MAX),
   };
+}
+
+/** The next of what did not help: shards that were split off, then Jahs that only map. Undefined if nothing is left. */
+function takeBack(facts: StreamFacts, undo: { jahs: number; shards: number }): ScalingCommand | undefined {
+  const { jahs } = facts;
+  const count = jahs.length - undo.jahs;
+  if (count <= 0) return undefined;
+  const owners = jahs.filter(({ shard }) => shard);
+  const command = remove(owners.length > undo.shards ? { ...facts, jahs: owners } : facts, count);
+  return command.type === "none" ? undefined : command;
 }
 
 function shrink(
@@ -229,10 +277,10 @@ function shrink(
   };
 }
 
-/** Transient Jahs go first, then the smallest shard into its neighbour. */
-function remove({ jahs }: StreamFacts): ScalingCommand {
-  const transient = jahs.findLast(({ shard }) => !shard);
-  if (transient) return { type: "remove-transient", jah: transient.jah };
+/** Transient Jahs go first, up to `count`, the newest; then the smallest shard into its neighbour. */
+function remove({ jahs }: StreamFacts, count = 1): ScalingCommand {
+  const transient = jahs.filter(({ shard }) => !shard).map(({ jah }) => jah);
+  if (transient.length) return { type: "remove-transient", jahs: transient.slice(-count) };
   const owners = jahs.filter(({ shard }) => shard).toSorted((x, y) => x.shard!.from - y.shard!.from);
   if (owners.length < 2) return NONE;
   const widthOf = (i: number) => owners[i].shard!.to - owners[i].shard!.from;

@@ -1,50 +1,105 @@
 /**
- * A host on virtual time, from a seed (test/simulation/host.ts): `npm run simulate -- --seed 7` replays one run and prints what
- * happened; `--hosts N` runs the seeds that follow as well, each a host of its own.
+ * Whole hosts on virtual time (test/simulation/): `npm run simulate -- --seed 7` replays one and prints what happened;
+ * with `--hosts N` the seeds that follow are run as well, each a host of its own, and what they took is printed.
  */
-import { parseArgs } from "node:util";
-import { HostSimulation } from "../test/simulation/host.ts";
+import { Option, program } from "commander";
+import { HostSimulation, type Stopwatch } from "../test/simulation/host.ts";
+import { commandOf, type Scenario, scenarioOf } from "../test/simulation/scenario.ts";
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: "string", default: "1" },
-    cpus: { type: "string" },
-    streams: { type: "string" },
-    seconds: { type: "string", default: "30" },
-    hosts: { type: "string", default: "1" },
-    quiet: { type: "boolean", default: false },
-  },
-});
-const first = Number(values.seed);
-const hosts = Number(values.hosts);
-const startedAt = performance.now();
-const wall = performance.now.bind(performance);
-let events = 0;
+program
+  .name("npm run simulate --")
+  .description("Runs a simulated host from a seed, and prints what happened.")
+  .option("--seed <n>", "seed of the (first) host", Number, 1)
+  .option("--hosts <n>", "hosts, each from the seed that follows", Number, 1)
+  .option("--cpus <n>", "CPUs of each", Number)
+  .option("--streams <n>", "streams of each at the start", Number)
+  .option("--seconds <n>", "virtual time in which things happen", Number)
+  .option("--steps <n>", "so many events at most", Number)
+  .addOption(new Option("--kind <kind>", "what it goes through").choices(["storm", "waves", "vain", "crowd"]))
+  .parse();
+const {
+  seed: first,
+  hosts,
+  seconds,
+  ...rest
+} = program.opts<{ seed: number; hosts: number; seconds?: number } & Partial<Scenario>>();
+const given: Partial<Scenario> = { ...rest, ...(seconds === undefined ? {} : { ms: seconds * 1000 }) };
+
+/** The real clock: while a simulation runs, performance.now is its own. */
+const wall = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+/** How long decisions of a kind took: how many of each duration, in steps of a sixteenth of an octave. */
+class Durations {
+  count = 0;
+  longestMs = 0;
+  private readonly steps: number[] = [];
+
+  add(ms: number): void {
+    const step = Math.max(0, Math.round(Math.log2(ms * 1e6) * 16));
+    this.steps[step] = (this.steps[step] ?? 0) + 1;
+    this.longestMs = Math.max(this.longestMs, ms);
+    this.count++;
+  }
+
+  /** The duration that the given share of them did not pass, ms. */
+  at(share: number): number {
+    let left = share * this.count;
+    const step = this.steps.findIndex((count = 0) => (left -= count) <= 0);
+    return 2 ** (step / 16) / 1e6;
+  }
+}
+
+const durations = new Map<string, Durations>();
+const stopwatch: Stopwatch = (kind, decide) => {
+  const startedAt = wall();
+  const decision = decide();
+  if (!durations.has(kind)) durations.set(kind, new Durations());
+  durations.get(kind)!.add(wall() - startedAt);
+  return decision;
+};
+
+const startedAt = wall();
 let broken = 0;
-const decisions: number[] = [];
+let events = 0;
+let virtualMs = 0;
 for (let seed = first; seed < first + hosts; seed++) {
-  const cpus = Number(values.cpus ?? 1 + (seed % 4));
-  const streams = Number(values.streams ?? 1 + (seed % 5));
-  const simulation = new HostSimulation({ seed, cpus, streams, ms: Number(values.seconds) * 1000, wall });
+  const scenario = scenarioOf(seed, given);
+  const simulation = new HostSimulation(scenario, stopwatch);
+  let failure: Error | undefined;
   try {
     await simulation.run();
   } catch (error) {
+    failure = error as Error;
     broken++;
-    process.exitCode = 1;
-    process.stdout.write(`seed ${seed}: ${(error as Error).message}\n`);
   }
-  if (hosts === 1 && !values.quiet) process.stdout.write(`${simulation.story.join("\n")}\n`);
   events += simulation.counts.events;
-  decisions.push(...simulation.decisions);
-  const { frames, steps, deaths } = simulation.counts;
-  if (hosts === 1)
-    process.stdout.write(
-      `seed ${seed}: ${cpus} CPUs, ${streams} streams, ${(simulation.now / 1000).toFixed(1)} s, ${simulation.counts.events} events, ${frames} frames, ${steps} Jahs started, ${deaths} died\n`,
-    );
+  virtualMs += simulation.now;
+  if (hosts === 1) print(`${simulation.story.join("\n")}\n${describe(scenario)}: ${counted(simulation)}`);
+  if (failure) print(`BROKEN: ${failure.message}\nReplay it: ${commandOf(scenario)}`);
 }
-decisions.sort((a, b) => a - b);
-const at = (share: number) => (decisions[Math.floor(decisions.length * share)] ?? 0).toFixed(3);
-const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-process.stdout.write(
-  `${hosts} hosts, ${broken} broken, ${events} events in ${seconds} s; one decision of a ledger: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms\n`,
+const took = ((wall() - startedAt) / 1000).toFixed(1);
+print(
+  `${hosts} hosts, ${broken} broken: ${events} events, ${secondsOf(virtualMs)} of virtual time in ${took} s`,
 );
+for (const [kind, taken] of durations) {
+  const [p50, p99, longest] = [taken.at(0.5), taken.at(0.99), taken.longestMs].map((ms) => ms.toFixed(3));
+  print(`  one decision of ${kind}: p50 ${p50} ms, p99 ${p99} ms, longest ${longest} ms (${taken.count})`);
+}
+process.exit(broken ? 1 : 0);
+
+function describe({ kind, cpus, streams }: Scenario): string {
+  return `${kind}, ${cpus} CPUs, ${streams} streams at the start`;
+}
+
+function counted({ counts, now }: HostSimulation): string {
+  const parts = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
+  return [secondsOf(now), ...parts].join(", ");
+}
+
+function secondsOf(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

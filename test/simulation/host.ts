@@ -1,38 +1,34 @@
 /**
- * A whole host on virtual time, from a seed: the real ledger, streams with their scaling, dispatch, parking and recovery, and
- * the real record of Jahs; instead of processes, Jahs that are slow, start late, never call or die, and whose batches are
- * delayed, doubled and overtake one another. Rules are checked all the time; `Broken` says which one was broken.
+ * A whole host on virtual time, from a seed: the real ledger and admission, streams with their scaling, dispatch, parking
+ * and recovery, and the real record of Jahs; instead of processes, Jahs that are slow, start late, never call or die, and
+ * whose batches are delayed, doubled and overtake one another. What must hold is in rules.ts.
  */
 import { Ledger, type LedgerCommand } from "../../host/congregation/ledger.ts";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
+import { HallelujahError } from "../../host/core/errors.ts";
+import { admit } from "../../host/hallelu/admission.ts";
 import { Jahs } from "../../host/hallelu/jahs.ts";
 import { Stream, type StreamParts, type StreamRecord } from "../../host/hallelu/stream.ts";
 import type { FromHallelu } from "../../host/wire/congregation.ts";
-import type { ToLiveJah } from "../../host/wire/live.ts";
+import type { FromLiveJah, ToLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
-import { type Image, SimulatedJah } from "./jah.ts";
-
-export class Broken extends Error {}
-
-export interface SimulationOptions {
-  seed: number;
-  cpus: number;
-  streams: number;
-  /** Virtual time in which things happen, ms; then all of them come to rest. */
-  ms: number;
-  /** A clock on the wall, ms, to see how long decisions take; the simulation replaces performance.now. */
-  wall?: () => number;
-  /** What is put in place of the real parts, to see whether that shows. */
-  ledger?: (cpus: number[]) => Ledger;
-  tamper?: (stream: Stream) => void;
-}
+import { VirtualClock } from "./clock.ts";
+import { type Costs, type Image, SimulatedJah, type World } from "./jah.ts";
+import { Broken, type Process, Rules, type Watched } from "./rules.ts";
+import type { Scenario } from "./scenario.ts";
 
 const TICK_MS = 100;
 const LOADS_MS = 200;
-/** Virtual time within which a stream that has work gets on, for each stream that shares a CPU with it, ms. */
-const PATIENCE_MS = 40_000;
+const HAPPEN_MS = 50;
 const REST_MS_MAX = 600_000;
 const FRAME_BYTES = 400_000;
+/** Time before more comes than can be done, where that is so, ms. */
+const GENTLE_MS = 10_000;
+/** Bytes of a backlog beyond which nobody pushes. */
+const BACKLOG_BYTES = 200e6;
+
+/** Is asked how long a kind of decision took: what it does, timed. */
+export type Stopwatch = <T>(kind: string, decide: () => T) => T;
 
 /** A log of frames of one size, in memory. */
 class MemoryLog {
@@ -52,62 +48,66 @@ class MemoryLog {
   async close(): Promise<void> {}
 }
 
-interface Running {
-  stream: Stream;
+interface Running extends Watched {
   log: MemoryLog;
   jahs: Map<number, SimulatedJah>;
-  costs: { map: number; apply: number; bytes: number };
+  costs: Costs;
   /** Frames a second while its load is on, and how long it is on and off, ms. */
   load: { rate: number; period: number };
-  /** How far it had got when it last got on, and when that was. */
-  progress: { frame: number; at: number };
 }
 
 export class HostSimulation {
+  /** What happened, a line each. */
   readonly story: string[] = [];
-  readonly counts = { events: 0, frames: 0, steps: 0, deaths: 0 };
-  /** How long the ledger took to decide, ms of the wall clock. */
-  readonly decisions: number[] = [];
-  now = 0;
-  private readonly options: SimulationOptions;
+  readonly counts = { events: 0, frames: 0, starts: 0, moves: 0, deaths: 0, answers: 0, refusals: 0 };
+  private readonly scenario: Scenario;
+  private readonly stopwatch: Stopwatch;
+  private readonly clock = new VirtualClock();
   private readonly chance: () => number;
+  private readonly rules: Rules;
   private readonly ledger: Ledger;
   private readonly jahs: Jahs;
   private readonly streams = new Map<string, Running>();
-  private readonly processes = new Map<number, { jah: SimulatedJah; stream: string }>();
+  private readonly processes = new Map<number, Process>();
   private readonly images = new Map<string, Image>();
-  private queue: { at: number; order: number; what: () => void }[] = [];
-  private order = 0;
+  private deployed = 0;
   private eventful = true;
+  /** What was begun and went wrong. */
+  private error: unknown;
 
-  constructor(options: SimulationOptions) {
-    this.options = options;
-    this.chance = random(options.seed);
-    const cpus = Array.from({ length: options.cpus }, (_, i) => i);
-    this.ledger = options.ledger?.(cpus) ?? new Ledger(cpus);
+  constructor(scenario: Scenario, stopwatch: Stopwatch = (_kind, decide) => decide()) {
+    this.scenario = scenario;
+    this.stopwatch = stopwatch;
+    this.chance = random(scenario.seed);
+    this.rules = new Rules(scenario);
+    this.ledger = new Ledger(Array.from({ length: scenario.cpus }, (_, i) => i));
     this.jahs = new Jahs((message) => this.later(this.hop(), () => this.hear(message)), "secret", 1);
+  }
+
+  /** Virtual time, ms. */
+  get now(): number {
+    return this.clock.now;
   }
 
   /** Runs to the end; rejects with `Broken`. */
   async run(): Promise<void> {
-    const clocks = { performance: performance.now, date: Date.now };
-    performance.now = () => this.now;
-    Date.now = () => 1_700_000_000_000 + this.now;
+    const { streams, ms, steps } = this.scenario;
+    const restore = this.clock.rule();
     try {
-      for (let i = 0; i < this.options.streams; i++) this.deploy(`s${i}`);
-      this.every(TICK_MS, () => this.tick());
-      this.every(LOADS_MS, () => this.tellLoads());
-      if (this.eventful) this.every(50, () => this.happen());
-      await this.until(() => this.now >= this.options.ms);
+      for (let i = 0; i < streams; i++) this.deploy(this.chance() < 0.5 ? 0 : 1);
+      this.clock.every(TICK_MS, () => this.tick());
+      this.clock.every(LOADS_MS, () => this.tellLoads());
+      this.clock.every(HAPPEN_MS, () => this.happen());
+      await this.until(() => this.now >= ms || this.counts.events >= steps);
       this.eventful = false;
-      this.say("no more happens");
+      this.say("nothing more happens");
       for (const { stream } of this.streams.values())
-        await stream.change({ min: 0, max: this.options.cpus, paused: false });
+        this.begin(stream.change({ min: 0, max: this.scenario.cpus, paused: false }));
       await this.until(() => this.isAtRest, REST_MS_MAX);
-      this.checkRest();
+      this.rules.rest(this.ledger, this.streams.values(), this.images);
+      this.say("all is done and parked");
     } finally {
-      performance.now = clocks.performance;
-      Date.now = clocks.date;
+      restore();
     }
   }
 
@@ -116,63 +116,40 @@ export class HostSimulation {
     if (this.story.length > 20_000) this.story.splice(0, 10_000);
   }
 
-  private broken(rule: string): never {
-    throw new Broken(rule);
-  }
-
-  // --- time ------------------------------------------------------------------------------------------------------
-
   private later(ms: number, what: () => void): void {
-    const item = { at: this.now + ms, order: this.order++, what };
-    // A binary heap by time, then by the order in which things were asked for.
-    let i = this.queue.push(item) - 1;
-    while (i) {
-      const parent = (i - 1) >> 1;
-      if (before(this.queue[parent], item)) break;
-      this.queue[i] = this.queue[parent];
-      i = parent;
-    }
-    this.queue[i] = item;
+    this.clock.later(ms, what);
   }
 
-  private take() {
-    const [first] = this.queue;
-    const last = this.queue.pop()!;
-    if (!this.queue.length) return first;
-    let i = 0;
-    for (;;) {
-      let child = 2 * i + 1;
-      if (child >= this.queue.length) break;
-      if (child + 1 < this.queue.length && before(this.queue[child + 1], this.queue[child])) child++;
-      if (before(last, this.queue[child])) break;
-      this.queue[i] = this.queue[child];
-      i = child;
-    }
-    this.queue[i] = last;
-    return first;
+  /** What nobody waits for; it must not fail all the same. */
+  private begin(doing: Promise<unknown>): void {
+    doing.catch((error: unknown) => {
+      this.error ??= error;
+    });
   }
 
-  private every(ms: number, what: () => void): void {
-    what();
-    this.later(ms, () => this.every(ms, what));
-  }
-
-  private async until(condition: () => boolean, patience = Infinity): Promise<void> {
-    const deadline = this.now + patience;
+  private async until(condition: () => boolean, patienceMs = Infinity): Promise<void> {
+    const deadline = this.now + patienceMs;
     while (!condition()) {
-      const { at, what } = this.take();
-      this.now = at;
-      what();
-      this.counts.events++;
-      // Promises settle between two events, and what was put off to the next turn happens.
-      await new Promise((done) => setImmediate(done));
-      this.check();
-      if (this.now > deadline) this.broken(`it does not come to rest: ${this.standing()}`);
+      await this.clock.step();
+      if (this.error) throw this.error;
+      if (++this.counts.events % 64 === 0)
+        this.rules.check(this.now, [...this.streams.values()], [...this.processes.values()]);
+      if (this.now > deadline) throw new Broken(`it does not come to rest: ${this.standing()}`);
     }
   }
 
+  /** Time that a word between two processes is under way, ms: now and then, one of them has no CPU. */
   private hop(): number {
     return this.chance() < 0.03 ? this.chance() * 40 : 0.1 + this.chance() * 0.4;
+  }
+
+  /** Puts words off that keep their order, as those of a channel do. `lag` is what each takes more, ms. */
+  private channel(lag = 0): (what: () => void) => void {
+    let lastAt = 0;
+    return (what) => {
+      lastAt = Math.max(lastAt, this.now + this.hop() + lag * this.chance());
+      this.later(lastAt - this.now, what);
+    };
   }
 
   // --- what happens ----------------------------------------------------------------------------------------------
@@ -184,130 +161,170 @@ export class HostSimulation {
   private happen(): void {
     if (!this.eventful) return;
     for (const { stream, log, load } of this.streams.values()) {
-      const on = Math.floor(this.now / load.period) % 2 === 0;
-      const frames = on ? Math.floor(load.rate / 20 + this.chance()) : Number(this.chance() < 0.02);
-      if (frames && log.bytesFrom(this.frameOf(stream)) < 200e6) void this.push(stream, frames);
+      const rate = this.rateOf(load) * (HAPPEN_MS / 1000);
+      const frames = Math.floor(rate + this.chance());
+      if (frames && log.bytesFrom(stream.info().frame) < BACKLOG_BYTES) this.push(stream, frames);
     }
+    const { kind, cpus } = this.scenario;
+    if (kind !== "storm" && kind !== "crowd") return;
     const roll = this.chance();
-    const { stream } = this.pick([...this.streams.values()]);
-    if (roll < 0.004) this.kill();
-    else if (roll < 0.008)
-      void this.change(stream, { max: Math.floor(this.chance() * (this.options.cpus + 1)) });
-    else if (roll < 0.01) void this.change(stream, { max: this.options.cpus, paused: false });
-    else if (roll < 0.011) void this.change(stream, { paused: this.chance() < 0.5 });
-    else if (roll < 0.013) void this.change(stream, { shards: Math.floor(this.chance() * 4) });
-    else if (roll < 0.0135) void this.replace(stream);
+    const running = this.pick([...this.streams.values()]);
+    const { stream } = running;
+    const max = Math.floor(this.chance() * (cpus + 1));
+    if (roll < (kind === "storm" ? 0.012 : 0.004)) this.kill();
+    else if (roll < 0.016) this.change(stream, { max });
+    else if (roll < 0.018) this.change(stream, { max: cpus, paused: false });
+    else if (roll < 0.019) this.change(stream, { paused: this.chance() < 0.5 });
+    else if (roll < 0.022) this.change(stream, { shards: Math.floor(this.chance() * 4) });
+    else if (roll < 0.023) this.begin(this.replace(running));
+    else if (roll < 0.043) this.begin(this.query(running));
   }
 
-  private async push(stream: Stream, frames: number): Promise<void> {
+  /** Frames a second that come now. */
+  private rateOf({ rate, period }: Running["load"]): number {
+    const { kind } = this.scenario;
+    if (kind === "vain" && this.now < GENTLE_MS) return rate / 3;
+    const isOn = Math.floor(this.now / period) % 2 === 0;
+    return isOn ? rate : kind === "waves" ? 0 : 0.4;
+  }
+
+  private push(stream: Stream, frames: number): void {
     this.counts.frames += frames;
     const frame = { source: 0, body: [], producers: [] };
-    await stream.append(Array.from({ length: frames }, () => frame));
+    this.begin(stream.append(Array.from({ length: frames }, () => frame)));
   }
 
-  private async change(stream: Stream, change: object): Promise<void> {
+  private change(stream: Stream, change: object): void {
     this.say(`${stream.name}: ${JSON.stringify(change)}`);
-    await stream.change(change);
+    this.begin(stream.change(change));
   }
 
   private kill(): void {
     if (!this.processes.size) return;
-    const [id, { jah }] = this.pick([...this.processes]);
-    this.say(`Jah ${id} dies`);
+    const { jah, claim } = this.pick([...this.processes.values()]);
+    this.say(`Jah ${jah.id} of ${claim.stream} dies`);
     this.counts.deaths++;
     jah.alive = false;
-    this.later(this.hop(), () => this.ended(id, "SIGKILL"));
+    // Its channel may be seen to be closed before its process is seen to have ended.
+    if (this.chance() < 0.5) this.later(this.hop(), () => this.exited(jah.id, "SIGKILL"));
+    this.later(this.hop() + this.chance() * 20, () => this.ended(jah.id, "SIGKILL"));
   }
 
   /** A stream is removed, and another one deployed. */
-  private async replace(stream: Stream): Promise<void> {
+  private async replace({ stream }: Running): Promise<void> {
     this.say(`${stream.name} is removed`);
     this.streams.delete(stream.name);
     await stream.remove();
-    this.deploy(`s${this.order}`);
+    this.admit(1 + Math.floor(this.chance() * 2));
   }
 
-  private deploy(name: string): void {
-    const kernel = {
-      abi: 0,
-      sdk: "",
-      file: "",
-      outputs: [],
-      tables: [],
-      ordered: false,
-      late: false,
-      input: { name: "", fields: [], size: 0 },
-    } satisfies KernelDescriptor;
+  /** A deploy as a user does it: if there is no CPU, what was offered is lowered, until there is one. */
+  private admit(wanted: number): void {
+    const { cpus } = this.scenario;
+    const min = Math.min(cpus, wanted);
+    for (;;) {
+      const loads = [...this.streams.values()].map(({ stream }) => stream.load(this.now));
+      const { admitted, offers } = this.stopwatch("admission", () => admit(loads, cpus, min));
+      if (admitted) return this.deploy(min);
+      this.counts.refusals++;
+      const [offer] = offers;
+      const giver = offer && this.streams.get(offer.stream)?.stream;
+      if (!giver || giver.record.min < 1)
+        throw new Broken("a deploy is refused, and nobody could give a CPU");
+      this.say(`no CPU for another stream; ${offer.stream} could give one`);
+      this.change(giver, { min: giver.record.min - 1 });
+    }
+  }
+
+  private async query(running: Running): Promise<void> {
+    const { stream, jahs } = running;
+    const { state, shards } = stream.info();
+    // The others wait for a stream to be woken.
+    if (state !== "running" || shards.some(({ jah }) => jah === null)) return;
+    const { deaths } = this.counts;
+    try {
+      const { frame } = await stream.query({ table: "t", limit: 0, format: "ndjson" });
+      if (deaths !== this.counts.deaths) return;
+      this.counts.answers++;
+      // Those that were let go may not have heard of it.
+      const owners = new Set(stream.info().shards.map(({ jah }) => jah));
+      const asked = [...jahs.values()].filter(({ id }) => owners.has(id));
+      this.rules.answer(running, frame, asked);
+    } catch (error) {
+      const isKnown = error instanceof HallelujahError && ["jah-lost", "shard-lost"].includes(error.code);
+      if (!isKnown) throw error;
+    }
+  }
+
+  private deploy(min: number): void {
+    const name = `s${this.deployed++}`;
     const log = new MemoryLog();
     const outputs = { next: 0, lastFrame: -1, append: async () => {}, close: async () => {} };
-    const record: StreamRecord = {
-      name,
-      version: 1,
-      kernel: "",
-      file: "",
-      min: this.chance() < 0.5 ? 0 : 1,
-      max: this.options.cpus,
-      paused: false,
-      source: [],
-      sink: [],
-      dead: [],
-      counts: { records: 0, bad: 0, late: 0 },
-      sources: [
-        {
-          origin: "push",
-          kind: "slice",
-          name: "",
-          format: "ndjson",
-          size: 0,
-          dataStart: 0,
-          delimiter: 0,
-          plan: [],
-        },
-      ],
-    };
-    const stream = new Stream(record, {
+    const stream = new Stream(recordOf(name, min, this.scenario.cpus), {
       jahs: this.jahs,
       log,
       outputs,
       lateOutputs: outputs,
-      kernel,
+      kernel: KERNEL,
       folder: `/nowhere/${name}`,
       freeCpus: () => this.freeCpus,
       save: async () => {},
       note: (_level: string, message: string) => this.say(`${name}: ${message}`),
-      parkAfterMs: 2000,
+      parkAfterMs: this.scenario.kind === "waves" ? 10_000 : 2000,
     } as unknown as StreamParts);
-    this.options.tamper?.(stream);
-    const map = 1 + this.chance() * 8;
+    const { dispatch } = stream;
+    const handOut = dispatch.handOut.bind(dispatch);
+    dispatch.handOut = (fresh) => this.stopwatch("dispatch", () => handOut(fresh));
     this.streams.set(name, {
       stream,
       log,
       jahs: new Map(),
-      costs: { map, apply: map * this.chance() * 3, bytes: FRAME_BYTES },
-      load: { rate: this.chance() * 150, period: 1000 + Math.floor(this.chance() * 20_000) },
-      progress: { frame: 0, at: this.now },
+      growths: [],
+      grows: false,
+      ...this.workload(),
+      progress: { frames: 0, at: this.now },
+      highest: { frame: 0, at: this.now },
     });
+    this.say(`${name} is deployed with min ${min}`);
     stream.wake();
+  }
+
+  /** What a stream's frames cost, and how many come. */
+  private workload(): Pick<Running, "costs" | "load"> {
+    const { kind, cpus } = this.scenario;
+    const streams = Math.max(1, this.scenario.streams);
+    const map =
+      { storm: 1, waves: 4, vain: 2.5, crowd: 2 }[kind] * (1 + this.chance() * (kind === "storm" ? 8 : 2));
+    const apply = map * this.chance() * { storm: 3, waves: 1.5, vain: 1, crowd: 2 }[kind];
+    const costs = { map, apply, bytes: FRAME_BYTES };
+    /** Frames a second that one Jah can do. */
+    const one = 1000 / (map + apply);
+    const period = 1000 + Math.floor(this.chance() * 20_000);
+    const load = {
+      storm: { rate: this.chance() * 150, period },
+      waves: { rate: one * (0.5 + (this.chance() * cpus) / streams), period },
+      vain: { rate: one * (1.3 + this.chance()), period: Infinity },
+      // Some of them never rest.
+      crowd: {
+        rate: (one * 1.4 * cpus * this.chance()) / streams,
+        period: this.chance() < 0.5 ? Infinity : period,
+      },
+    }[kind];
+    return { costs, load };
   }
 
   private get freeCpus(): number {
     const taken = [...this.jahs.all.values()].filter(({ state }) => state !== "claimed").length;
-    return Math.max(0, this.options.cpus - taken);
+    return Math.max(0, this.scenario.cpus - taken);
   }
 
   private tick(): void {
-    for (const { stream } of this.streams.values()) stream.tick(this.now);
+    for (const { stream } of this.streams.values()) this.stopwatch("scaling", () => stream.tick(this.now));
   }
 
   private tellLoads(): void {
-    const streams = [...this.streams.values()].map(({ stream }) => stream.load(this.now));
-    this.later(this.hop(), () => {
-      const { wall } = this.options;
-      const startedAt = wall?.() ?? 0;
-      const commands = this.ledger.told(streams, this.now);
-      if (wall) this.decisions.push(wall() - startedAt);
-      this.carryOut(commands);
-    });
+    const loads = [...this.streams.values()].map(({ stream }) => stream.load(this.now));
+    this.later(this.hop(), () => this.decide(() => this.ledger.told(loads, this.now)));
   }
 
   // --- the Congregation's side -----------------------------------------------------------------------------------
@@ -315,9 +332,11 @@ export class HostSimulation {
   private hear(message: FromHallelu): void {
     switch (message.type) {
       case "claim":
-        this.carryOut(this.ledger.claim(message, this.now));
+        this.rules.claimed(message, this.now);
+        this.decide(() => this.ledger.claim(message, this.now));
         break;
       case "withdraw":
+        this.rules.withdrawn(message.jah);
         this.ledger.withdraw(message.jah);
         break;
       case "end": {
@@ -334,35 +353,41 @@ export class HostSimulation {
     }
   }
 
-  private carryOut(commands: LedgerCommand[]): void {
-    for (const command of commands) {
-      if (command.type !== "start") {
+  private decide(what: () => LedgerCommand[]): void {
+    for (const command of this.stopwatch("ledger", what)) {
+      if (command.type === "start") this.start(command.jah, command.cpu);
+      else {
         const type = command.type === "refuse" ? "refused" : "reclaim";
+        if (type === "refused") this.rules.answered(command.jah);
         this.say(`Jah ${command.jah} is ${type === "refused" ? "refused" : "asked for its CPU"}`);
         this.later(this.hop(), () => this.jahs.hear({ type, jah: command.jah }));
-      } else this.start(command.jah, command.cpu, command.stream);
+      }
     }
   }
 
-  private start(id: number, cpu: number, stream: string): void {
-    this.say(`Jah ${id} of ${stream} starts on CPU ${cpu}`);
-    this.counts.steps++;
-    const running = this.streams.get(stream);
-    const costs = running?.costs ?? { map: 1, apply: 1, bytes: FRAME_BYTES };
-    const slowness = this.chance() < 0.1 ? 1 + this.chance() * 4 : 1;
-    const jah = new SimulatedJah(id, stream, costs, slowness, this.worldOf(id, stream));
+  private start(id: number, cpu: number): void {
+    const claim = this.rules.answered(id);
+    const why = claim.waits ? "" : `, to scale (${claim.kind})`;
+    this.say(`Jah ${id} of ${claim.stream} starts on CPU ${cpu}${why}`);
+    this.counts.starts++;
+    const running = this.streams.get(claim.stream);
+    const slowness = this.isUnlucky() ? 1 + this.chance() * 4 : 1;
+    const jah = new SimulatedJah(id, running?.costs ?? NO_COSTS, slowness, this.worldOf(id, claim.stream));
     jah.onEnd = () => this.ended(id, null);
-    this.processes.set(id, { jah, stream });
-    this.later(this.hop(), () => this.jahs.hear({ type: "granted", jah: id, cpu, pid: id }));
     // Some never call; their Hallelu gives them up.
-    const lost = this.eventful && this.chance() < 0.01;
-    if (lost) this.later(30_000, () => this.giveUp(id));
-    else this.later(20 + this.chance() * 200, () => this.call(id));
+    const calls = !(this.eventful && this.scenario.kind === "storm" && this.chance() < 0.01);
+    const process = { jah, cpu, claim, since: this.now, calls };
+    this.processes.set(id, process);
+    this.rules.started(process, this.processes.values());
+    if (running && !claim.waits) this.rules.added(running, this.now);
+    this.later(this.hop(), () => this.jahs.hear({ type: "granted", jah: id, cpu, pid: id }));
+    if (calls) this.later(20 + this.chance() * 200, () => this.call(id));
   }
 
-  private giveUp(id: number): void {
-    const jah = this.jahs.all.get(id);
-    if (jah && jah.state !== "working") this.jahs.kill(jah, `Jah ${id} was not ready`);
+  /** Whether something is the matter with a Jah. */
+  private isUnlucky(): boolean {
+    const { kind } = this.scenario;
+    return (kind === "storm" || kind === "crowd") && this.chance() < 0.1;
   }
 
   /** It calls its Hallelu, if that still knows it. */
@@ -374,14 +399,11 @@ export class HostSimulation {
       process.jah.alive = false;
       return this.later(1, () => this.ended(id, null));
     }
-    this.streams.get(process.stream)?.jahs.set(id, process.jah);
-    // A channel keeps its order.
-    let lastAt = 0;
+    this.streams.get(process.claim.stream)?.jahs.set(id, process.jah);
+    // Some do not get to their words for a while.
+    const send = this.channel(this.isUnlucky() ? 500 : 0);
     jah.attach({
-      send: (message: ToLiveJah) => {
-        lastAt = Math.max(lastAt, this.now + this.hop());
-        this.later(lastAt - this.now, () => process.jah.hear(message));
-      },
+      send: (message: ToLiveJah) => send(() => process.jah.hear(message)),
       destroy: () => {},
     });
   }
@@ -390,72 +412,43 @@ export class HostSimulation {
     const process = this.processes.get(id);
     if (!process) return;
     this.processes.delete(id);
-    this.streams.get(process.stream)?.jahs.delete(id);
-    this.later(this.hop(), () =>
-      this.jahs.hear({ type: "exited", jah: id, code: signal ? null : 0, signal, complaint: "" }),
-    );
-    this.carryOut(this.ledger.exited(id, this.now));
+    const running = this.streams.get(process.claim.stream);
+    running?.jahs.delete(id);
+    if (running) running.grows = false;
+    this.later(this.hop(), () => this.exited(id, signal));
+    this.decide(() => this.ledger.exited(id, this.now));
   }
 
-  private worldOf(id: number, stream: string) {
-    let lastAt = 0;
+  private exited(id: number, signal: string | null): void {
+    this.jahs.hear({ type: "exited", jah: id, code: signal ? null : 0, signal, complaint: "" });
+  }
+
+  private worldOf(id: number, stream: string): World {
+    const tell = this.channel();
     return {
-      later: (ms: number, what: () => void) => this.later(ms, what),
-      tell: (message: Parameters<NonNullable<ReturnType<Jahs["all"]["get"]>>["receive"]>[0]) => {
-        lastAt = Math.max(lastAt, this.now + this.hop());
-        this.later(lastAt - this.now, () => this.jahs.all.get(id)?.receive(message));
-      },
-      peer: (other: number) => this.streams.get(stream)?.jahs.get(other),
+      later: (ms, what) => this.later(ms, what),
+      tell: (message: FromLiveJah) => tell(() => this.jahs.all.get(id)?.receive(message)),
+      peer: (other) => this.streams.get(stream)?.jahs.get(other),
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,
       images: this.images,
-      broken: (rule: string) => this.broken(`${stream}: ${rule}`),
+      hindrance: () => (this.scenario.kind === "vain" ? (this.streams.get(stream)?.jahs.size ?? 1) : 1),
+      moved: (what) => {
+        this.counts.moves++;
+        this.say(`${stream}: ${what}`);
+      },
+      broken: (rule) => {
+        throw new Broken(`${stream}: ${rule}`);
+      },
     };
   }
 
-  // --- the rules -------------------------------------------------------------------------------------------------
-
-  private frameOf(stream: Stream): number {
-    return stream.info().frame;
-  }
-
-  private check(): void {
-    if (this.processes.size > this.options.cpus)
-      this.broken(`${this.processes.size} Jahs on ${this.options.cpus} CPUs`);
-    if (this.counts.events % 64) return;
-    const sharing = Math.ceil(this.streams.size / this.options.cpus);
-    for (const { stream, log, progress } of this.streams.values()) {
-      const { frame, state, max } = stream.info();
-      if (state === "failed") this.broken(`${stream.name} failed`);
-      const mayRun = max > 0 && !stream.record.paused;
-      if (frame !== progress.frame || frame === log.next || !mayRun)
-        Object.assign(progress, { frame, at: this.now });
-      else if (this.now - progress.at > PATIENCE_MS * (1 + sharing))
-        this.broken(
-          `${stream.name} has stood at frame ${frame} of ${log.next} since ${progress.at}: ${this.standing()}`,
-        );
-    }
-  }
-
   private get isAtRest(): boolean {
-    const parked = [...this.streams.values()].every(
-      ({ stream, log }) => this.frameOf(stream) === log.next && stream.info().state === "parked",
-    );
+    const parked = [...this.streams.values()].every(({ stream, log }) => {
+      const { frame, state } = stream.info();
+      return frame === log.next && state === "parked";
+    });
     return parked && !this.processes.size && !this.jahs.all.size;
-  }
-
-  private checkRest(): void {
-    if (this.ledger.free !== this.options.cpus) this.broken(`CPUs are lost: ${this.ledger.free} are free`);
-    for (const { stream, log } of this.streams.values()) {
-      const { image } = stream.record;
-      const applied = image ? this.images.get(image.path)!.applied : new Int32Array(256);
-      if (log.next && applied.some((frames) => frames !== log.next))
-        this.broken(`${stream.name} ends with ${applied} of ${log.next}`);
-      // Every record that was mapped was counted once.
-      const { records } = stream.info();
-      if (records !== log.next * 10)
-        this.broken(`${stream.name} counted ${records} of ${log.next * 10} records`);
-    }
   }
 
   private standing(): string {
@@ -463,10 +456,44 @@ export class HostSimulation {
       const { state, frame, jahs, max } = stream.info();
       return `${stream.name} ${state} ${frame}/${log.next} jahs ${jahs} max ${max}`;
     });
-    return [`${this.now}`, `free ${this.ledger.free}`, ...streams].join("; ");
+    return [`free ${this.ledger.free}`, `claims ${this.jahs.all.size}`, ...streams].join("; ");
   }
 }
 
-function before(a: { at: number; order: number }, b: { at: number; order: number }): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
+const NO_COSTS: Costs = { map: 1, apply: 1, bytes: FRAME_BYTES };
+
+const KERNEL: KernelDescriptor = {
+  abi: 0,
+  sdk: "",
+  file: "",
+  outputs: [],
+  ordered: false,
+  late: false,
+  input: { name: "", fields: [], size: 0 },
+  tables: [{ name: "t", key: ["u32"], state: "", fields: [] }],
+};
+
+function recordOf(name: string, min: number, max: number): StreamRecord {
+  const source = {
+    origin: "push",
+    kind: "slice",
+    name: "",
+    format: "ndjson",
+    size: 0,
+    dataStart: 0,
+  } as const;
+  return {
+    name,
+    version: 1,
+    kernel: "",
+    file: "",
+    min,
+    max,
+    paused: false,
+    source: [],
+    sink: [],
+    dead: [],
+    counts: { records: 0, bad: 0, late: 0 },
+    sources: [{ ...source, delimiter: 0, plan: [] }],
+  };
 }

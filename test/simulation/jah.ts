@@ -1,7 +1,10 @@
-/** A Jah on virtual time: the real Inbox, and work that takes time; state is how many frames each partition has had. */
+/**
+ * A Jah on virtual time: the real Inbox, and work that takes time. Its state is how many frames each partition has had, and
+ * how many records; entries of a frame are how many records it has for the partitions of an owner.
+ */
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
-import { ROUTED } from "../../host/wire/batch.ts";
+import { type Batch, ROUTED } from "../../host/wire/batch.ts";
 import type { FromLiveJah, LiveRouting, LiveStart, ToLiveJah, Work } from "../../host/wire/live.ts";
 
 /** What the world around a Jah does for it. */
@@ -16,15 +19,27 @@ export interface World {
   /** Whether a batch comes twice. */
   doubles(): boolean;
   images: Map<string, Image>;
+  /** How much longer everything takes now. */
+  hindrance(): number;
+  /** State moved; a sentence. */
+  moved(what: string): void;
   broken(rule: string): never;
 }
 
 export interface Image {
   frame: number;
   applied: Int32Array;
+  records: Float64Array;
 }
 
-interface Costs {
+/** Records of a frame whose keys fall into partitions [from, to): as it comes, but always the same. */
+export function recordsIn(frame: number, from: number, to: number): number {
+  let count = 0;
+  for (let p = from; p < to; p++) count += (frame * 7 + p * 13) % 5;
+  return count;
+}
+
+export interface Costs {
   /** ms that mapping and applying a frame takes, all owners together. */
   map: number;
   apply: number;
@@ -43,9 +58,9 @@ interface Move {
 
 export class SimulatedJah {
   readonly id: number;
-  readonly stream: string;
   /** Frames applied per partition that it owns; -1 where it owns nothing. */
   readonly applied = new Int32Array(PARTITIONS).fill(-1);
+  readonly records = new Float64Array(PARTITIONS);
   alive = true;
   private readonly world: World;
   private readonly costs: Costs;
@@ -57,15 +72,15 @@ export class SimulatedJah {
   private owns = false;
   private readonly moves: Move[] = [];
   private readonly movesKnown = new Set<string>();
-  private readonly arrived: { from: number; donor: number; applied: Int32Array }[] = [];
+  /** State that came, by the routing that moves it. */
+  private readonly arrived = new Map<number, { applied: Int32Array; records: Float64Array }[]>();
   private heldAt = Infinity;
   private onHeld: (() => void) | undefined;
   private running = false;
   private work = noWork();
 
-  constructor(id: number, stream: string, costs: Costs, slowness: number, world: World) {
+  constructor(id: number, costs: Costs, slowness: number, world: World) {
     this.id = id;
-    this.stream = stream;
     this.costs = costs;
     this.slowness = slowness;
     this.world = world;
@@ -105,7 +120,10 @@ export class SimulatedJah {
       const image = shard.image === undefined ? undefined : this.world.images.get(shard.image);
       if (shard.image !== undefined && image?.frame !== shard.next)
         this.world.broken(`image ${shard.image} is of frame ${image?.frame}, not ${shard.next}`);
-      for (let p = shard.from; p < shard.to; p++) this.applied[p] = image ? image.applied[p] : 0;
+      for (let p = shard.from; p < shard.to; p++) {
+        this.applied[p] = image ? image.applied[p] : 0;
+        this.records[p] = image ? image.records[p] : 0;
+      }
     }
     this.world.tell({ type: "ready", port: this.id, next: this.inbox.next });
     this.tick();
@@ -153,15 +171,15 @@ export class SimulatedJah {
       else this.onHeld = () => answer({ next: this.inbox.next });
     } else if (method === "save") {
       const { path } = argument as { path: string };
-      this.world.images.set(path, { frame: this.inbox.next, applied: this.applied.slice() });
+      const state = { applied: this.applied.slice(), records: this.records.slice() };
+      this.world.images.set(path, { frame: this.inbox.next, ...state });
       answer({ frame: this.inbox.next, bytes: 1000 });
     }
   }
 
-  private receive(frame: number, routing: number): void {
+  private receive(batch: Batch): void {
     if (!this.alive) return;
-    const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
-    this.inbox.add({ kind: ROUTED, frame, routing, ...place, payload: Buffer.alloc(8) });
+    this.inbox.add(batch);
     this.wake();
   }
 
@@ -182,8 +200,9 @@ export class SimulatedJah {
     const handover = this.handOver();
     if (handover === "did") return this.wake();
     const held = this.inbox.next >= this.heldAt;
-    const batch = handover === "waits" || held ? undefined : this.inbox.take((routing) => this.routings.has(routing));
-    if (batch) return this.busy(this.apply(batch.frame, batch.routing), "applyMs", () => this.told([]));
+    const batch =
+      handover === "waits" || held ? undefined : this.inbox.take((routing) => this.routings.has(routing));
+    if (batch) return this.busy(this.apply(batch), "applyMs", () => this.told([]));
     const task = this.tasks[0];
     if (!task || !this.routings.has(task.routing)) return;
     this.tasks.shift();
@@ -192,7 +211,7 @@ export class SimulatedJah {
 
   private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): void {
     this.running = true;
-    const taken = ms * this.slowness;
+    const taken = ms * this.slowness * this.world.hindrance();
     this.work[kind] += taken;
     this.world.later(taken, () => {
       this.running = false;
@@ -203,17 +222,17 @@ export class SimulatedJah {
   }
 
   private mapped(frame: number, id: number): void {
-    const { targets } = this.routings.get(id)!;
-    for (const { jah } of targets) {
+    for (const { jah, from, to } of this.routings.get(id)!.targets) {
+      const batch = batchOf(frame, id, recordsIn(frame, from, to));
       if (jah === this.id) {
-        this.receive(frame, id);
+        this.receive(batch);
         continue;
       }
       for (let times = this.world.doubles() ? 2 : 1; times; times--)
-        this.world.later(this.world.delay(), () => this.world.peer(jah)?.receive(frame, id));
+        this.world.later(this.world.delay(), () => this.world.peer(jah)?.receive(batch));
     }
     this.work.mappedBytes += this.costs.bytes;
-    this.work.mappedRecords += 10;
+    this.work.mappedRecords += recordsIn(frame, 0, PARTITIONS);
     this.told([frame], id);
   }
 
@@ -226,7 +245,7 @@ export class SimulatedJah {
         start: 0,
         end: 0,
         time: -Infinity,
-        rows: 10,
+        rows: recordsIn(frame, 0, PARTITIONS),
         bad: 0,
         problems: [],
         emittedRows: 0,
@@ -237,15 +256,20 @@ export class SimulatedJah {
     this.world.tell({ type: "did", mapped, outputs: [], next: this.inbox.next, nextClose: null });
   }
 
-  /** Each partition of the target gets this frame, and it must be the next one for it. */
-  private apply(frame: number, id: number): number {
-    const target = this.routings.get(id)!.targets.find(({ jah }) => jah === this.id);
-    if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${id}`);
+  /** Each partition of the target gets this frame, which must be the next one for it; what that takes, ms. */
+  private apply({ frame, routing, payload }: Batch): number {
+    const target = this.routings.get(routing)!.targets.find(({ jah }) => jah === this.id);
+    if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
+    let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
       if (this.applied[p] !== frame)
         this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
       this.applied[p] = frame + 1;
+      const count = recordsIn(frame, p, p + 1);
+      this.records[p] += count;
+      left -= count;
     }
+    if (left) this.world.broken(`Jah ${this.id} gets ${left} records of frame ${frame} that are not its own`);
     this.work.appliedFrames++;
     return (this.costs.apply * (target.to - target.from)) / PARTITIONS;
   }
@@ -255,24 +279,37 @@ export class SimulatedJah {
     if (!move) return "none";
     const { from, to, other, gives, routing } = move;
     if (gives) {
-      const applied = this.applied.slice(from, to);
+      const state = { applied: this.applied.slice(from, to), records: this.records.slice(from, to) };
       this.applied.fill(-1, from, to);
+      this.records.fill(0, from, to);
       this.moves.splice(this.moves.indexOf(move), 1);
-      this.world.later(this.world.delay(), () => {
-        const receiver = this.world.peer(other);
-        receiver?.arrived.push({ from, donor: this.id, applied });
-        receiver?.wake();
-      });
+      this.world.later(this.world.delay(), () => this.world.peer(other)?.takeState(routing, state));
       return "did";
     }
-    const chunk = this.arrived.find(({ donor, from: first }) => donor === other && first === from);
-    if (!chunk) return "waits";
-    this.arrived.splice(this.arrived.indexOf(chunk), 1);
-    this.applied.set(chunk.applied, from);
+    const state = this.arrived.get(routing)?.shift();
+    if (!state) return "waits";
+    this.applied.set(state.applied, from);
+    this.records.set(state.records, from);
     this.moves.splice(this.moves.indexOf(move), 1);
+    this.world.moved(
+      `[${from}, ${to}) moved from Jah ${other} to ${this.id} before frame ${this.inbox.next}`,
+    );
     this.world.tell({ type: "imported", routing });
     return "did";
   }
+
+  private takeState(routing: number, state: { applied: Int32Array; records: Float64Array }): void {
+    if (!this.arrived.has(routing)) this.arrived.set(routing, []);
+    this.arrived.get(routing)!.push(state);
+    this.wake();
+  }
+}
+
+function batchOf(frame: number, routing: number, records: number): Batch {
+  const payload = Buffer.allocUnsafe(4);
+  payload.writeUInt32LE(records);
+  const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
+  return { kind: ROUTED, frame, routing, ...place, payload };
 }
 
 function noWork(): Work {

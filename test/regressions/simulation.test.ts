@@ -1,0 +1,75 @@
+/** What simulated hosts found once: the run in which it showed, and the rule alone where it can be said without a host. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Dispatch, PARTITIONS } from "../../host/hallelu/dispatch.ts";
+import { Scaler, type Scaled } from "../../host/hallelu/scaler.ts";
+import type { Jah } from "../../host/hallelu/jahs.ts";
+import { simulate } from "../simulation/simulate.ts";
+import { type Scenario, scenarioOf } from "../simulation/scenario.ts";
+
+const test = suite("regressions: simulated hosts");
+
+/** Seeds, what they were run as, and what was wrong. */
+const FOUND: [number, Partial<Scenario>, string][] = [
+  [
+    5,
+    { kind: "vain" },
+    "of a step that did not help only one Jah was taken back, and none if the load was new",
+  ],
+  [
+    672,
+    { kind: "storm" },
+    "an owner took a batch under a routing that it was not told of, as it knew a higher one",
+  ],
+  [716, { kind: "storm" }, "the same, after two deaths"],
+];
+
+for (const [seed, given, what] of FOUND) {
+  test(`seed ${seed}: ${what}`, async () => {
+    await simulate(scenarioOf(seed, given));
+  });
+}
+
+test("a frame is applied everywhere only when a shard that is replayed has applied it, too", () => {
+  const dispatch = new Dispatch([{ jah: 1, from: 0, to: PARTITIONS }], 0, () => 1000);
+  dispatch.joined(1);
+  dispatch.joined(2);
+  dispatch.logged(10);
+  dispatch.move([{ from: 128, to: PARTITIONS, donor: 1, receiver: 2 }]);
+  dispatch.handOut();
+  dispatch.appliedUpTo(1, 10);
+  dispatch.appliedUpTo(2, 10);
+  const [shard] = dispatch.lost(2);
+  dispatch.recover(shard, 3, 0);
+  dispatch.joined(3);
+  dispatch.handOut();
+  // Its partitions go to the other Jah as soon as it has replayed them: the log holds frames that they lack.
+  dispatch.move([{ from: 128, to: PARTITIONS, donor: 3, receiver: 1 }]);
+  dispatch.appliedUpTo(3, 4);
+  assert.is(dispatch.lowest, 4);
+  dispatch.appliedUpTo(3, 10);
+  assert.is(dispatch.lowest, 10);
+});
+
+test("parking goes on when a shard is lost while a Jah is leaving", async () => {
+  const dispatch = new Dispatch([{ jah: 1, from: 0, to: PARTITIONS }], 0, () => 1_000_000);
+  const jahs = new Map([1, 2, 3].map((id) => [id, { id, state: "working" } as Jah]));
+  for (const id of jahs.keys()) dispatch.joined(id);
+  dispatch.move([{ from: 128, to: PARTITIONS, donor: 1, receiver: 2 }]);
+  dispatch.logged(30);
+  dispatch.handOut(); // some of it to Jah 3, which only maps
+  const scaler = new Scaler({ dispatch, jahs } as unknown as Scaled);
+  let isSingle = false;
+  const single = scaler.single().then(() => {
+    isSingle = true;
+  });
+  await Promise.resolve();
+  assert.not.ok(isSingle, "Jah 3 has frames that are not applied");
+  const lost = jahs.get(2)!;
+  jahs.delete(2);
+  dispatch.lost(2);
+  scaler.lost(lost);
+  await single;
+});
+
+test.run();

@@ -1,0 +1,245 @@
+/**
+ * Parts of a host that are broken on purpose, one way each: what the simulation is for is to find them out. A mutant
+ * changes a class for a while; what it answers undoes that.
+ */
+import { Ledger } from "../../host/congregation/ledger.ts";
+import { Dispatch } from "../../host/hallelu/dispatch.ts";
+import { Scaler } from "../../host/hallelu/scaler.ts";
+import type { ScalingMemory } from "../../host/hallelu/scaling.ts";
+import { Inbox } from "../../host/jah/inbox.ts";
+import type { Scenario } from "./scenario.ts";
+
+export interface Mutant {
+  name: string;
+  /** Where it shows. */
+  where: Partial<Scenario>;
+  breaks: () => () => void;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a mutant reaches what is private
+type Open = any;
+
+/** Puts `make(the method that is there)` in its place. */
+function replace<T>(type: { prototype: T }, name: string, make: (real: Open) => Open): () => void {
+  const prototype = type.prototype as Open;
+  const real = Object.getOwnPropertyDescriptor(prototype, name)!;
+  const changed = make(real.value ?? real.get);
+  Object.defineProperty(prototype, name, {
+    ...real,
+    ...(real.value ? { value: changed } : { get: changed }),
+  });
+  return () => Object.defineProperty(prototype, name, real);
+}
+
+/** Has the scaler remember something else. */
+function remember(change: (memory: ScalingMemory) => Partial<ScalingMemory>): () => void {
+  return replace(
+    Scaler,
+    "tick",
+    (real) =>
+      function (this: Open, now: number) {
+        real.call(this, now);
+        this.memory = { ...this.memory, ...change(this.memory) };
+      },
+  );
+}
+
+export const MUTANTS: Mutant[] = [
+  {
+    name: "ledger: counts one CPU more than there is",
+    where: { kind: "crowd" },
+    breaks: () =>
+      replace(
+        Ledger,
+        "free",
+        (real) =>
+          function (this: Open) {
+            return real.call(this) + 1;
+          },
+      ),
+  },
+  {
+    name: "ledger: does not hear now and then that a process ended",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Ledger,
+        "exited",
+        (real) =>
+          function (this: Open, jah: number, now: number) {
+            return jah % 7 ? real.call(this, jah, now) : [];
+          },
+      ),
+  },
+  {
+    name: "ledger: forgets now and then a claim that waits",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Ledger,
+        "claim",
+        (real) =>
+          function (this: Open, claim: { jah: number; waits: boolean }, now: number) {
+            return claim.waits && claim.jah % 5 === 0 ? [] : real.call(this, claim, now);
+          },
+      ),
+  },
+  {
+    name: "ledger: whoever waits is met last in, first out",
+    where: { kind: "crowd" },
+    breaks: () =>
+      replace(
+        Ledger,
+        "settle",
+        (real) =>
+          function (this: Open, now: number) {
+            this.waiting.reverse();
+            const commands = real.call(this, now);
+            this.waiting.reverse();
+            return commands;
+          },
+      ),
+  },
+  {
+    name: "ledger: nobody's turn is ever over",
+    where: { kind: "crowd" },
+    breaks: () => replace(Ledger, "victim", () => () => undefined),
+  },
+  {
+    name: "dispatch: the frames of a lost Jah are not handed out again",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Dispatch,
+        "lost",
+        (real) =>
+          function (this: Open, jah: number) {
+            const before = this.lanes.map(({ again }: Open) => [...again]);
+            const owned = real.call(this, jah);
+            this.lanes.forEach((lane: Open, i: number) => {
+              lane.again = before[i] ?? [];
+            });
+            return owned;
+          },
+      ),
+  },
+  {
+    name: "dispatch: a lost shard is replayed from one frame too late",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Dispatch,
+        "recover",
+        (real) =>
+          function (this: Open, lost: Open, jah: number, start: number) {
+            real.call(this, lost, jah, start + 1);
+          },
+      ),
+  },
+  {
+    name: "dispatch: a lost shard is not replayed",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Dispatch,
+        "recover",
+        (real) =>
+          function (this: Open, lost: Open, jah: number, start: number) {
+            real.call(this, lost, jah, start);
+            this.lanes = this.lanes.filter((lane: Open) => lane === this.open);
+          },
+      ),
+  },
+  {
+    name: "dispatch: a frame that is mapped again counts again",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Dispatch,
+        "mapped",
+        (real) =>
+          function (this: Open, jah: number, routing: number, frame: number) {
+            real.call(this, jah, routing, frame);
+            return true;
+          },
+      ),
+  },
+  {
+    name: "inbox: takes whatever came first",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Inbox,
+        "take",
+        (real) =>
+          function (this: Open, isKnown: Open) {
+            const [first] = this.waiting.keys();
+            if (first !== undefined) this.next = first;
+            return real.call(this, isKnown);
+          },
+      ),
+  },
+  {
+    name: "inbox: takes again what it has applied",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Inbox,
+        "take",
+        (real) =>
+          function (this: Open, isKnown: Open) {
+            const batch = real.call(this, isKnown);
+            if (batch?.frame % 50 === 49) this.next--;
+            return batch;
+          },
+      ),
+  },
+  {
+    name: "inbox: takes entries before the state that they belong to has moved",
+    where: { kind: "storm", cpus: 4, streams: 1 },
+    breaks: () =>
+      replace(
+        Inbox,
+        "take",
+        (real) =>
+          function (this: Open) {
+            return real.call(this);
+          },
+      ),
+  },
+  {
+    name: "scaler: a step that was refused or lost is never over",
+    where: { kind: "storm" },
+    breaks: () => {
+      const restore = [
+        replace(Scaler, "refused", () => () => {}),
+        replace(Scaler, "lost", () => () => undefined),
+      ];
+      return () => {
+        for (const each of restore) each();
+      };
+    },
+  },
+  {
+    name: "scaling: a Jah is removed as soon as fewer would do",
+    where: { kind: "waves" },
+    breaks: () => remember(() => ({ calmMs: 0 })),
+  },
+  {
+    name: "scaling: a step that did not help stays",
+    where: { kind: "vain" },
+    breaks: () => remember(() => ({ step: undefined })),
+  },
+  {
+    name: "scaling: of a step that did not help only one Jah is taken back",
+    where: { kind: "vain" },
+    breaks: () => {
+      let first = true;
+      return remember(({ undo }) => {
+        const again = undo && !first;
+        first = !undo;
+        return again ? { undo: undefined } : {};
+      });
+    },
+  },
+];

@@ -1,0 +1,161 @@
+/** The rules that no host may break, whatever happens to it; `Broken` says which one was. */
+import type { Ledger } from "../../host/congregation/ledger.ts";
+import type { Stream } from "../../host/hallelu/stream.ts";
+import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
+import type { Claim } from "../../host/congregation/ledger.ts";
+import { type Image, recordsIn, type SimulatedJah } from "./jah.ts";
+import type { Scenario } from "./scenario.ts";
+
+export class Broken extends Error {}
+
+/** Virtual time within which a shard of a stream gets on that has work and may run, and more for each that shares a CPU, ms. */
+const PATIENCE_MS = 5_000;
+/** More of it where Jahs are slow: state that moves waits for all that was handed out before, and a CPU waits for that. */
+const SLOW_PATIENCE_MS = 10_000;
+const TURN_PATIENCE_MS = 3_000;
+/** More of it for all shards, as to frames not done before: what was lost is done again first, and the slowest sets the pace. */
+const REPLAY_PATIENCE_MS = 60_000;
+/** Virtual time after which a claim is met, refused or withdrawn: what waits longest is a stream's turn, ms. */
+const CLAIM_PATIENCE_MS = 60_000;
+/** Times within a minute that a stream may begin to add Jahs after it let one go, under nothing but a square wave. */
+const GROWTHS_MAX = 4;
+/** Time for which a Jah may stay that does not help: its start, its proof, and leaving, which all others slow down, ms. */
+const VAIN_MS_MAX = 30_000;
+
+/** A process that runs. */
+export interface Process {
+  jah: SimulatedJah;
+  cpu: number;
+  claim: Claim;
+  since: number;
+  /** Whether it will ever call its Hallelu. */
+  calls: boolean;
+}
+
+/** A stream, its log, and what it should have done. */
+export interface Watched {
+  stream: Stream;
+  log: { next: number };
+  /** What its shards had applied when one of them last got on, and when that was. */
+  progress: { frames: number; at: number };
+  /** The lowest frame that was not applied everywhere, when that had never been higher; and when that was. */
+  highest: { frame: number; at: number };
+  /** When it began to add Jahs, and whether it has let none go since. */
+  growths: number[];
+  grows: boolean;
+}
+
+export class Rules {
+  private readonly scenario: Scenario;
+  private readonly openClaims = new Map<number, { claim: Claim; at: number }>();
+
+  constructor(scenario: Scenario) {
+    this.scenario = scenario;
+  }
+
+  claimed(claim: Claim, at: number): void {
+    this.openClaims.set(claim.jah, { claim, at });
+  }
+
+  /** A claim was met or refused, which happens to each once. */
+  answered(jah: number): Claim {
+    const open = this.openClaims.get(jah);
+    if (!open) throw new Broken(`the claim of Jah ${jah} was answered, and was not waiting`);
+    this.openClaims.delete(jah);
+    return open.claim;
+  }
+
+  withdrawn(jah: number): void {
+    this.openClaims.delete(jah);
+  }
+
+  /** A process starts: each CPU has one at most. */
+  started({ cpu, claim }: Process, processes: Iterable<Process>): void {
+    const { cpus } = this.scenario;
+    let count = 0;
+    for (const process of processes) {
+      count++;
+      if (process.cpu === cpu && process.claim.jah !== claim.jah)
+        throw new Broken(`Jahs ${process.claim.jah} and ${claim.jah} have CPU ${cpu}`);
+    }
+    if (count > cpus || !(cpu >= 0 && cpu < cpus)) throw new Broken(`${count} Jahs on ${cpus} CPUs`);
+  }
+
+  /** A Jah was added by a step of scaling. */
+  added(watched: Watched, now: number): void {
+    const { stream, growths } = watched;
+    if (!watched.grows) growths.push(now);
+    watched.grows = true;
+    while (now - growths[0] > 60_000) growths.shift();
+    if (this.scenario.kind === "waves" && growths.length > GROWTHS_MAX)
+      throw new Broken(`${stream.name} began to grow ${growths.length} times within a minute: it flaps`);
+  }
+
+  /** Now and then. */
+  check(now: number, streams: readonly Watched[], processes: readonly Process[]): void {
+    const sharing = Math.ceil(streams.length / this.scenario.cpus);
+    const slowMs = this.scenario.kind === "storm" ? SLOW_PATIENCE_MS : 0;
+    const patienceMs = PATIENCE_MS + slowMs + TURN_PATIENCE_MS * sharing;
+    // A Jah that never calls keeps its CPU, and maybe its stream's state from another, until it is given up.
+    const isBlocked = processes.some(({ calls }) => !calls);
+    for (const { stream, log, progress, highest } of streams) {
+      const { frame, shards, state, max, error } = stream.info();
+      const frames = shards.reduce((sum, shard) => sum + shard.frame, frame);
+      if (state === "failed") throw new Broken(`${stream.name} failed: ${error}`);
+      const free = frame === log.next || max === 0 || stream.record.paused || isBlocked;
+      if (free || frames !== progress.frames) Object.assign(progress, { frames, at: now });
+      if (free || frame > highest.frame) Object.assign(highest, { frame, at: now });
+      if (now - progress.at > patienceMs || now - highest.at > patienceMs + REPLAY_PATIENCE_MS)
+        throw new Broken(`${stream.name} starves: at frame ${frame} of ${log.next} since ${progress.at} ms`);
+    }
+    for (const { claim, at } of this.openClaims.values())
+      if (now - at > CLAIM_PATIENCE_MS * sharing)
+        throw new Broken(`the claim of Jah ${claim.jah} of ${claim.stream} is not answered since ${at} ms`);
+    if (this.scenario.kind !== "vain") return;
+    for (const { claim, since } of processes)
+      if (!claim.waits && now - since > VAIN_MS_MAX)
+        throw new Broken(`Jah ${claim.jah} of ${claim.stream} does not help, and stays`);
+  }
+
+  /** An answer holds each partition once, as of one frame. */
+  answer({ stream }: Watched, frame: number, jahs: Iterable<SimulatedJah>): void {
+    const holders = new Uint8Array(PARTITIONS);
+    for (const { id, applied } of jahs) {
+      applied.forEach((next, p) => {
+        if (next < 0) return;
+        holders[p]++;
+        if (next !== frame)
+          throw new Broken(
+            `an answer of ${stream.name} at ${frame} has partition ${p} of Jah ${id} at ${next}`,
+          );
+      });
+    }
+    const wrong = holders.findIndex((count) => count !== 1);
+    if (wrong >= 0)
+      throw new Broken(`an answer of ${stream.name} has partition ${wrong} ${holders[wrong]} times`);
+  }
+
+  /** All is done and parked: no CPU is lost, every claim is answered, every record is where it belongs, once. */
+  rest(ledger: Ledger, streams: Iterable<Watched>, images: Map<string, Image>): void {
+    const { cpus } = this.scenario;
+    if (ledger.free !== cpus || ledger.jahs.length)
+      throw new Broken(`of ${cpus} CPUs ${ledger.free} are free`);
+    for (const { claim } of this.openClaims.values())
+      throw new Broken(`the claim of Jah ${claim.jah} of ${claim.stream} was never answered`);
+    for (const { stream, log } of streams) {
+      const { image } = stream.record;
+      const state = image && images.get(image.path);
+      if (log.next && !state) throw new Broken(`${stream.name} ends without its state`);
+      let total = 0;
+      for (let frame = 0; frame < log.next; frame++) total += recordsIn(frame, 0, PARTITIONS);
+      state?.applied.forEach((next, p) => {
+        if (next !== log.next)
+          throw new Broken(`${stream.name} ends with frame ${next} of ${log.next} in ${p}`);
+      });
+      const held = state?.records.reduce((sum, count) => sum + count, 0) ?? 0;
+      if (held !== total) throw new Broken(`${stream.name} holds ${held} of ${total} records`);
+      const { records } = stream.info();
+      if (records !== total) throw new Broken(`${stream.name} counted ${records} of ${total} records`);
+    }
+  }
+}

@@ -36,11 +36,13 @@ export class Sessions<K, V> extends Timed<K, V> {
     this.closingEnd = this.endOf(entry);
   }
 
-  /** The next session of an entry starts. */
+  /** The next session of an entry starts. Its timer stays, and is put off when it is due. */
   restart(entry: usize, ms: i64): V {
     const value = changetype<V>(entry + this.header());
+    const timer = load<u32>(entry + this.timerPlace());
     value.__drop();
     value.__init();
+    store<u32>(entry + this.timerPlace(), timer);
     return this.begin(value, ms);
   }
 

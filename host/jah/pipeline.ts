@@ -23,8 +23,10 @@ const SLOW_MS = 200;
 export class Pipeline {
   readonly peers: Peers;
   readonly results: Results;
-  /** The frame in work; read from outside by whoever stops a kernel that never returns. */
-  current: FrameTask | undefined;
+  /** The frame that the kernel is at; read from outside by whoever stops one that never returns. */
+  frame: number | undefined;
+  /** The frame that is being mapped. */
+  private current: FrameTask | undefined;
   private kernel: KernelInstance;
   private readonly module: WebAssembly.Module;
   private readonly memory: WebAssembly.Memory;
@@ -126,7 +128,9 @@ export class Pipeline {
   }
 
   private apply(batch: Batch): void {
+    this.enter(batch.frame);
     const applied = this.owner.apply(batch);
+    this.frame = undefined;
     if (!applied) return;
     const { jah, jahs } = this.job;
     // The inverse of how partitions are shared out (Mapper).
@@ -134,11 +138,16 @@ export class Pipeline {
     this.outputs.push({ frame: batch.frame, from: first(jah), to: first(jah + 1), ...applied });
   }
 
+  /** The kernel begins with a frame. */
+  private enter(frame: number): void {
+    this.frame = frame;
+    if (performance.now() - this.lastTold < SLOW_MS) return;
+    this.tell({ type: "at", frame });
+    this.lastTold = performance.now();
+  }
+
   private async mapFrame(task: FrameTask): Promise<void> {
-    if (performance.now() - this.lastTold > SLOW_MS) {
-      this.tell({ type: "at", frame: task.frame });
-      this.lastTold = performance.now();
-    }
+    this.enter(task.frame);
     if (this.job.freshInstances) {
       this.kernel = this.instantiate();
       this.mapper.use(this.kernel);
@@ -150,6 +159,7 @@ export class Pipeline {
     const exact = task.kind === "range" && task.start === undefined && follows ? last.end : undefined;
     const { done, parts } = await this.mapper.map(task, exact);
     this.current = undefined;
+    this.frame = undefined;
     this.fieldsSeen |= this.kernel.u64(map.FIELDS_SEEN);
     this.lastMapped = { frame: done.frame, source: done.source, end: done.end };
     const { frame, source, start, end } = done;

@@ -83,11 +83,16 @@ function kernelPlace(stack: string, kernel: BuiltKernel): string | undefined {
     const called = name.replace(/^\$/, "");
     const position = placeOf(trace, Number(offset), kernel.descriptor.file);
     if (!position) continue;
-    // What was inlined into the engine's own code is shown as `each`.
-    const own = called.includes("~lib/") ? "each" : called.split("/").at(-1) || "each";
+    const own = called.includes("~lib/") ? inlinedInto(called) : called.split("/").at(-1) || "each";
     return `in ${own} (${kernel.descriptor.file}:${position.line}:${position.column + 1})`;
   }
   return undefined;
+}
+
+/** Which of the author's functions is inlined in a function of the engine: applying folds, closing closes, the rest maps. */
+function inlinedInto(engine: string): string {
+  if (/apply|fold/i.test(engine)) return "fold";
+  return /close/i.test(engine) ? "close" : "each";
 }
 
 /** The author's line behind an offset of the module's code; undefined if that code is none of the author's. */

@@ -452,25 +452,34 @@ class Job {
     return counts;
   }
 
-  /** Stops a Jah that has been at one frame for too long. */
+  /** Stops the run when a Jah has been at one frame for too long, be it mapping or applying it. */
   private watch(): void {
     const limit = this.options.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
-    const now = performance.now();
-    for (const jah of this.jahs.all) {
-      if (!jah.frames.size || now - jah.heardAt < limit) continue;
-      clearInterval(this.timer);
-      void stuckStack(jah).then(({ frame, stack }) => {
-        const failure: Failure = {
-          kind: "trap",
-          code: "frame-timeout",
-          message: `the kernel was still at one frame after ${limit / 1000} s; a loop that never ends? (--frame-timeout gives it more)`,
-          stack,
-          frame: frame ?? Math.min(...jah.frames),
-        };
-        this.fail(this.explain(failure));
-      });
-      return;
-    }
+    const since = performance.now() - limit;
+    const all = this.jahs.all;
+    const mapping = all.filter((jah) => jah.frames.size);
+    const behind = all.filter((jah) => jah.frames.size || jah.applied < this.handedOut);
+    // One that has nothing to map may wait for another's frame; when nobody maps, it waits for nobody.
+    const stuck = mapping.length
+      ? mapping.some((jah) => jah.heardAt < since)
+      : behind.length > 0 && all.every((jah) => jah.heardAt < since);
+    if (!stuck) return;
+    clearInterval(this.timer);
+    void this.tellStuck(behind, limit);
+  }
+
+  private async tellStuck(jahs: Jah[], limit: number): Promise<void> {
+    const stacks = await Promise.all(jahs.map(stuckStack));
+    // Those that only wait for the one that is stuck are in no frame.
+    const { frame, stack } = stacks.find((each) => each.frame !== undefined) ?? stacks[0];
+    const failure: Failure = {
+      kind: "trap",
+      code: "frame-timeout",
+      message: `the kernel was still at one frame after ${limit / 1000} s; a loop that never ends? (--frame-timeout gives it more)`,
+      stack,
+      frame: frame ?? Math.min(...jahs.flatMap((jah) => [...jah.frames])),
+    };
+    this.fail(this.explain(failure));
   }
 
   private explain(error: Failure | HallelujahError): HallelujahError {

@@ -64,7 +64,7 @@ async function readStack(url: string, patienceMs: number): Promise<{ frame?: num
                 `at ${functionName} (${file || "wasm://kernel"}:${location.columnNumber})`,
             )
             .join("\n");
-          send(3, "Runtime.evaluate", { expression: "globalThis.hallelujahPipeline.current.frame" });
+          send(3, "Runtime.evaluate", { expression: "globalThis.hallelujahPipeline.frame" });
         } else if (message.id === 3) finish(message.result?.result?.value);
       };
     });

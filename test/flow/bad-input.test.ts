@@ -187,6 +187,24 @@ test("a kernel that never returns is stopped, and named with its line", async ()
   refused(await cli(["run", kernel, goodCsv, "--frame-timeout", "1"]), words);
 });
 
+test("a fold that never returns is stopped, too, whichever Jah it is at", async () => {
+  const kernel = kernelOf(
+    "folds",
+    `import { Count, Table, Text } from "hallelujah";
+@record class Reading { station: Text; temperature: f64 }
+@state class Tally { n: Count }
+const tallies = new Table<Text, Tally>("tallies");
+export function key(reading: Reading): Text { return reading.station; }
+export function fold(reading: Reading, tally: Tally): void {
+  while (reading.temperature == 49) tally.n.add();
+}`,
+  );
+  for (const jahs of ["1", "2", "3"]) {
+    const args = ["run", kernel, goodCsv, "--frame-timeout", "1", "--jahs", jahs];
+    refused(await cli(args), /still at one frame after 1 s.*--frame-timeout.*\nin fold \(folds\.ts:7:\d+\)/);
+  }
+});
+
 test("a table that outgrows the memory is named, with what to do", async () => {
   const path = write(
     "keys.csv",

@@ -30,6 +30,7 @@ export const bars: Bar[] = [
   { figure: "live-push-small-p99", peer: null, valueMax: 50, words: "<= 50 ms" },
   { figure: "live-visible-p50", peer: null, valueMax: 10, words: "<= 10 ms" },
   { figure: "live-visible-p99", peer: null, valueMax: 40, words: "<= 40 ms" },
+  { figure: "live-new-jah", peer: null, valueMax: 500, words: "<= 500 ms" },
   { figure: "live-gap", peer: null, valueMax: 100, words: "<= 100 ms" },
   { figure: "live-up", peer: null, valueMax: 800, words: "<= 800 ms" },
   { figure: "live-idle-memory", peer: null, valueMax: 200, words: "<= 200 MB" },

@@ -22,6 +22,9 @@ const BODIES = 400;
 const CONNECTIONS = 64;
 const SMALL_MS = 3000;
 const LOOKS = 100;
+/** Backlog at which the host adds a Jah (host/hallelu/scaling.ts), s; and how long one is waited for, ms. */
+const BACKLOG_LINE_S = 0.25;
+const SCALE_MS = 20_000;
 
 interface TestHost {
   client: Hallelujah;
@@ -163,6 +166,34 @@ async function gaps({ client, port }: TestHost): Promise<number[]> {
   return longest;
 }
 
+/** From the first look that finds a backlog beyond the line to the first that finds a second Jah at work, ms. */
+async function firstFrame(cli: string, kernel: string, body: Buffer): Promise<number> {
+  const host = await startHost(cli);
+  const { client } = host;
+  await client.deploy("load", { kernel });
+  await drained(client, "load");
+  let crossedAt = Infinity;
+  let worksAt = Infinity;
+  const watch = async () => {
+    while (worksAt === Infinity) {
+      const [{ backlog }, jahs] = await Promise.all([client.stream("load"), client.jahs()]);
+      const now = performance.now();
+      if (crossedAt === Infinity && (backlog.seconds ?? Infinity) > BACKLOG_LINE_S) crossedAt = now;
+      if (jahs.filter(({ state }) => state === "working").length > 1) worksAt = now;
+      if (now > end) throw new Error("no second Jah was started for all that backlog");
+      await sleep(2);
+    }
+  };
+  const sender = async () => {
+    while (worksAt === Infinity && performance.now() < end)
+      if ((await post(host.port, "load", body)) !== 200) await sleep(50);
+  };
+  const end = performance.now() + SCALE_MS;
+  await Promise.all([watch(), sender(), sender()]);
+  await host.stop();
+  return worksAt - crossedAt;
+}
+
 /** Resident MB and CPU ms per second of a host with no stream: all its processes. */
 async function idle(cli: string): Promise<{ mb: number; cpuShare: number }> {
   const host = await startHost(cli);
@@ -219,6 +250,7 @@ export async function live({ cli, runs, machine, log }: LiveSettings): Promise<R
     await drained(host.client, "load");
     const longest = await gaps(host);
     await host.stop();
+    const grown = await firstFrame(cli, kernel, body);
     const quiet = await idle(cli);
     log(
       `live ${round || "warm-up"}: ${large.toFixed(0)} MB/s, ${small.rate.toFixed(0)} requests/s, up in ${host.readyMs.toFixed(0)} ms`,
@@ -232,6 +264,7 @@ export async function live({ cli, runs, machine, log }: LiveSettings): Promise<R
     note("push-small-p99", small.p99);
     note("visible-p50", quantile(visible, 0.5));
     note("visible-p99", quantile(visible, 0.99));
+    note("new-jah", grown);
     note("gap", Math.max(...longest));
     note("up", host.readyMs);
     note("idle-memory", quiet.mb);
@@ -248,6 +281,7 @@ export async function live({ cli, runs, machine, log }: LiveSettings): Promise<R
     one("push-small-p99", "ms", "their 99th percentile"),
     one("visible-p50", "ms", "from a push to an answer that holds it"),
     one("visible-p99", "ms", "the 99th percentile"),
+    one("new-jah", "ms", "from a backlog beyond the line to a second Jah that has told of work"),
     one("gap", "ms", "longest time between two answers while 10 MB of state are split and joined"),
     one("up", "ms", "from the start of the process to ready"),
     one("idle-memory", "MB", "all processes of a host without a stream"),

@@ -1,7 +1,7 @@
 /** Builds dist/: one bundle per process and entry, dependencies left to node_modules where they are large or seldom loaded. */
 import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
-import { build } from "esbuild";
+import { copyFileSync, rmSync } from "node:fs";
+import { build, type BuildOptions } from "esbuild";
 
 rmSync("dist", { recursive: true, force: true });
 await build({
@@ -44,16 +44,26 @@ await build({
   },
   legalComments: "none",
 });
-await build({
-  entryPoints: { browser: "host/client/browser.ts" },
-  outdir: "dist",
+const browser: BuildOptions = {
   bundle: true,
   platform: "browser",
   format: "esm",
   target: "es2022",
-  sourcemap: "linked",
   legalComments: "none",
+};
+await build({
+  ...browser,
+  entryPoints: { browser: "host/client/browser.ts" },
+  outdir: "dist",
+  sourcemap: "linked",
 });
+await build({
+  ...browser,
+  entryPoints: ["host/dashboard/dashboard.ts", "host/dashboard/dashboard.css"],
+  outdir: "dist/dashboard",
+  minify: true,
+});
+copyFileSync("host/dashboard/index.html", "dist/dashboard/index.html");
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], {
   stdio: "inherit",
 });

@@ -19,6 +19,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   congregation: ["core", "wire", "store"],
   run: ["core", "wire", "kernel", "compiler", "input", "shuffle"],
   client: ["core", "wire", "kernel", "compiler", "input", "run"],
+  dashboard: ["client"],
   cli: ["core", "wire", "kernel", "compiler", "input", "run", "client", "congregation"],
 };
 

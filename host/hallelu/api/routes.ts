@@ -8,6 +8,7 @@ import * as schema from "../../wire/http.ts";
 import type { Host } from "../host.ts";
 import { metricsText } from "./metrics.ts";
 import { eventStream, lineStream } from "./output.ts";
+import { page, PAGES } from "./pages.ts";
 import { problem, problemOf, type ProblemResponse } from "./problem.ts";
 import { receive, received } from "./push.ts";
 
@@ -349,7 +350,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
   app.get("/openapi.json", (c) => c.json(document(app)));
   app.get("/healthz", (c) => c.text("ok\n"));
   app.get("/readyz", (c) => c.text("ok\n"));
-  app.get("/", (c) => c.html(PAGE));
+  for (const path of PAGES.keys()) app.get(path, () => page(path));
 
   // What is there, but not for this method.
   for (const path of ok) {
@@ -440,19 +441,3 @@ function choose(accept: string | undefined, types: string[]): string {
   }
   throw new HallelujahError("not-acceptable", `this comes as ${types.join(", ")}`);
 }
-
-const PAGE = `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Hallelujah</title>
-<meta name="viewport" content="width=device-width">
-<style>body{font:16px/1.5 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem}code{background:#8882;padding:.1em .3em}</style>
-<h1>Hallelujah</h1>
-<p>This host is up. It is used over HTTP, with the command <code>hallelujah</code>, or with its library.</p>
-<ul>
-<li><a href="/v1/streams">/v1/streams</a>: the streams</li>
-<li><a href="/v1/jahs">/v1/jahs</a>: the processes that work on them</li>
-<li><a href="/v1/host">/v1/host</a>: this host</li>
-<li><a href="/metrics">/metrics</a>: for Prometheus</li>
-<li><a href="/openapi.json">/openapi.json</a>: every call</li>
-</ul>
-</html>
-`;

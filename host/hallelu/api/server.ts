@@ -13,6 +13,7 @@ import {
 } from "../../core/limits.ts";
 import type { Host } from "../host.ts";
 import { Guard } from "./guard.ts";
+import { PAGES } from "./pages.ts";
 import { problem, problemOf } from "./problem.ts";
 import { isPush, push } from "./push.ts";
 import { createRoutes } from "./routes.ts";
@@ -50,7 +51,7 @@ export async function serve(
     },
     (request, response) => {
       try {
-        if (request.url !== "/healthz") guard.check(request);
+        if (request.url !== "/healthz" && !PAGES.has(request.url!)) guard.check(request);
         if (isPush(request))
           push(host, request, response).catch((error) => refuse(error, request, response, report));
         else void routes(request, response);

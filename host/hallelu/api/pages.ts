@@ -1,0 +1,28 @@
+/** The dashboard's files (host/dashboard). They hold nothing of the host, so they are served without a token: the page asks for it. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../core/package-root.ts";
+
+/** By path: the file in dist/dashboard, and its type. */
+export const PAGES = new Map([
+  ["/", ["index.html", "text/html; charset=utf-8"]],
+  ["/dashboard.js", ["dashboard.js", "text/javascript; charset=utf-8"]],
+  ["/dashboard.css", ["dashboard.css", "text/css; charset=utf-8"]],
+]);
+
+/** Nothing is loaded from elsewhere, and no other site shows the page as part of its own. Charts set the size of elements. */
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+export function page(path: string): Response {
+  const [file, type] = PAGES.get(path)!;
+  return new Response(readFileSync(join(packageRoot, "dist", "dashboard", file)), {
+    headers: {
+      "content-type": type,
+      "content-security-policy": POLICY,
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "no-referrer",
+      "cache-control": "no-cache",
+    },
+  });
+}

@@ -19,6 +19,7 @@ import { dirname, join, resolve } from "node:path";
 import { HallelujahError } from "../core/errors.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { ABI_VERSION } from "../kernel/memory-map.ts";
+import { checkStart } from "./start.ts";
 import { type KernelDescriptor, sectionNames, sectionText } from "./descriptor.ts";
 
 const WASM_MAGIC = 0x6d736100; // "\0asm"
@@ -40,6 +41,7 @@ export async function buildKernel(file: string): Promise<BuiltKernel> {
   if (built) return built;
   const { compileKernel } = await import("./compile.ts");
   const { wasm } = await compileKernel(file);
+  checkStart(wasm);
   const path = pathFor(file);
   keep(path, wasm);
   return { path, descriptor: readDescriptor(path), cached: false };

@@ -68,7 +68,7 @@ export class KernelInstance {
       env: {
         memory,
         abort: (message: number) => {
-          throw new KernelAbort(message ? instance.exports.__getString(message) : "it ended itself");
+          throw new KernelAbort(message ? this.text(message) : "it ended itself");
         },
       },
     });
@@ -82,6 +82,12 @@ export class KernelInstance {
       this.words = new DataView(this.memory.buffer);
     }
     return this.view;
+  }
+
+  /** A string of AssemblyScript: UTF-16, its bytes counted in front of it. Needs no exports, as a start that throws has none. */
+  private text(address: number): string {
+    const length = this.u32(address - 4);
+    return Buffer.from(this.bytes.buffer, address, length).toString("utf16le");
   }
 
   u32(address: number): number {

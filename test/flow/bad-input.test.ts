@@ -187,6 +187,21 @@ test("a kernel that never returns is stopped, and named with its line", async ()
   refused(await cli(["run", kernel, goodCsv, "--frame-timeout", "1"]), words);
 });
 
+test("a kernel that stops as it starts is refused when it is built", async () => {
+  const kernel = kernelOf(
+    "starts",
+    `import { Count, Text, Time, Window, Windows } from "hallelujah";
+@record class Event { name: Text; @time at: Time }
+@state class Seen { n: Count }
+const seen = new Windows<Text, Seen>("seen", 1000, 300);
+export function each(event: Event): void { seen.at(event.name, event.at).n.add(); }
+export function close(window: Window, name: Text, seen: Seen): void {}`,
+  );
+  const words = /the kernel stops as it starts: the size of windows is a multiple of their step/;
+  refused(await cli(["build", kernel]), words);
+  refused(await cli(["run", kernel, goodCsv]), words);
+});
+
 test("a fold that never returns is stopped, too, whichever Jah it is at", async () => {
   const kernel = kernelOf(
     "folds",

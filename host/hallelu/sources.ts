@@ -48,7 +48,7 @@ export async function* readSources(
     if ("url" in group) {
       if (input >= first) {
         const stdin = await fetchBody(group.url, signal);
-        const [source] = await planSources(kernel, { inputs: ["-"], stdin });
+        const [source] = await planSources(kernel, { inputs: ["-"], stdin, stdinName: group.url });
         yield* readOne(source, group.url, input, signal);
       }
       input++;

@@ -40,6 +40,8 @@ export interface InputOptions {
   columns?: string[];
   frameBytes?: number;
   stdin: Readable;
+  /** What `-` is called in messages. */
+  stdinName?: string;
 }
 
 export async function planSources(kernel: KernelDescriptor, options: InputOptions): Promise<Source[]> {
@@ -65,7 +67,7 @@ async function planSource(kernel: KernelDescriptor, file: InputFile, options: In
   const fromPipe = file.path === "-" || file.size === 0;
   const head = fromPipe ? undefined : readHead(file.path);
   if (head && !isGzip(head)) return planFile(fields, file, head, options);
-  const stream = await ByteStream.open(file.path, options.stdin);
+  const stream = await ByteStream.open(file.path, options.stdin, options.stdinName);
   const name = nameWithoutGz(file.path === "-" ? "" : file.path);
   const text = await stream.head();
   const format = formatOf(name, text, options.inputFormat, wantsLines(fields), stream.name);

@@ -26,8 +26,8 @@ export class ByteStream {
   }
 
   /** Opens a file, or standard input for `-`; gzip is recognised by its first bytes. */
-  static async open(path: string, stdin: Readable): Promise<ByteStream> {
-    const name = path === "-" ? "standard input" : path;
+  static async open(path: string, stdin: Readable, stdinName = "standard input"): Promise<ByteStream> {
+    const name = path === "-" ? stdinName : path;
     const raw = path === "-" ? stdin : createReadStream(path, { highWaterMark: CHUNK_BYTES });
     const counted: { stream?: ByteStream } = {};
     const source = (async function* () {

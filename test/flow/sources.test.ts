@@ -1,0 +1,115 @@
+/** What a stream reads over HTTP: redirects, compressed bodies, servers that refuse or break off, and hosts that start again. */
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { packageRoot } from "../../host/core/package-root.ts";
+import { scratch } from "../run.ts";
+import { startHost, type TestHost, until } from "./host.ts";
+
+const test = suite("sources over HTTP");
+
+const kernel = readFileSync(join(packageRoot, "examples", "stations.ts"), "utf8");
+const RECORDS = 200_000;
+const body = Buffer.from(
+  Array.from({ length: RECORDS }, (_, i) => `{"station":"s${i % 40}","temperature":${i % 50}}\n`).join(""),
+);
+
+const hosts: TestHost[] = [];
+
+async function opened(data?: string): Promise<TestHost> {
+  const host = await startHost({ cpus: 2, ...(data === undefined ? undefined : { data }) });
+  hosts.push(host);
+  return host;
+}
+
+test.after.each(async () => {
+  await Promise.all(hosts.splice(0).map((host) => host.stop()));
+});
+
+interface Row {
+  temperature: { count: number };
+}
+
+/** A server on this machine alone, for as long as `use` takes. */
+async function served(listener: RequestListener, use: (url: string) => Promise<void>): Promise<void> {
+  const server = createServer(listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+test("a redirect is followed, a compressed file is read as one on disk would be", async () => {
+  const host = await opened();
+  await served(
+    (request, response) => {
+      if (request.url === "/old") response.writeHead(302, { location: "/new.ndjson.gz" }).end();
+      else response.writeHead(200, { "content-type": "application/gzip" }).end(gzipSync(body));
+    },
+    async (url) => {
+      await host.client.deploy("weather", { kernel, source: `${url}/old` });
+      await until(host.client, "weather", ({ records }) => records === RECORDS);
+      const rows = await (await host.client.query<Row>("weather", "stations")).all();
+      assert.is(rows.length, 40);
+      assert.ok(rows.every(({ temperature }) => temperature.count === RECORDS / 40));
+    },
+  );
+});
+
+test("a server that refuses is named with its answer, and the rest of the host goes on", async () => {
+  const host = await opened();
+  await served(
+    (_, response) => response.writeHead(404).end("no"),
+    async (url) => {
+      await host.client.deploy("none", { kernel, source: `${url}/none.ndjson` });
+      await until(host.client, "none", ({ error }) => error !== undefined);
+      const { error } = await host.client.stream("none");
+      assert.match(error!, /none\.ndjson cannot be read: the server answered 404/);
+      await host.client.deploy("weather", { kernel });
+      await host.client.push("weather", '{"station":"a","temperature":1}\n');
+      await until(host.client, "weather", ({ records }) => records === 1);
+    },
+  );
+});
+
+test("a body that breaks off is said so; the next start reads it again, and no record counts twice", async () => {
+  let asked = 0;
+  const data = join(scratch(), "broken-off");
+  const first = await opened(data);
+  await served(
+    (_, response) => {
+      response.writeHead(200, { "content-type": "application/x-ndjson", "content-length": body.length });
+      if (++asked > 1) return response.end(body);
+      response.write(body.subarray(0, body.length >> 1), () => setTimeout(() => response.destroy(), 500));
+    },
+    async (url) => {
+      await first.client.deploy("weather", { kernel, source: `${url}/weather.ndjson` });
+      await until(first.client, "weather", ({ error }) => error !== undefined);
+      const { error, records } = await first.client.stream("weather");
+      assert.match(error!, /weather\.ndjson/);
+      assert.ok(records < RECORDS);
+      first.process.kill("SIGKILL");
+      const second = await opened(data);
+      await until(second.client, "weather", ({ records }) => records === RECORDS);
+      const rows = await (await second.client.query<Row>("weather", "stations")).all();
+      assert.ok(rows.every(({ temperature }) => temperature.count === RECORDS / 40));
+      // Read to its end: a third start asks for nothing.
+      const before = asked;
+      second.process.kill("SIGKILL");
+      const third = await opened(data);
+      await third.client.push("weather", '{"station":"a","temperature":1}\n');
+      await until(third.client, "weather", ({ records }) => records === RECORDS + 1);
+      assert.is(asked, before);
+    },
+  );
+});
+
+test.run();

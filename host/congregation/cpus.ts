@@ -10,13 +10,16 @@ export interface Cpus {
   warning?: string;
 }
 
+const CPUS_MAX = 4096;
+
 /** `wanted` is a number of CPUs or a list such as `0,2-3`. Throws `cpus-invalid`. */
 export function chooseCpus(wanted: string | undefined): Cpus {
   const allowed = affinity();
   const there = Math.min(allowed.length, quota());
   if (wanted === undefined) return { cpus: allowed.slice(0, Math.max(1, there)) };
-  if (/^[1-9]\d{0,3}$/.test(wanted)) {
+  if (/^\d+$/.test(wanted)) {
     const count = Number(wanted);
+    if (count < 1 || count > CPUS_MAX) throw invalid(wanted);
     const cpus = Array.from({ length: count }, (_, i) => allowed[i % allowed.length]);
     if (count <= there) return { cpus };
     // Each needs a number of its own in the ledger.
@@ -67,13 +70,15 @@ export function parseList(text: string): number[] {
   const cpus = new Set<number>();
   for (const part of text.split(",")) {
     const found = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part.trim());
-    if (!found)
-      throw new HallelujahError(
-        "cpus-invalid",
-        `--cpus takes a number, or a list such as 0,2-3; not ${text}`,
-      );
-    const to = Number(found[2] ?? found[1]);
-    for (let cpu = Number(found[1]); cpu <= to; cpu++) cpus.add(cpu);
+    const from = Number(found?.[1]);
+    const to = Number(found?.[2] ?? from);
+    if (!(from <= to)) throw invalid(text);
+    for (let cpu = from; cpu <= to; cpu++) cpus.add(cpu);
   }
   return [...cpus];
+}
+
+function invalid(text: string): HallelujahError {
+  const message = `--cpus takes how many CPUs, from 1, or a list of theirs such as 0,2-3 (0-0 for the first alone); not ${JSON.stringify(text)}`;
+  return new HallelujahError("cpus-invalid", message);
 }

@@ -4,9 +4,11 @@ import { basename, resolve } from "node:path";
 import pc from "picocolors";
 import type { Offer, StreamInfo } from "../client/live.ts";
 import { HallelujahError } from "../core/errors.ts";
-import { hostOf, print, type RemoteFlags } from "./remote.ts";
+import type { PushFlags } from "./push.ts";
+import { hostOf, print } from "./remote.ts";
 
-export interface DeployFlags extends RemoteFlags {
+/** Those of `push` are for `--source -`. */
+export interface DeployFlags extends PushFlags {
   min?: number;
   max?: number;
   source?: string[];
@@ -18,6 +20,12 @@ export interface DeployFlags extends RemoteFlags {
 export async function deployCommand(name: string, kernel: string, flags: DeployFlags): Promise<void> {
   if (!existsSync(kernel)) throw new HallelujahError("kernel-missing", `there is no kernel ${kernel}`);
   const { min, max, from, retain, source = [], sink } = flags;
+  const { inputFormat, delimiter, columns } = flags;
+  if (!source.includes("-") && (inputFormat ?? delimiter ?? columns) !== undefined) {
+    const message =
+      "--input-format, --delimiter and --columns are for --source -; files say it by themselves";
+    throw new HallelujahError("usage", message);
+  }
   const files = source.filter((each) => each !== "-").map((each) => (isUrl(each) ? each : resolve(each)));
   try {
     const stream = await hostOf(flags).deploy(name, {
@@ -38,7 +46,7 @@ export async function deployCommand(name: string, kernel: string, flags: DeployF
   }
   if (!source.includes("-")) return;
   const { pushCommand } = await import("./push.ts");
-  await pushCommand(name, ["-"], flags);
+  await pushCommand(name, ["-"], { ...flags, end: true });
 }
 
 function isUrl(text: string): boolean {

@@ -147,10 +147,30 @@ const FORMAT = () =>
     "csv",
   ]);
 
-remote(
-  "deploy",
-  "Make a kernel a stream of a host.",
-  "hallelujah deploy weather examples/stations.ts --max 2",
+/** The options of what pushes records. */
+function pushing(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--input-format <format>", "of what is pushed, if name and content do not tell").choices([
+        "csv",
+        "ndjson",
+        "lines",
+      ]),
+    )
+    .option("--delimiter <byte>", "CSV: what stands between fields; found out if not given")
+    .option(
+      "--columns <names>",
+      "CSV: names of the columns, if there is no header line, joined by commas",
+      list,
+    );
+}
+
+pushing(
+  remote(
+    "deploy",
+    "Make a kernel a stream of a host.",
+    "hallelujah deploy weather examples/stations.ts --max 2",
+  ),
 )
   .argument("<name>", "of the stream: a-z, 0-9 and -")
   .argument("<kernel>", "the kernel: a .ts file, or a built .wasm")
@@ -158,30 +178,24 @@ remote(
   .option("--max <n>", "Jahs that it may have; as many as there are CPUs if not given", whole)
   .option(
     "--source <input>",
-    "file, folder, glob or URL that the host reads; - pushes standard input",
+    "file, folder, glob or URL that the host reads; - pushes standard input, whose end closes all windows",
     collect,
   )
   .option("--from <stream>", "take in the output of another stream")
   .option("--sink <target>", "file of the host, or URL, for the output", collect)
-  .option("--retain <what>", "how much of the log is kept: all, 10GB, 7d")
+  .option("--retain <what>", "how much of the log is kept: all, and nothing else yet")
   .action(async (name, kernel, options) => {
     const { deployCommand } = await import("./deploy.ts");
     await deployCommand(name, kernel, options);
   });
 
-remote("push", "Push records into a stream.", "hallelujah push weather data/*.csv")
-  .argument("<name>", "of the stream")
-  .argument("[files...]", "files, .gz too; standard input if none or -")
-  .addOption(
-    new Option("--input-format <format>", "if the names do not tell").choices(["csv", "ndjson", "lines"]),
-  )
-  .option("--delimiter <byte>", "CSV: what stands between fields; found out if not given")
-  .option(
-    "--columns <names>",
-    "CSV: names of the columns, if there is no header line, joined by commas",
-    list,
-  )
+pushing(
+  remote("push", "Push records into a stream.", "hallelujah push weather data/*.csv")
+    .argument("<name>", "of the stream")
+    .argument("[files...]", "files, .gz too; standard input if none or -"),
+)
   .option("--producer <id>", "go on with a push that was interrupted: what is stored already is passed over")
+  .option("--end", "no more records come after these: close all windows")
   .action(async (name, files, options) => {
     const { pushCommand } = await import("./push.ts");
     await pushCommand(name, files.length ? files : ["-"], options);
@@ -301,10 +315,11 @@ try {
   process.exitCode = complain(error);
 }
 
-/** Says what went wrong; the exit code: 1 failed, 2 misused. */
+/** Says what went wrong; the exit code: 1 failed, 2 misused, and the signal's when interrupted. */
 function complain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const known = error instanceof HallelujahError;
+  if (known && error.code === "interrupted") return Number(process.exitCode);
   process.stderr.write(
     `hallelujah: ${known ? error.message : ((error as Error).stack ?? messageOf(error))}\n`,
   );

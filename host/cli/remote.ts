@@ -1,5 +1,6 @@
 /** What all commands against a host share: where it is, how rows are printed, how Ctrl-C ends them. */
 import { connect, type Hallelujah } from "../client/live.ts";
+import { HallelujahError } from "../core/errors.ts";
 import { writeFully } from "../core/write.ts";
 
 export interface RemoteFlags {
@@ -14,14 +15,22 @@ export function hostOf({ url, token }: RemoteFlags): Hallelujah {
   return connect({ ...(url === undefined ? {} : { url }), ...(token === undefined ? {} : { token }) });
 }
 
-/** Aborted by the first Ctrl-C; a second one ends the process. */
+/**
+ * Aborted by Ctrl-C or SIGTERM, with an error of the code `interrupted` that main.ts does not print. The exit code is then
+ * the shell's, 130 or 143; a second signal ends the process.
+ */
 export function untilInterrupted(): AbortSignal {
   const stop = new AbortController();
-  process.once("SIGINT", () => {
-    stop.abort();
-    process.once("SIGINT", () => process.exit(130));
-  });
-  process.once("SIGTERM", () => stop.abort());
+  for (const [name, code] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(code);
+      process.exitCode = code;
+      stop.abort(new HallelujahError("interrupted", "interrupted"));
+    });
+  }
   return stop.signal;
 }
 

@@ -126,17 +126,13 @@ export async function logsCommand(stream: string | undefined, flags: LogsFlags):
   const { follow = false, lines } = flags;
   const raw =
     flags.format === "ndjson" || flags.format === "json" || (!flags.format && !process.stdout.isTTY);
-  try {
-    for await (const line of hostOf(flags).logs({
-      follow,
-      lines,
-      signal,
-      ...(stream === undefined ? {} : { stream }),
-    }))
-      await print(`${raw ? JSON.stringify(line) : readable(line)}\n`);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
+  for await (const line of hostOf(flags).logs({
+    follow,
+    lines,
+    signal,
+    ...(stream === undefined ? {} : { stream }),
+  }))
+    await print(`${raw ? JSON.stringify(line) : readable(line)}\n`);
 }
 
 function readable({

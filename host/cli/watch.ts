@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pc from "picocolors";
 import type { Hallelujah, JahInfo, StreamInfo } from "../client/live.ts";
-import { HallelujahError } from "../core/errors.ts";
 import { hostOf, inBytes, print, type RemoteFlags, untilInterrupted } from "./remote.ts";
 import { brief } from "./streams.ts";
 import { drawTable, renderTables } from "./table.ts";
@@ -67,11 +66,16 @@ function line(stream: StreamInfo): string {
 
 export async function topCommand(flags: RemoteFlags): Promise<void> {
   const host = hostOf(flags);
-  await redraw(untilInterrupted(), () => drawTop(host));
+  const signal = untilInterrupted();
+  await redraw(signal, () => drawTop(host, signal));
 }
 
-async function drawTop(host: Hallelujah): Promise<string> {
-  const [info, streams, jahs] = await Promise.all([host.host(), host.streams(), host.jahs()]);
+async function drawTop(host: Hallelujah, signal: AbortSignal): Promise<string> {
+  const [info, streams, jahs] = await Promise.all([
+    host.host({ signal }),
+    host.streams({ signal }),
+    host.jahs({ signal }),
+  ]);
   const { total, free } = info.cpus;
   const memory = info.memoryBytes + jahs.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
   const head = `${pc.bold("Hallelujah")} ${info.version} at ${host.url}   CPUs ${total - free} of ${total}   streams ${streams.length}   memory ${inBytes(memory)}`;
@@ -106,20 +110,23 @@ function bar({ busy }: JahInfo): string {
   return `${"█".repeat(full)}${"░".repeat(10 - full)} ${String(Math.round(busy * 100)).padStart(3)} %`;
 }
 
-/** Draws once a second until q or Ctrl-C; once where there is no terminal. Lines are written over, so nothing flickers. */
+/**
+ * Draws once a second until q, or `signal`, with whose reason it rejects; once where there is no terminal. Lines are written
+ * over, so nothing flickers.
+ */
 async function redraw(signal: AbortSignal, draw: () => Promise<string>): Promise<void> {
   if (!process.stdout.isTTY) return print(await draw());
   const left = new AbortController();
   const stop = AbortSignal.any([signal, left.signal]);
   const onKey = (key: Buffer) => {
-    if (key[0] === 0x71 || key[0] === 0x03) left.abort();
+    if (key[0] === 0x71) left.abort();
+    if (key[0] === 0x03) process.kill(process.pid, "SIGINT");
   };
   if (process.stdin.isTTY) {
     process.stdin.setRawMode(true);
     process.stdin.on("data", onKey);
   }
   await print(ALTERNATE);
-  let lost: unknown;
   try {
     while (!stop.aborted) {
       const text = await draw();
@@ -127,12 +134,11 @@ async function redraw(signal: AbortSignal, draw: () => Promise<string>): Promise
       await print(`${HOME}${lines.map((each) => `${each}${CLEAR_LINE}`).join("\n")}${CLEAR_BELOW}`);
       await sleep(INTERVAL_MS, undefined, { signal: stop }).catch(() => {});
     }
-  } catch (error) {
-    if (!stop.aborted) lost = error;
+    signal.throwIfAborted();
+  } finally {
+    await print(NORMAL);
+    if (process.stdin.isTTY) process.stdin.setRawMode(false);
+    process.stdin.off("data", onKey);
+    process.stdin.pause();
   }
-  await print(NORMAL);
-  if (process.stdin.isTTY) process.stdin.setRawMode(false);
-  process.stdin.off("data", onKey);
-  process.stdin.pause();
-  if (lost instanceof HallelujahError || lost) throw lost;
 }

@@ -1,11 +1,12 @@
 /**
  * A host as a program uses it: `connect()` and its methods, over HTTP, in Node and in browsers. Every method takes an
- * AbortSignal; errors are HallelujahErrors with the code of the host's problem document.
+ * AbortSignal, with whose reason it then rejects; other errors are HallelujahErrors, with the code of the host's problem
+ * document, or `host-unreachable`, or `connection-lost` for an answer that broke off.
  */
 import { HallelujahError } from "../core/errors.ts";
-import type { HostInfo, JahInfo, Problem, StreamChange, StreamInfo } from "../wire/http.ts";
+import type { HostInfo, JahInfo, Problem, Pushed, StreamChange, StreamInfo } from "../wire/http.ts";
 import type { Row } from "./rows.ts";
-import { bodiesOf, chunksOf, linesOf } from "./lines.ts";
+import { bodiesOf, chunksOf, linesOf, until } from "./lines.ts";
 
 export type { HostInfo, JahInfo, Offer, StreamChange, StreamInfo } from "../wire/http.ts";
 
@@ -37,6 +38,7 @@ export interface DeployOptions {
   from?: string;
   /** Files of the host, or URLs, to which its output goes. */
   sink?: string | string[];
+  /** How much of the log is kept: `all`, which is also what is kept if not given; the host refuses anything else. */
   retain?: string;
   signal?: AbortSignal;
 }
@@ -61,6 +63,11 @@ export interface PushOptions {
    */
   producer?: string;
   sequence?: number;
+  /**
+   * No more records will be pushed: windows that wait for later ones close, as at the end of a file. All pushes are one
+   * source, so this speaks for every producer; a record that is pushed later opens it again.
+   */
+  end?: boolean;
   onProgress?: (progress: PushProgress) => void;
   signal?: AbortSignal;
 }
@@ -121,40 +128,33 @@ export class Hallelujah {
       if (value !== undefined) search.set(key, String(value));
     for (const source of [options.source ?? []].flat()) search.append("source", source);
     for (const sink of [options.sink ?? []].flat()) search.append("sink", sink);
-    const response = await this.call("PUT", `${streamPath(name)}?${search}`, {
+    return this.json("PUT", `${streamPath(name)}?${search}`, {
       body: typeof kernel === "string" ? kernel : new Uint8Array(kernel),
       headers: { "content-type": typeof kernel === "string" ? "text/typescript" : "application/wasm" },
       signal,
     });
-    return (await response.json()) as StreamInfo;
   }
 
   streams(options: { signal?: AbortSignal } = {}): Promise<StreamInfo[]> {
-    return this.get("/v1/streams", options);
+    return this.json("GET", "/v1/streams", options);
   }
 
   stream(name: string, options: { signal?: AbortSignal } = {}): Promise<StreamInfo> {
-    return this.get(streamPath(name), options);
+    return this.json("GET", streamPath(name), options);
   }
 
   host(options: { signal?: AbortSignal } = {}): Promise<HostInfo> {
-    return this.get("/v1/host", options);
+    return this.json("GET", "/v1/host", options);
   }
 
   jahs(options: { signal?: AbortSignal } = {}): Promise<JahInfo[]> {
-    return this.get("/v1/jahs", options);
+    return this.json("GET", "/v1/jahs", options);
   }
 
   /** Changes capacity, or pauses and goes on. */
-  async change(
-    name: string,
-    change: StreamChange,
-    options: { signal?: AbortSignal } = {},
-  ): Promise<StreamInfo> {
+  change(name: string, change: StreamChange, options: { signal?: AbortSignal } = {}): Promise<StreamInfo> {
     const headers = { "content-type": "application/json" };
-    const body = JSON.stringify(change);
-    const response = await this.call("PATCH", streamPath(name), { ...options, headers, body });
-    return (await response.json()) as StreamInfo;
+    return this.json("PATCH", streamPath(name), { ...options, headers, body: JSON.stringify(change) });
   }
 
   async remove(name: string, options: { keepData?: boolean; signal?: AbortSignal } = {}): Promise<void> {
@@ -167,7 +167,7 @@ export class Hallelujah {
    * has no room for, and what was lost on the way, is sent again: bodies are numbered, so none is stored twice.
    */
   async push(name: string, records: Records, options: PushOptions = {}): Promise<PushProgress> {
-    const { format = "ndjson", delimiter, columns, signal, onProgress } = options;
+    const { format = "ndjson", delimiter, columns, end = false, signal, onProgress } = options;
     const search = new URLSearchParams();
     if (delimiter !== undefined) search.set("delimiter", delimiter);
     if (columns) search.set("columns", columns.join(","));
@@ -179,20 +179,27 @@ export class Hallelujah {
       sequence: options.sequence ?? 0,
       frame: -1,
     };
-    const path = `${streamPath(name)}/records${search.size ? `?${search}` : ""}`;
-    for await (const body of bodiesOf(bytesOf(records), BODY_BYTES, format === "csv" && !columns)) {
-      const headers = {
-        "content-type": columns ? `${type}; header=absent` : type,
+    const path = `${streamPath(name)}/records?${search}`;
+    const headers = { "content-type": columns ? `${type}; header=absent` : type };
+    const chunks = until(bytesOf(records), signal);
+    for await (const body of bodiesOf(chunks, BODY_BYTES, format === "csv" && !columns)) {
+      const numbered = {
+        ...headers,
         "hallelujah-producer": progress.producer,
         "hallelujah-sequence": String(progress.sequence),
       };
-      const response = await this.patiently("POST", path, { body, headers, signal });
-      const { frame } = (await response.json()) as { frame: number };
+      const { frame } = await this.patiently<Pushed>("POST", path, { body, headers: numbered, signal });
       progress.bytes += body.length;
       progress.bodies++;
       progress.sequence++;
       progress.frame = frame;
       onProgress?.({ ...progress });
+    }
+    if (end) {
+      search.set("end", "true");
+      const ended = `${streamPath(name)}/records?${search}`;
+      const { frame } = await this.patiently<Pushed>("POST", ended, { body: "", headers, signal });
+      progress.frame = frame;
     }
     return progress;
   }
@@ -206,7 +213,7 @@ export class Hallelujah {
     if (limit !== undefined) search.set("limit", String(limit));
     const path = `${streamPath(name)}/tables/${encodeURIComponent(table)}?${search}`;
     const response = await this.call("GET", path, { signal, headers: { accept: "application/x-ndjson" } });
-    const rows = parsed<R>(linesOf(chunksOf(response.body!)));
+    const rows = parsed<R>(linesOf(this.chunks(response, signal)));
     return {
       frame: Number(response.headers.get("hallelujah-frame")),
       [Symbol.asyncIterator]: () => rows,
@@ -227,12 +234,13 @@ export class Hallelujah {
     signal?: AbortSignal,
   ): AsyncGenerator<Uint8Array> {
     const path = `${streamPath(name)}/tables/${encodeURIComponent(table)}?${search}`;
-    yield* chunksOf((await this.call("GET", path, { signal, headers: { accept } })).body!);
+    yield* this.chunks(await this.call("GET", path, { signal, headers: { accept } }), signal);
   }
 
   /**
-   * Rows of a stream's output (with `late` of what its kernel's function `late` emits), from number `from` on (inclusive) or from those that come now, without end. A connection
-   * that breaks is made again, behind the last row that was yielded.
+   * Rows of a stream's output (with `late` of what its kernel's function `late` emits), from number `from` on (inclusive)
+   * or from those that come now, until the loop is left or `signal`. A connection that breaks is made again, behind the
+   * last row that was yielded.
    */
   async *output<R = Record<string, unknown>>(
     name: string,
@@ -248,16 +256,16 @@ export class Hallelujah {
           signal,
           headers: { accept: "application/x-ndjson" },
         });
-        for await (const line of linesOf(chunksOf(response.body!))) {
+        for await (const line of linesOf(this.chunks(response, signal))) {
           yield { sequence: next++, row: JSON.parse(line) as R };
           pause = FIRST_PAUSE_MS;
         }
       } catch (error) {
-        if (signal?.aborted) return;
-        if (error instanceof HallelujahError && error.code !== "host-unreachable") throw error;
+        signal?.throwIfAborted();
+        const { code, retryAfterMs } = error as Failure;
+        if (!AWAY.has(code!) && retryAfterMs === undefined) throw error;
       }
       await rest(pause, signal);
-      if (signal?.aborted) return;
     }
   }
 
@@ -269,22 +277,43 @@ export class Hallelujah {
     const search = new URLSearchParams({ lines: String(lines), follow: String(follow) });
     if (stream !== undefined) search.set("stream", stream);
     const response = await this.call("GET", `/v1/logs?${search}`, { signal });
-    yield* parsed(linesOf(chunksOf(response.body!)));
+    yield* parsed(linesOf(this.chunks(response, signal)));
   }
 
-  private async get<T>(path: string, { signal }: { signal?: AbortSignal }): Promise<T> {
-    return (await (await this.call("GET", path, { signal })).json()) as T;
+  /** The body of an answer, as it comes. */
+  private async *chunks(response: Response, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+    try {
+      yield* chunksOf(response.body!);
+    } catch (cause) {
+      throw this.lost(cause, signal);
+    }
+  }
+
+  private async json<T>(method: string, path: string, request: Request): Promise<T> {
+    const response = await this.call(method, path, request);
+    try {
+      return (await response.json()) as T;
+    } catch (cause) {
+      throw this.lost(cause, request.signal);
+    }
+  }
+
+  /** An answer broke off. */
+  private lost(cause: unknown, signal: AbortSignal | undefined): HallelujahError {
+    signal?.throwIfAborted();
+    const message = `the connection to ${this.url} was lost in the middle of an answer; try again`;
+    return new HallelujahError("connection-lost", message, { cause });
   }
 
   /** The same until the host takes it: it may be full, or away for a moment. */
-  private async patiently(method: string, path: string, request: Request): Promise<Response> {
+  private async patiently<T>(method: string, path: string, request: Request): Promise<T> {
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, PAUSE_MS_MAX)) {
       try {
-        return await this.call(method, path, request);
+        return await this.json<T>(method, path, request);
       } catch (error) {
         request.signal?.throwIfAborted();
-        const { code, retryAfterMs } = error as { code?: string; retryAfterMs?: number };
-        if (retryAfterMs === undefined && code !== "host-unreachable") throw error;
+        const { code, retryAfterMs } = error as Failure;
+        if (retryAfterMs === undefined && !AWAY.has(code!)) throw error;
         // Unreachable for long: whoever called should know.
         if (retryAfterMs === undefined && pause === PAUSE_MS_MAX) throw error;
         await rest((retryAfterMs ?? pause) * (0.75 + Math.random() / 2), request.signal);
@@ -310,9 +339,18 @@ export class Hallelujah {
       throw new HallelujahError("host-unreachable", message, { cause });
     }
     if (response.ok) return response;
-    throw await errorOf(response);
+    throw await errorOf(response).catch((cause: unknown) => this.lost(cause, signal));
   }
 }
+
+/** What the error of a call may say about trying again. */
+interface Failure {
+  code?: string;
+  retryAfterMs?: number;
+}
+
+/** Codes of a host that may be there again in a moment. */
+const AWAY = new Set(["host-unreachable", "connection-lost"]);
 
 interface Request {
   body?: string | Uint8Array;
@@ -353,12 +391,18 @@ async function* bytesOf(records: Records): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** Waits; rejects with the signal's reason. */
 function rest(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", () => {
+  return new Promise((done, fail) => {
+    const stop = () => {
       clearTimeout(timer);
+      fail(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
       done();
-    });
+    }, ms);
+    if (signal?.aborted) stop();
+    else signal?.addEventListener("abort", stop);
   });
 }

@@ -9,7 +9,7 @@ import { CLOCKS_MAX } from "../kernel/memory-map.ts";
 import type { StreamSource } from "./shapes.ts";
 
 /** The first clocks; there are CLOCKS_MAX, of which files beyond share the last. */
-const PUSHES = 0;
+export const PUSHES = 0;
 const STREAM = 1;
 const FILES = 2;
 /** Time without records after which a clock is taken to go on by itself, ms. */
@@ -86,6 +86,12 @@ export class EventTime {
     const known = this.of(clock, now);
     known.at = now;
     known.ended = false;
+  }
+
+  /** Records came before this process: what the log said before of the clock's end is over. */
+  goesOn(clock: number): void {
+    const known = this.clocks.get(clock);
+    if (known) known.ended = false;
   }
 
   /** A frame was mapped, whose greatest event time is `time`. */

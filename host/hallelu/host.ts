@@ -33,6 +33,8 @@ export interface PushBody {
   /** A producer's name and the number of this body: first 0 or 1, then one more each time. */
   producer?: string;
   sequence?: number;
+  /** No more records will be pushed, by whomever: what waits for later ones is closed. */
+  end?: boolean;
 }
 
 export interface QueryRequest {

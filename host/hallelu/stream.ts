@@ -35,7 +35,7 @@ import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import { Chains } from "./chains.ts";
 import { DeadLetters, type DeadLetter, type Stage } from "./dead-letters.ts";
 import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
-import { EventTime, type SavedClocks, type TimeHead } from "./event-time.ts";
+import { EventTime, PUSHES, type SavedClocks, type TimeHead } from "./event-time.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
@@ -205,10 +205,13 @@ export class Stream implements JahOwner {
       const message = `${this.name} has a backlog of ${size}, which is all it may have; send the same again later`;
       throw new HallelujahError("backlog-full", message);
     }
-    if (!body.bytes) return this.log.next - 1;
+    const frame = body.bytes ? await this.pushRecords(body) : this.log.next - 1;
+    return body.end && this.kernel.time ? this.endPushes() : frame;
+  }
+
+  private async pushRecords(body: PushBody): Promise<number> {
     const records = this.shapes.read(body);
-    if (!records.chunks.length) return this.log.next - 1;
-    return this.intake.take(records);
+    return records.chunks.length ? this.intake.take(records) : this.log.next - 1;
   }
 
   /** Logs frames: those of bodies, and whatever else streams.ts brings. */
@@ -238,11 +241,12 @@ export class Stream implements JahOwner {
   /** Frames that came before this process: producers' numbers and references, from the log. */
   async recall(): Promise<void> {
     for (let frame = this.log.first; frame < this.log.next; frame++) {
-      const { headBytes } = this.log.place(frame);
+      const { kind, headBytes } = this.log.place(frame);
+      if (this.kernel.time && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
       if (!headBytes) continue;
       const { head } = await this.log.read(frame);
       if (!head) continue;
-      if (this.log.place(frame).kind === TIME_KIND) {
+      if (kind === TIME_KIND) {
         this.timeLogged(frame, JSON.parse(head.toString()) as TimeHead);
         continue;
       }
@@ -251,7 +255,7 @@ export class Stream implements JahOwner {
         index?: number;
       };
       for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
-      if (index !== undefined) this.refer(this.log.place(frame).kind, frame, index);
+      if (index !== undefined) this.refer(kind, frame, index);
     }
   }
 
@@ -263,8 +267,8 @@ export class Stream implements JahOwner {
   }
 
   /** Logs that event time passes, by frames without records. */
-  async passTime(heads: TimeHead[]): Promise<void> {
-    await this.append(
+  async passTime(heads: TimeHead[]): Promise<number> {
+    return this.append(
       heads.map(() => ({ source: TIME_KIND, body: [], producers: [] })),
       heads,
     );
@@ -295,6 +299,12 @@ export class Stream implements JahOwner {
     // The last clock ends with the last of those that share it.
     if (!this.time.hasEnded(clock) && !(this.time.isShared(clock) && file + 1 < this.time.files))
       await this.passTime([{ clock, time: "end" }]);
+  }
+
+  /** No more records are pushed; the frame that says so. */
+  private async endPushes(): Promise<number> {
+    if (this.time.hasEnded(PUSHES)) return this.log.next - 1;
+    return this.passTime([{ clock: PUSHES, time: "end" }]);
   }
 
   /** Frames in the log of a source. */

@@ -77,8 +77,11 @@ function describe({ headers }: IncomingMessage, search: URLSearchParams): Omit<P
   const columns = search.get("columns")?.split(",");
   if (format === "csv" && parameters.includes("header=absent") && !columns)
     throw new HallelujahError("bad-request", "a body without a header line needs ?columns=a,b,c");
+  const end = search.get("end") ?? "false";
+  if (end !== "true" && end !== "false") throw new HallelujahError("bad-request", "end is true or false");
   return {
     format,
+    end: end === "true",
     ...(delimiter === null ? {} : { delimiter }),
     ...(columns ? { columns } : {}),
     ...(producer === undefined ? {} : { producer, sequence: Number(sequence) }),

@@ -31,10 +31,7 @@ const json = <S extends z.ZodType>(description: string, body: S) => ({
 const deployQuery = z.object({
   min: COUNT.optional(),
   max: COUNT.optional(),
-  retain: z
-    .string()
-    .optional()
-    .describe("how much of the log is kept: all, a size such as 10GB, or an age such as 7d"),
+  retain: z.string().optional().describe("how much of the log is kept: all, and nothing else yet"),
   from: z.string().optional().describe("another stream, whose output this one takes in"),
   source: z
     .union([z.string(), z.array(z.string())])
@@ -106,7 +103,11 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       responses: { 201: json("deployed", schema.StreamInfo) },
     }),
     async (c) => {
-      const { min, max, from, source, sink, file } = c.req.valid("query");
+      const { min, max, from, source, sink, file, retain = "all" } = c.req.valid("query");
+      if (retain !== "all") {
+        const message = `a stream's log is kept whole; retain takes all, and not ${JSON.stringify(retain.slice(0, 80))} yet`;
+        throw new HallelujahError("not-built", message);
+      }
       const type = (c.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
       if (type !== "application/wasm" && type !== "text/typescript")
         throw new HallelujahError("media-type", "a kernel is sent as application/wasm or text/typescript");
@@ -187,7 +188,14 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     summary: "Push records; answers when they are in the log",
     request: {
       params: NAME,
-      query: z.object({ delimiter: z.string().optional(), columns: z.string().optional() }),
+      query: z.object({
+        delimiter: z.string().optional(),
+        columns: z.string().optional(),
+        end: z
+          .enum(["true", "false"])
+          .optional()
+          .describe("no more records will be pushed: windows close, as at the end of a file"),
+      }),
       headers: z.object({
         "hallelujah-producer": z.string().optional(),
         "hallelujah-sequence": z

@@ -1,4 +1,5 @@
 /** The short commands about streams: ps, query, capacity, pause, resume, stop, rm, logs. */
+import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import { HallelujahError } from "../core/errors.ts";
 import type { StreamInfo } from "../client/live.ts";
@@ -104,16 +105,31 @@ export async function rmCommand(
 ): Promise<void> {
   const host = hostOf(flags);
   const { records } = await host.stream(name);
-  if (!flags.yes && process.stdin.isTTY) {
-    const terminal = createInterface({ input: process.stdin, output: process.stderr });
-    const answer = await terminal.question(
-      `Remove ${name}, which has taken ${inCount(records)} records? [y/N] `,
-    );
-    terminal.close();
-    if (!/^y(es)?$/i.test(answer.trim())) return;
+  if (!flags.yes) {
+    if (!process.stdin.isTTY)
+      throw new HallelujahError("usage", `say --yes to remove ${name}: there is no terminal to ask at`);
+    const taken = `Remove ${name}, which has taken ${inCount(records)} records? [y/N] `;
+    if (!(await confirmed(taken))) return;
   }
   await host.remove(name, { keepData: flags.keepData ?? false });
   await print(`${name} is removed${flags.keepData ? "; its data is kept" : ""}\n`);
+}
+
+/** Asks at the terminal; its end is no. */
+async function confirmed(question: string): Promise<boolean> {
+  const signal = untilInterrupted();
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  terminal.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+  try {
+    const ended = once(terminal, "close").then(() => "");
+    const answer = await Promise.race([terminal.question(question, { signal }), ended]);
+    return /^y(es)?$/i.test(answer.trim());
+  } catch {
+    signal.throwIfAborted();
+    return false; // Ctrl-D, where Node rejects
+  } finally {
+    terminal.close();
+  }
 }
 
 export interface LogsFlags extends RemoteFlags {

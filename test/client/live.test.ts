@@ -10,11 +10,12 @@ import {
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { connect, type Hallelujah } from "../../host/client/live.ts";
+import { buildKernel } from "../../host/compiler/cache.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
+import { kernelOf } from "../run.ts";
 import { drained, startHost, type TestHost, until } from "../flow/host.ts";
 
 const test = suite("client/live: connect()");
-const stations = readFileSync("examples/stations.ts", "utf8");
 const ECHO = `import { Text, out } from "hallelujah";
 @record class Reading { station: Text; temperature: f64 }
 export function each(reading: Reading): void { out.emit(reading); }`;
@@ -71,9 +72,14 @@ class Wire {
 }
 
 let host: TestHost;
+/** Modules, so that nothing is compiled at each deploy. */
+let stations: Uint8Array;
+let echo: Uint8Array;
 let wire: Wire;
 let client: Hallelujah;
 test.before(async () => {
+  stations = readFileSync((await buildKernel("examples/stations.ts")).path);
+  echo = readFileSync((await buildKernel(kernelOf("echo", ECHO))).path);
   host = await startHost({ cpus: 2, env: { HALLELUJAH_TOKEN: "a-long-token" } });
   wire = new Wire(host.url);
   client = connect({ url: `${await wire.open()}/`, token: "a-long-token" });
@@ -125,7 +131,8 @@ const readings = (count: number, temperature: number): Reading[] =>
   Array.from({ length: count }, (_, i) => ({ station: `s${i % 10}`, temperature }));
 
 test("each call gives what its type says", async () => {
-  const deployed = await client.deploy("weather", { kernel: stations, file: "stations.ts", max: 2 });
+  const kernel = readFileSync("examples/stations.ts", "utf8");
+  const deployed = await client.deploy("weather", { kernel, file: "stations.ts", max: 2 });
   assert.equal([deployed.name, deployed.kernel, deployed.max], ["weather", "stations.ts", 2]);
   assert.equal(deployed.tables, ["stations"]);
   const progress: number[] = [];
@@ -184,7 +191,7 @@ test("records may be text, bytes, objects, or a stream of them", async () => {
 });
 
 test("an output goes on behind the last row when its connection is cut", async () => {
-  await client.deploy("echo", { kernel: ECHO });
+  await client.deploy("echo", { kernel: echo });
   await client.push("echo", readings(2000, 1));
   const sequences: number[] = [];
   for await (const { sequence, row } of client.output<Reading>("echo", { from: 10 })) {
@@ -202,7 +209,7 @@ test("an output goes on behind the last row when its connection is cut", async (
 });
 
 test("an output ends with its stream", async () => {
-  await client.deploy("short", { kernel: ECHO });
+  await client.deploy("short", { kernel: echo });
   await client.push("short", readings(1, 1));
   const rows = client.output("short", { from: 0 });
   await rows.next();
@@ -247,7 +254,7 @@ test("a push that was given up goes on under its producer's name", async () => {
 });
 
 test("every call ends with its signal, before and while it runs", async () => {
-  await client.deploy("waiting", { kernel: ECHO });
+  await client.deploy("waiting", { kernel: echo });
   const reason = new Error("enough");
   const calls: ((signal: AbortSignal) => Promise<unknown>)[] = [
     (signal) => client.deploy("other", { kernel: stations, signal }),

@@ -184,9 +184,12 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["deploy", "other", stations, "--retain", "7d"], /log is kept whole; retain takes all/, 1],
     [["deploy", "other", stations, "--input-format", "csv"], /are for --source -/, 2],
     [["push", "weather", join(scratch(), "none.csv")], /there is no file .*none\.csv/, 1],
+    [["rm", "weather"], /say --yes to remove weather/, 2],
     [["push", "weather", scratch()], /is a folder; name its files/, 1],
     [["push", "weather", cut], /cut\.gz cannot be read/, 1],
     [["push", "weather", write("a.parquet", "PAR1....")], /--source FILE/, 1],
+    [["up", "--cpus", "0"], /^hallelujah: --cpus takes .*\n$/, 2],
+    [["up", "--cpus", "two"], /^hallelujah: --cpus takes .*\n$/, 2],
     [["push", "weather"], /one JSON array/, 1, '[{"station":"a"}]'],
   ];
   await each(wrong, (call) => refuses(...call));

@@ -178,6 +178,7 @@ test("bodies come as they are, with what their headers say", async () => {
     headers: { "content-type": "text/plain", "content-encoding": "gzip" },
     body: new Uint8Array(gzipSync("a line\n")),
   });
+  await call(`${path}?end=true`, { ...records, body: "" });
   const text = (i: number) => Buffer.concat(pushed[i].chunks).toString();
   assert.equal([pushed[0].producer, pushed[0].sequence, text(0)], ["p.1", 17, "{}\n"]);
   assert.equal(
@@ -185,6 +186,11 @@ test("bodies come as they are, with what their headers say", async () => {
     ["csv", ["a", "b"], ";", "1;2\n"],
   );
   assert.equal([pushed[2].format, text(2)], ["lines", "a line\n"]);
+  assert.equal(
+    pushed.map(({ end }) => end),
+    [false, false, false, true],
+  );
+  assert.is(pushed[3].bytes, 0);
 });
 
 test("what is wrong with a push is said with a code", async () => {
@@ -207,6 +213,7 @@ test("what is wrong with a push is said with a code", async () => {
     [400, "bad-request"],
   );
   assert.equal(await refused(await call("/v1/streams/%ff/records", records)), [400, "bad-request"]);
+  assert.equal(await refused(await call(`${path}?end=soon`, records)), [400, "bad-request"]);
   assert.equal(await refused(await call(path, headers({ "content-encoding": "gzip" }))), [
     400,
     "bad-request",

@@ -21,6 +21,8 @@ export interface PushFlags extends RemoteFlags {
   end?: boolean;
 }
 
+/** Records of a pipe without more to come wait for so long at most; those of a push that has a name, until a body is full. */
+const FLUSH_MS = 200;
 /** Errors after which the same push may go on. */
 const INTERRUPTIONS = new Set(["interrupted", "host-unreachable", "connection-lost"]);
 
@@ -33,12 +35,17 @@ export async function pushCommand(name: string, files: string[], flags: PushFlag
   await host.stream(name, { signal });
   const { producer = randomUUID(), delimiter, columns } = flags;
   const bar = process.stderr.isTTY ? new ProgressLine("stored") : undefined;
-  let done: PushProgress = { producer, sequence: 0, bytes: 0, bodies: 0, frame: -1 };
+  let done: PushProgress = { producer, sequence: 0, repeatable: true, bytes: 0, bodies: 0, frame: -1 };
   try {
     for (const [i, file] of files.entries()) {
-      const { bytes, bodies, sequence } = done;
+      const { bytes, bodies, sequence, repeatable } = done;
       const onProgress = (now: PushProgress) => {
-        done = { ...now, bytes: bytes + now.bytes, bodies: bodies + now.bodies };
+        done = {
+          ...now,
+          bytes: bytes + now.bytes,
+          bodies: bodies + now.bodies,
+          repeatable: repeatable && now.repeatable,
+        };
         bar?.update({ bytes: done.bytes, bytesTotal, rows: 0 });
       };
       const { chunks, format } = await openInput(file, flags, signal);
@@ -48,6 +55,7 @@ export async function pushCommand(name: string, files: string[], flags: PushFlag
         ...(columns === undefined ? {} : { columns }),
         producer,
         sequence,
+        ...(file === "-" && flags.producer === undefined ? { flushMs: FLUSH_MS } : {}),
         end: (flags.end ?? false) && i === files.length - 1,
         signal,
         onProgress,
@@ -56,9 +64,10 @@ export async function pushCommand(name: string, files: string[], flags: PushFlag
     }
   } catch (error) {
     bar?.clear();
-    const goOn = INTERRUPTIONS.has((error as { code?: string }).code!)
-      ? ` To go on with the same input: ${again(name, files, { ...flags, producer })}`
-      : "";
+    const goOn =
+      done.repeatable && INTERRUPTIONS.has((error as { code?: string }).code!)
+        ? ` To go on with the same input: ${again(name, files, { ...flags, producer })}`
+        : "";
     process.stderr.write(`${inBytes(done.bytes)} were stored.${goOn}\n`);
     throw error;
   } finally {

@@ -36,58 +36,132 @@ export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenera
 /**
  * Joins chunks into bodies of whole lines: as many as fit in `bytes`, or the one that does not. With `header` (CSV) each
  * starts with the first line, and a line feed within quotes ends no line. Bodies depend on the bytes alone, not on the
- * chunks in which they come, so that a push of the same records again has the same bodies. Throws `record-too-large`.
+ * chunks in which they come, so that a push of the same records again has the same bodies; unless lines that wait for
+ * `flushMs` are given as they are, which `onFlush` hears of. Throws `record-too-large`.
  */
 export async function* bodiesOf(
   chunks: AsyncIterable<Uint8Array>,
   bytes: number,
   header: boolean,
+  flushMs?: number,
+  onFlush?: () => void,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  let first: Uint8Array | undefined;
-  let waiting: Uint8Array[] = [];
-  let length = 0;
-  /** Whether a body could be cut off what waits, if there were enough of it. */
-  let lines = false;
-  for await (const chunk of chunks) {
-    waiting.push(chunk);
-    length += chunk.length;
-    lines ||= chunk.includes(LF);
-    if (!lines) {
-      if (length > LINE_BYTES_MAX) throw tooLarge();
-      continue;
+  const bodies = new Bodies(bytes, header);
+  const timed = flushMs === undefined ? chunks : orLate(chunks, () => bodies.waitingSince + flushMs);
+  for await (const chunk of timed) {
+    if (chunk) yield* bodies.add(chunk);
+    else {
+      const body = bodies.flush();
+      if (body) onFlush?.();
+      if (body) yield body;
     }
-    const room = Math.max(1, bytes - (first?.length ?? 0));
-    if (length < room && (first || !header)) continue;
-    let rest = join(waiting);
-    if (header && !first) {
-      const end = rest.indexOf(LF) + 1;
-      first = rest.subarray(0, end);
-      rest = rest.subarray(end);
-    }
-    const head = first ? [first] : [];
-    for (let end = endOfBody(rest, bytes, head); end; end = endOfBody(rest, bytes, head)) {
-      yield join([...head, rest.subarray(0, end)]);
-      rest = rest.subarray(end);
-    }
-    waiting = [rest];
-    length = rest.length;
-    lines = rest.includes(LF);
   }
-  if (length) yield join(first ? [first, ...waiting] : waiting);
+  const last = bodies.rest();
+  if (last) yield last;
 }
 
-/** Where the first body of `rest` ends; 0 if that is not there yet. */
-function endOfBody(rest: Uint8Array, bytes: number, head: Uint8Array[]): number {
-  const room = Math.max(1, bytes - (head[0]?.length ?? 0));
-  if (rest.length < room) return 0;
-  const last = rest.lastIndexOf(LF, room - 1);
-  if (last < 0) return rest.indexOf(LF, room) + 1;
-  if (!head.length) return last + 1;
+/** The same chunks; undefined when none came by the time `due` (performance.now()). */
+async function* orLate<T>(chunks: AsyncIterable<T>, due: () => number): AsyncGenerator<T | undefined> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    for (let next = iterator.next(); ; ) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<undefined>((done) => {
+        const ms = due() - performance.now();
+        if (Number.isFinite(ms)) timer = setTimeout(() => done(undefined), ms);
+      });
+      const came = await Promise.race([next, late]);
+      clearTimeout(timer);
+      if (came?.done) return;
+      yield came?.value;
+      if (came) next = iterator.next();
+    }
+  } finally {
+    void iterator.return?.().catch(() => {});
+  }
+}
+
+/** Bytes that came, and are no body yet. */
+class Bodies {
+  /** Since when whole lines wait; Infinity if none do. */
+  waitingSince = Infinity;
+  private readonly bytes: number;
+  private readonly header: boolean;
+  /** The first line, once it is there. */
+  private head: Uint8Array[] = [];
+  private waiting: Uint8Array[] = [];
+  private length = 0;
+
+  constructor(bytes: number, header: boolean) {
+    this.bytes = bytes;
+    this.header = header;
+  }
+
+  /** The bodies that are full with this chunk. */
+  *add(chunk: Uint8Array): Generator<Uint8Array<ArrayBuffer>> {
+    this.waiting.push(chunk);
+    this.length += chunk.length;
+    if (this.waitingSince === Infinity && chunk.includes(LF)) this.waitingSince = performance.now();
+    if (this.waitingSince === Infinity) {
+      if (this.length > LINE_BYTES_MAX) throw tooLarge();
+      return;
+    }
+    const begun = this.head.length > 0 || !this.header;
+    if (begun && this.length < roomFor(this.bytes, this.head)) return;
+    let rest: Uint8Array = this.waiting.length > 1 ? join(this.waiting) : this.waiting[0];
+    if (!begun) {
+      const end = rest.indexOf(LF) + 1;
+      this.head = [rest.subarray(0, end)];
+      rest = rest.subarray(end);
+    }
+    for (let end = this.endOfBody(rest); end; end = this.endOfBody(rest)) {
+      yield join([...this.head, rest.subarray(0, end)]);
+      rest = rest.subarray(end);
+    }
+    this.wait(rest);
+  }
+
+  /** All whole lines that wait. */
+  flush(): Uint8Array<ArrayBuffer> | undefined {
+    const rest = join(this.waiting);
+    const end = endOfLines(rest, rest.length, this.header);
+    this.wait(rest.subarray(end));
+    return end ? join([...this.head, rest.subarray(0, end)]) : undefined;
+  }
+
+  /** What there is at the end. */
+  rest(): Uint8Array<ArrayBuffer> | undefined {
+    return this.length ? join([...this.head, ...this.waiting]) : undefined;
+  }
+
+  private wait(rest: Uint8Array): void {
+    this.waiting = [rest];
+    this.length = rest.length;
+    this.waitingSince = rest.includes(LF) ? performance.now() : Infinity;
+  }
+
+  /** Where the first body of `rest` ends; 0 if that is not there yet. */
+  private endOfBody(rest: Uint8Array): number {
+    const room = roomFor(this.bytes, this.head);
+    if (rest.length < room) return 0;
+    return endOfLines(rest, room, this.header) || rest.indexOf(LF, room) + 1;
+  }
+}
+
+/** Bytes of lines that a body may have behind its header line. */
+function roomFor(bytes: number, head: Uint8Array[]): number {
+  return Math.max(1, bytes - (head[0]?.length ?? 0));
+}
+
+/** Where the last whole line within `room` bytes ends; 0 if none does. */
+function endOfLines(bytes: Uint8Array, room: number, quotes: boolean): number {
+  const last = room ? bytes.lastIndexOf(LF, room - 1) : -1;
+  if (last < 0 || !quotes) return last + 1;
   let end = -1;
   let quoted = false;
   let behind = 0;
-  for (let at = rest.indexOf(QUOTE); at >= 0 && at < last; at = rest.indexOf(QUOTE, at + 1)) {
-    const lf = quoted ? -1 : rest.lastIndexOf(LF, at);
+  for (let at = bytes.indexOf(QUOTE); at >= 0 && at < last; at = bytes.indexOf(QUOTE, at + 1)) {
+    const lf = quoted ? -1 : bytes.lastIndexOf(LF, at);
     if (lf >= behind) end = lf;
     quoted = !quoted;
     behind = at + 1;

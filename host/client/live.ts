@@ -68,6 +68,11 @@ export interface PushOptions {
    * source, so this speaks for every producer; a record that is pushed later opens it again.
    */
   end?: boolean;
+  /**
+   * Sends lines that wait for so long, ms, rather than when a body is full. Where it does, bodies depend on when records
+   * came, so no other push can go on with this one.
+   */
+  flushMs?: number;
   onProgress?: (progress: PushProgress) => void;
   signal?: AbortSignal;
 }
@@ -79,6 +84,8 @@ export interface PushProgress {
   producer: string;
   /** The number of the next body. */
   sequence: number;
+  /** Whether a push of the same records under the same producer goes on with this one: `flushMs` has cut no body. */
+  repeatable: boolean;
   /** The frame that holds the last record. */
   frame: number;
 }
@@ -167,7 +174,7 @@ export class Hallelujah {
    * has no room for, and what was lost on the way, is sent again: bodies are numbered, so none is stored twice.
    */
   async push(name: string, records: Records, options: PushOptions = {}): Promise<PushProgress> {
-    const { format = "ndjson", delimiter, columns, end = false, signal, onProgress } = options;
+    const { format = "ndjson", delimiter, columns, end = false, flushMs, signal, onProgress } = options;
     const search = new URLSearchParams();
     if (delimiter !== undefined) search.set("delimiter", delimiter);
     if (columns) search.set("columns", columns.join(","));
@@ -177,12 +184,18 @@ export class Hallelujah {
       bodies: 0,
       producer: options.producer ?? crypto.randomUUID(),
       sequence: options.sequence ?? 0,
+      repeatable: true,
       frame: -1,
     };
     const path = `${streamPath(name)}/records?${search}`;
     const headers = { "content-type": columns ? `${type}; header=absent` : type };
     const chunks = until(bytesOf(records), signal);
-    for await (const body of bodiesOf(chunks, BODY_BYTES, format === "csv" && !columns)) {
+    const onFlush = () => {
+      progress.repeatable = false;
+      onProgress?.({ ...progress });
+    };
+    const header = format === "csv" && !columns;
+    for await (const body of bodiesOf(chunks, BODY_BYTES, header, flushMs, onFlush)) {
       const numbered = {
         ...headers,
         "hallelujah-producer": progress.producer,

@@ -60,6 +60,30 @@ test("no body of CSV ends within quotes", async () => {
   assert.is(`n,text\n${all.map((body) => body.slice(7)).join("")}`, text);
 });
 
+test("lines that wait are given after a while, and what is no line yet waits on", async () => {
+  const later = () => new Promise((done) => setTimeout(done, 30));
+  let flushed = 0;
+  const next: (() => void)[] = [];
+  async function* slow(): AsyncGenerator<Uint8Array> {
+    for (const text of ["n,text\n", "1,a\n2", ',"b\nc"\n3,d', "\n"]) {
+      yield Buffer.from(text);
+      await new Promise<void>((done) => next.push(done));
+    }
+  }
+  const bodies = bodiesOf(slow(), 100, true, 1, () => flushed++);
+  const given: string[] = [];
+  const reading = (async () => {
+    for await (const body of bodies) given.push(Buffer.from(body).toString());
+  })();
+  for (const expected of [0, 1, 2, 3]) {
+    while (given.length < expected || !next.length) await later();
+    next.shift()!();
+  }
+  await reading;
+  assert.equal(given, ["n,text\n1,a\n", 'n,text\n2,"b\nc"\n', "n,text\n3,d\n"]);
+  assert.is(flushed, 3);
+});
+
 test("quotes that never close stop nothing", async () => {
   const text = `a\n${'5" pipe\n'.repeat(3)}${"x\n".repeat(500)}`;
   const all = await bodies(Buffer.from(text), 60, true, random(1));

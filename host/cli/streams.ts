@@ -105,9 +105,8 @@ export async function rmCommand(
 ): Promise<void> {
   const host = hostOf(flags);
   const { records } = await host.stream(name);
-  if (!flags.yes) {
-    if (!process.stdin.isTTY)
-      throw new HallelujahError("usage", `say --yes to remove ${name}: there is no terminal to ask at`);
+  // A script has said what it wants.
+  if (!flags.yes && process.stdin.isTTY) {
     const taken = `Remove ${name}, which has taken ${inCount(records)} records? [y/N] `;
     if (!(await confirmed(taken))) return;
   }

@@ -82,7 +82,7 @@ test("from deploy to rm, as a user types it", async () => {
   assert.is(parseLines(await prints(["logs", "--lines", "2"])).length, 2);
   assert.match(await prints(["logs", "--format", "table"]), /^\d\d:\d\d:\d\d\.\d{3} info .*weather/m);
 
-  assert.is(await prints(["rm", "weather", "--yes"]), "weather is removed\n");
+  assert.is(await prints(["rm", "weather"]), "weather is removed\n");
   assert.is(await prints(["ps"]), "");
   assert.match(await prints(["ps", "--format", "table"]), /no streams; deploy one/);
 });
@@ -116,7 +116,6 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["deploy", "other", stations, "--retain", "7d"], /log is kept whole; retain takes all/, 1],
     [["deploy", "other", stations, "--input-format", "csv"], /are for --source -/, 2],
     [["push", "weather", join(scratch(), "none.csv")], /there is no file .*none\.csv/, 1],
-    [["rm", "weather"], /say --yes to remove weather/, 2],
     [["push", "weather", scratch()], /is a folder; name its files/, 1],
     [["push", "weather", cut], /cut\.gz cannot be read/, 1],
     [["push", "weather", write("a.parquet", "PAR1....")], /--source FILE/, 1],

@@ -21,7 +21,7 @@ import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
 import { NO_SOURCE } from "../wire/batch.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
-import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
+import type { StreamChange, StreamInfo } from "../wire/http.ts";
 import {
   type FromLiveJah,
   type LiveRouting,
@@ -39,6 +39,7 @@ import { EventTime, type SavedClocks, type TimeHead } from "./event-time.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
+import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
 import { ask, planQuery } from "./query.ts";
 import { Rates } from "./rates.ts";
 import { Scaler } from "./scaler.ts";
@@ -123,7 +124,7 @@ export class Stream implements JahOwner {
   private readonly intake: Intake;
   private readonly assembler: Assembler;
   private readonly scaler: Scaler;
-  private state: StreamState = "starting";
+  private readonly lifecycle = new Lifecycle();
   private error: string | undefined;
   /** Shards without a Jah: parked, or about to be recovered. */
   private vacant: Target[] = [];
@@ -147,14 +148,13 @@ export class Stream implements JahOwner {
   /** Settles when the last turn that was asked for is over. */
   private asking: Promise<unknown> = Promise.resolve();
   private lastWorkAt = performance.now();
-  private parking: Promise<void> | undefined;
+  /** Settles when it was last parked. */
+  private parking: Promise<void> = Promise.resolve();
   private sourcesUnsaved = false;
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
-  private removed = false;
-  private closing = false;
   private writingOutputs: Promise<void> = Promise.resolve();
 
   constructor(record: StreamRecord, parts: StreamParts) {
@@ -325,7 +325,7 @@ export class Stream implements JahOwner {
   async query(request: QueryRequest): Promise<Answer> {
     this.refuseIfFailed();
     const query = planQuery(this.kernel, this.name, request);
-    if (this.vacant.length || this.state !== "running") await this.awake();
+    if (this.vacant.length || this.lifecycle.shown !== "running") await this.awake();
     const release = await this.turn();
     const owners = this.dispatch.routing.targets.map(({ jah }) => this.jahs.get(jah));
     if (owners.some((jah) => jah?.state !== "working")) {
@@ -406,14 +406,41 @@ export class Stream implements JahOwner {
   }
 
   private get mayRun(): boolean {
-    return (
-      this.record.max > 0 && !this.record.paused && !this.removed && !this.closing && this.state !== "failed"
-    );
+    return this.record.max > 0 && !this.record.paused && !this.lifecycle.isOver;
   }
 
-  /** Claims a Jah for each shard that has none. */
+  /** Shards without a Jah are to have one. */
   wake(): void {
-    if (!this.mayRun || this.parking) return;
+    if (this.vacant.length && this.mayRun) this.tell(this.log.next ? "wake" : "start");
+  }
+
+  /** An event of its life; what it takes is carried out. */
+  private tell(event: Event): void {
+    const { shown } = this.lifecycle;
+    const effects = this.lifecycle.take(event);
+    if (this.lifecycle.shown !== shown) this.parts.note("info", `${this.name} is ${this.lifecycle.shown}`);
+    for (const effect of effects) this.carryOut(effect);
+  }
+
+  private carryOut(effect: Effect): void {
+    switch (effect) {
+      case "claim":
+        this.claimShards();
+        break;
+      case "save":
+        this.parking = this.parkNow().finally(() => this.tell(this.record.paused ? "paused" : "parked"));
+        break;
+      case "drop":
+        this.dropAll();
+        break;
+      case "resume":
+        // It may run again since, or its CPU was needed for a turn of another stream.
+        if (this.isBehind && this.mayRun) this.busy();
+        break;
+    }
+  }
+
+  private claimShards(): void {
     const { image } = this.record;
     for (const target of this.vacant.splice(0)) {
       const jah = this.claim("persistent", true);
@@ -425,7 +452,6 @@ export class Stream implements JahOwner {
         ...(image ? { image: image.path } : {}),
       });
       this.dispatch.recover(target, jah.id, next);
-      this.setState(this.log.next ? "waking" : "starting");
     }
   }
 
@@ -455,7 +481,7 @@ export class Stream implements JahOwner {
     this.dispatch.joined(jah.id);
     if (this.starts.has(jah.id)) this.dispatch.appliedUpTo(jah.id, this.starts.get(jah.id)!.next);
     this.scaler.ready(jah);
-    if (!this.vacant.length && this.shardsReady) this.setState("running");
+    if (!this.vacant.length && this.shardsReady) this.tell("ready");
     this.pump();
     this.settle();
   }
@@ -486,10 +512,7 @@ export class Stream implements JahOwner {
     this.vacant.push(...owned);
     if (partner)
       this.parts.jahs.kill(partner, `Jah ${partner.id} ends, as the one it exchanged state with did`);
-    if (this.vacant.length && this.mayRun) {
-      this.wake();
-      if (!this.parking) this.setState("recovering");
-    }
+    if (this.vacant.length && this.mayRun) this.tell("lose");
     this.pump();
   }
 
@@ -535,11 +558,7 @@ export class Stream implements JahOwner {
 
   /** Writes the state to disk and ends all Jahs, at once: what is not applied stays in the log. */
   park(): Promise<void> {
-    this.parking ??= this.parkNow().finally(() => {
-      this.parking = undefined;
-      // It may run again since, or its CPU was needed for a turn of another stream.
-      if (this.isBehind && this.mayRun) this.busy();
-    });
+    this.tell("park");
     return this.parking;
   }
 
@@ -584,9 +603,13 @@ export class Stream implements JahOwner {
         this.parts.note("error", `the state of ${this.name} could not be saved: ${messageOf(error)}`);
       }
     }
-    for (const other of this.jahs.values()) this.drop(other);
+    this.dropAll();
+  }
+
+  private dropAll(): void {
+    for (const jah of this.jahs.values()) this.drop(jah);
+    // Whoever waits for a step that is under way need not any more.
     this.scaler.reset();
-    if (this.state !== "failed") this.setState(this.record.paused ? "paused" : "parked");
   }
 
   /** Lets a Jah go that nobody hears of any more. */
@@ -711,7 +734,7 @@ export class Stream implements JahOwner {
 
   /** Hands out what can be handed out. */
   pump(): void {
-    const handouts = this.dispatch.handOut(!this.parking);
+    const handouts = this.dispatch.handOut(!this.lifecycle.isParking);
     if (!handouts.length) return;
     this.announce();
     for (const { jah, routing, frames } of handouts) {
@@ -762,7 +785,7 @@ export class Stream implements JahOwner {
     this.letTimePass();
     this.rates.sample(now);
     this.intakeRate.sample(now);
-    if (this.state !== "running" || this.parking) return;
+    if (this.lifecycle.state !== "running") return;
     if (this.shardsReady) this.scaler.tick(now);
     const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
     if (idle && this.outputsIdle) void this.park();
@@ -780,7 +803,8 @@ export class Stream implements JahOwner {
 
   /** Where no records come, windows close by the wall clock. */
   private letTimePass(): void {
-    if (!this.kernel.time || !this.mayRun || this.parking || this.isBehind || this.passing) return;
+    if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind || this.passing)
+      return;
     const parked = this.record.nextClose ?? Infinity;
     const owners = this.dispatch.routing.targets.map(({ jah }) => this.nextCloses.get(jah) ?? Infinity);
     const heads = this.time.due(this.vacant.length ? parked : Math.min(...owners), Date.now());
@@ -824,7 +848,7 @@ export class Stream implements JahOwner {
     const seconds = this.rates.secondsFor(backlogBytes);
     return {
       name: this.name,
-      state: this.state,
+      state: this.lifecycle.shown,
       version: record.version,
       kernel: record.file,
       tables: this.kernel.tables.map(({ name }) => name),
@@ -860,39 +884,30 @@ export class Stream implements JahOwner {
 
   /** The stream stops for good, with a sentence; the rest of the host goes on. */
   fail(message: string): void {
-    if (this.state === "failed") return;
+    if (this.lifecycle.state === "failed") return;
     this.error = message;
-    this.setState("failed");
+    this.tell("fail");
     this.parts.note("error", message);
-    for (const jah of this.jahs.values()) this.drop(jah);
   }
 
   private refuseIfFailed(): void {
-    if (this.state !== "failed") return;
+    if (this.lifecycle.state !== "failed") return;
     throw new HallelujahError("stream-failed", `${this.name} stopped: ${this.error}`);
   }
 
   /** Parks and closes what is open; the stream can be opened again. */
   async close(): Promise<void> {
-    this.closing = true;
-    await this.park();
-    this.removed = true;
+    this.tell("close");
+    await this.parking;
     await this.writingOutputs;
     await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
   }
 
   /** Ends the stream; its Jahs are let go without saving anything. */
   async remove(): Promise<void> {
-    this.removed = true;
-    for (const jah of this.jahs.values()) this.drop(jah);
+    this.tell("remove");
     await this.writingOutputs;
     await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
-  }
-
-  private setState(state: StreamState): void {
-    if (this.state === state) return;
-    this.parts.note("info", `${this.name} is ${state}`);
-    this.state = state;
   }
 
   private saving: Promise<void> = Promise.resolve();

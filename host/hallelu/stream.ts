@@ -4,7 +4,7 @@
  * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts). This file
  * carries out.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
@@ -21,7 +21,7 @@ import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
 import { NO_SOURCE } from "../wire/batch.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
-import type { StreamChange, StreamInfo } from "../wire/http.ts";
+import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
 import {
   type FromLiveJah,
   type LiveRouting,
@@ -33,17 +33,20 @@ import {
 import { wishesOf } from "../input/plan.ts";
 import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import { Chains } from "./chains.ts";
-import { DeadLetters, type DeadLetter, type Stage } from "./dead-letters.ts";
+import { DeadLetters, type Stage } from "./dead-letters.ts";
 import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
-import { EventTime, type SavedClocks, type TimeHead } from "./event-time.ts";
+import { EventTime, type TimeHead } from "./event-time.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
 import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
+import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery } from "./query.ts";
 import { Rates } from "./rates.ts";
 import { Scaler } from "./scaler.ts";
-import { Shapes, type StreamSource } from "./shapes.ts";
+import { applyChange, type StreamRecord } from "./record.ts";
+import { Shapes } from "./shapes.ts";
+import { Turns } from "./turns.ts";
 
 /** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
 const TIME_KIND = 0xffff;
@@ -53,40 +56,6 @@ const FAILED_STARTS_MAX = 5;
 
 /** The owner of what nobody holds, in a stream that has just been opened. */
 const NOBODY = -1;
-
-/** What the registry keeps of a stream. */
-export interface StreamRecord {
-  name: string;
-  version: number;
-  /** File of the kernel's module, and the name that its author gave it. */
-  kernel: string;
-  file: string;
-  min: number;
-  max: number;
-  paused: boolean;
-  /** How many Jahs share the state, if the user wants a number. */
-  shards?: number;
-  /** Deploy options that are carried out elsewhere (streams.ts). */
-  source: string[];
-  from?: string;
-  sink: string[];
-  /** Inputs of `source` that were read to their end. */
-  read?: number;
-  sources: StreamSource[];
-  dead: DeadLetter[];
-  /** The image that a shard starts from, and what was counted up to its frame. */
-  image?: { path: string; frame: number };
-  counts: Counts;
-  /** Event time as it stood when the image was written, and when the first window is over; null: none is open. */
-  clocks?: SavedClocks;
-  nextClose?: number | null;
-}
-
-export interface Counts {
-  records: number;
-  bad: number;
-  late: number;
-}
 
 export interface StreamParts {
   jahs: Jahs;
@@ -125,7 +94,7 @@ export class Stream implements JahOwner {
   private readonly assembler: Assembler;
   private readonly scaler: Scaler;
   private readonly lifecycle = new Lifecycle();
-  private error: string | undefined;
+  error: string | undefined;
   /** Shards without a Jah: parked, or about to be recovered. */
   private vacant: Target[] = [];
   private readonly starts = new Map<number, ShardStart>();
@@ -145,9 +114,8 @@ export class Stream implements JahOwner {
   /** Frames below this are counted as applied. */
   private countedTo: number;
   private waiters: { frame: number; done: () => void }[] = [];
-  /** Settles when the last turn that was asked for is over. */
-  private asking: Promise<unknown> = Promise.resolve();
-  private lastWorkAt = performance.now();
+  private readonly turns = new Turns();
+  lastWorkAt = performance.now();
   /** Settles when it was last parked. */
   private parking: Promise<void> = Promise.resolve();
   private sourcesUnsaved = false;
@@ -189,6 +157,14 @@ export class Stream implements JahOwner {
 
   get name(): string {
     return this.record.name;
+  }
+
+  get shown(): StreamState {
+    return this.lifecycle.shown;
+  }
+
+  get frames(): { next: number } {
+    return this.log;
   }
 
   get freeCpus(): number {
@@ -336,18 +312,9 @@ export class Stream implements JahOwner {
     return ask(owners as Jah[], query, release);
   }
 
-  /**
-   * Waits for its turn among what must not meet: a query, which splits results in the Jahs' memory and counts on its
-   * owners, and a move of partitions, which changes them. Resolves with what ends the turn.
-   */
-  async turn(): Promise<() => void> {
-    const before = this.asking;
-    let end = () => {};
-    this.asking = new Promise<void>((done) => {
-      end = done;
-    });
-    await before;
-    return end;
+  /** Waits until it alone may ask, move or end Jahs; resolves with what ends the turn. */
+  turn(): Promise<() => void> {
+    return this.turns.next();
   }
 
   /** Resolves when all shards are there and have applied what is in the log now. Rejects with `no-capacity`. */
@@ -378,19 +345,9 @@ export class Stream implements JahOwner {
     });
   }
 
-  async change({ min, max, shards, paused }: StreamChange): Promise<void> {
+  async change(change: StreamChange): Promise<void> {
     const { record } = this;
-    if (shards !== undefined) record.shards = shards;
-    if (max !== undefined) {
-      record.max = max;
-      // A stream that is stopped comes back with the least that it had.
-      if (max > 0) record.min = Math.min(record.min, max);
-    }
-    if (min !== undefined) {
-      record.min = min;
-      record.max = Math.max(record.max, min);
-    }
-    if (paused !== undefined) record.paused = paused;
+    applyChange(record, change);
     await this.save();
     if (record.max === 0 || record.paused) await this.park();
     else this.busy();
@@ -405,7 +362,7 @@ export class Stream implements JahOwner {
     this.pump();
   }
 
-  private get mayRun(): boolean {
+  get mayRun(): boolean {
     return this.record.max > 0 && !this.record.paused && !this.lifecycle.isOver;
   }
 
@@ -797,7 +754,7 @@ export class Stream implements JahOwner {
   }
 
   /** The lowest frame that is not applied everywhere. */
-  private get lowest(): number {
+  get lowest(): number {
     return this.vacant.length ? (this.record.image?.frame ?? 0) : this.dispatch.lowest;
   }
 
@@ -826,58 +783,11 @@ export class Stream implements JahOwner {
   }
 
   load(now: number): StreamLoad {
-    const backlogBytes = this.backlogBytes;
-    return {
-      stream: this.name,
-      // What may not run needs no CPU.
-      min: this.mayRun ? Math.min(this.record.min, this.record.max) : 0,
-      max: this.record.max,
-      busy: this.isBehind || now - this.lastWorkAt < 1000,
-      backlogSeconds: this.rates.secondsFor(backlogBytes),
-      jahs: [...this.jahs.values()].map((jah) => ({
-        jah: jah.id,
-        kind: jah.kind,
-        idleMs: jah.state !== "working" || this.dispatch.heldBy(jah.id).frames ? 0 : now - jah.busyAt,
-      })),
-    };
+    return loadOf(this, now);
   }
 
   info(): StreamInfo {
-    const { record } = this;
-    const backlogBytes = this.backlogBytes;
-    const seconds = this.rates.secondsFor(backlogBytes);
-    return {
-      name: this.name,
-      state: this.lifecycle.shown,
-      version: record.version,
-      kernel: record.file,
-      tables: this.kernel.tables.map(({ name }) => name),
-      min: record.min,
-      max: record.max,
-      jahs: [...this.jahs.values()].filter(({ state }) => state !== "claimed").length,
-      shards: this.dispatch.routing.targets.map(({ from, to, jah }) => ({
-        from,
-        to,
-        jah: this.jahs.has(jah) ? jah : null,
-        frame: this.jahs.has(jah) ? this.dispatch.appliedBy(jah) : (record.image?.frame ?? 0),
-      })),
-      backlog: {
-        bytes: backlogBytes,
-        records: this.rates.recordsIn(backlogBytes),
-        seconds: Number.isFinite(seconds) ? seconds : null,
-      },
-      records: record.counts.records,
-      badRecords: record.counts.bad,
-      lateRecords: record.counts.late,
-      recordsPerSecond: this.rates.recordsPerSecond,
-      bytesPerSecond: this.rates.bytesPerSecond,
-      deadLetters: this.dead.count,
-      outputs: this.outputs.next,
-      lateOutputs: this.lateOutputs.next,
-      frame: this.lowest,
-      frames: this.log.next,
-      ...(this.error === undefined ? {} : { error: this.error }),
-    };
+    return infoOf(this);
   }
 
   // --- the end ---------------------------------------------------------------------------------------------------
@@ -927,11 +837,4 @@ export class Stream implements JahOwner {
 function timeTask(frame: number, { clock, time }: TimeHead): LiveTask {
   const at = time === "open" ? -Infinity : time === "end" ? Infinity : time;
   return { task: { kind: "time", frame, source: NO_SOURCE, time: at, ended: 0 }, clock };
-}
-
-/** The folder of a stream, made if it is not there. */
-export function streamFolder(data: string, name: string): string {
-  const folder = join(data, "streams", name);
-  mkdirSync(folder, { recursive: true });
-  return folder;
 }

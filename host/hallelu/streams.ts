@@ -28,7 +28,8 @@ import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } 
 import type { Jahs } from "./jahs.ts";
 import { runSink } from "./sinks.ts";
 import { readSources } from "./sources.ts";
-import { Stream, streamFolder, type StreamRecord } from "./stream.ts";
+import { streamFolder, type StreamRecord } from "./record.ts";
+import { Stream } from "./stream.ts";
 
 /** How often streams are looked at, ms. */
 const TICK_MS = 100;

@@ -19,25 +19,21 @@ import {
 import type { Stuck } from "../core/watchdog.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
-import { NO_SOURCE } from "../wire/batch.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
 import {
   type FromLiveJah,
   type LiveRouting,
   type LiveStart,
-  type LiveTask,
   MAPPING,
   type ShardStart,
 } from "../wire/live.ts";
 import { wishesOf } from "../input/plan.ts";
 import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
-import { Chains } from "./chains.ts";
 import { DeadLetters, type Stage } from "./dead-letters.ts";
 import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
-import { EventTime, type TimeHead } from "./event-time.ts";
+import { Frames } from "./frames.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
-import { Intake, type IntakeFrame } from "./intake.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
 import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
 import { infoOf, loadOf } from "./ps.ts";
@@ -45,11 +41,7 @@ import { ask, planQuery } from "./query.ts";
 import { Rates } from "./rates.ts";
 import { Scaler } from "./scaler.ts";
 import { applyChange, type StreamRecord } from "./record.ts";
-import { Shapes } from "./shapes.ts";
 import { Turns } from "./turns.ts";
-
-/** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
-const TIME_KIND = 0xffff;
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
 const FAILED_STARTS_MAX = 5;
@@ -80,17 +72,15 @@ export class Stream implements JahOwner {
   readonly kernel: KernelDescriptor;
   readonly outputs: Outputs;
   readonly lateOutputs: Outputs;
-  /** What comes in, and what is applied. */
-  readonly intakeRate = new Rates();
+  /** What is applied. */
   readonly rates = new Rates();
   readonly dead: DeadLetters;
   readonly dispatch: Dispatch;
-  readonly shapes: Shapes;
+  readonly frames: Frames;
   /** Its Jahs that were claimed and are not gone. */
   readonly jahs = new Map<number, Jah>();
   private readonly parts: StreamParts;
   private readonly log: Log;
-  private readonly intake: Intake;
   private readonly assembler: Assembler;
   private readonly scaler: Scaler;
   private readonly lifecycle = new Lifecycle();
@@ -103,12 +93,6 @@ export class Stream implements JahOwner {
   private readonly gone = new Set<number>();
   /** Routings that each Jah was told of. */
   private readonly told = new Map<number, Set<number>>();
-  /** References of frames that lie in files: their index there. */
-  readonly references = new Map<number, number>();
-  private readonly chains = new Chains();
-  readonly time: EventTime;
-  /** What the frames without records say, by number. */
-  private readonly timeFrames = new Map<number, TimeHead>();
   /** When the first window of each owner is over, in event time, ms. */
   private readonly nextCloses = new Map<number, number>();
   /** Frames below this are counted as applied. */
@@ -118,11 +102,8 @@ export class Stream implements JahOwner {
   lastWorkAt = performance.now();
   /** Settles when it was last parked. */
   private parking: Promise<void> = Promise.resolve();
-  private sourcesUnsaved = false;
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
-  /** Whether a frame that says how time passes is being logged. */
-  private passing = false;
   private writingOutputs: Promise<void> = Promise.resolve();
 
   constructor(record: StreamRecord, parts: StreamParts) {
@@ -132,7 +113,6 @@ export class Stream implements JahOwner {
     this.log = parts.log;
     this.outputs = parts.outputs;
     this.lateOutputs = parts.lateOutputs;
-    this.time = new EventTime(record.clocks);
     const start = record.image?.frame ?? 0;
     this.dispatch = new Dispatch(
       [{ jah: NOBODY, from: 0, to: PARTITIONS }],
@@ -143,12 +123,20 @@ export class Stream implements JahOwner {
     this.vacant = this.dispatch.lost(NOBODY);
     this.gone.add(NOBODY);
     this.dead = new DeadLetters(record.dead, record.version);
-    this.shapes = new Shapes(record.sources, parts.kernel, (source) => {
-      this.sourcesUnsaved = true;
-      for (const jah of this.jahs.values())
-        jah.send({ type: "source", source, spec: record.sources[source] });
+    this.frames = new Frames(record, {
+      log: parts.log,
+      kernel: parts.kernel,
+      dead: this.dead,
+      save: () => this.write(),
+      onSource: (source) => {
+        for (const jah of this.jahs.values())
+          jah.send({ type: "source", source, spec: record.sources[source] });
+      },
+      onLogged: () => {
+        this.dispatch.logged(this.log.next);
+        this.busy();
+      },
     });
-    this.intake = new Intake((frames) => this.append(frames));
     // Both outputs drop the frames that they have.
     this.assembler = new Assembler(start, parts.kernel.ordered);
     this.countedTo = start;
@@ -163,8 +151,8 @@ export class Stream implements JahOwner {
     return this.lifecycle.shown;
   }
 
-  get frames(): { next: number } {
-    return this.log;
+  get intakeRate(): Rates {
+    return this.frames.rate;
   }
 
   get freeCpus(): number {
@@ -181,120 +169,7 @@ export class Stream implements JahOwner {
       const message = `${this.name} has a backlog of ${size}, which is all it may have; send the same again later`;
       throw new HallelujahError("backlog-full", message);
     }
-    if (!body.bytes) return this.log.next - 1;
-    const records = this.shapes.read(body);
-    if (!records.chunks.length) return this.log.next - 1;
-    return this.intake.take(records);
-  }
-
-  /** Logs frames: those of bodies, and whatever else streams.ts brings. */
-  async append(frames: Omit<IntakeFrame, "bytes">[], heads: (object | undefined)[] = []): Promise<number> {
-    if (!frames.length) return this.log.next - 1;
-    if (this.sourcesUnsaved) await this.saveSources();
-    const { number: first } = await this.log.appendGroup(
-      frames.map(({ source, body, producers }, i) => {
-        const head = { ...heads[i], ...(producers.length ? { producers } : {}) };
-        const text = Object.keys(head).length ? Buffer.from(JSON.stringify(head)) : undefined;
-        return { kind: source, head: text, body, records: 0 };
-      }),
-    );
-    frames.forEach(({ source }, i) => {
-      const head = heads[i];
-      this.intakeRate.applied(this.log.place(first + i).bytes);
-      if (head && "index" in head) this.refer(source, first + i, head.index as number);
-      if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
-      else if (this.kernel.time) this.time.came(this.clockOf(source), Date.now());
-    });
-    const last = first + frames.length - 1;
-    this.dispatch.logged(this.log.next);
-    this.busy();
-    return last;
-  }
-
-  /** Frames that came before this process: producers' numbers and references, from the log. */
-  async recall(): Promise<void> {
-    for (let frame = this.log.first; frame < this.log.next; frame++) {
-      const { headBytes } = this.log.place(frame);
-      if (!headBytes) continue;
-      const { head } = await this.log.read(frame);
-      if (!head) continue;
-      if (this.log.place(frame).kind === TIME_KIND) {
-        this.timeLogged(frame, JSON.parse(head.toString()) as TimeHead);
-        continue;
-      }
-      const { producers = [], index } = JSON.parse(head.toString()) as {
-        producers?: [string, number][];
-        index?: number;
-      };
-      for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
-      if (index !== undefined) this.refer(this.log.place(frame).kind, frame, index);
-    }
-  }
-
-  /** No frame names a source that the registry does not know. */
-  private async saveSources(): Promise<void> {
-    this.record.dead = this.dead.all;
-    await this.parts.save(this.record);
-    this.sourcesUnsaved = false;
-  }
-
-  /** Logs that event time passes, by frames without records. */
-  async passTime(heads: TimeHead[]): Promise<void> {
-    await this.append(
-      heads.map(() => ({ source: TIME_KIND, body: [], producers: [] })),
-      heads,
-    );
-  }
-
-  private timeLogged(frame: number, head: TimeHead): void {
-    this.timeFrames.set(frame, head);
-    this.time.logged(head, Date.now());
-  }
-
-  private clockOf(source: number): number {
-    return this.time.clockOf(this.shapes.sources, source);
-  }
-
-  /** So many files are waited for, as to their event time; unless that was said before. */
-  async openClocks(files: number): Promise<void> {
-    const clocks = new Set(Array.from({ length: files }, (_, file) => this.time.clockOfFile(file)));
-    await this.passTime(
-      [...clocks]
-        .filter((clock) => !this.time.isKnown(clock))
-        .map((clock) => ({ clock, time: "open" as const })),
-    );
-  }
-
-  /** A file was read to its end. */
-  async endClock(file: number): Promise<void> {
-    const clock = this.time.clockOfFile(file);
-    // The last clock ends with the last of those that share it.
-    if (!this.time.hasEnded(clock) && !(this.time.isShared(clock) && file + 1 < this.time.files))
-      await this.passTime([{ clock, time: "end" }]);
-  }
-
-  /** Frames in the log of a source. */
-  framesOf(source: number): number {
-    let count = 0;
-    for (let frame = this.log.first; frame < this.log.next; frame++)
-      if (this.log.place(frame).kind === source) count++;
-    return count;
-  }
-
-  /** The row behind the last one that was taken in from another stream; undefined if there is none. */
-  async lastRowOf(source: number): Promise<number | undefined> {
-    for (let frame = this.log.next - 1; frame >= this.log.first; frame--) {
-      if (this.log.place(frame).kind !== source) continue;
-      const { head } = await this.log.read(frame);
-      return (JSON.parse(head!.toString()) as { rows: number }).rows;
-    }
-    return undefined;
-  }
-
-  /** A frame lies in a file, as range or row group `index`. */
-  private refer(source: number, frame: number, index: number): void {
-    this.references.set(frame, index);
-    if (this.shapes.sources[source].kind === "range") this.chains.logged(source, frame);
+    return this.frames.push(body);
   }
 
   /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
@@ -424,7 +299,7 @@ export class Stream implements JahOwner {
       stream: this.name,
       kernel: this.record.kernel,
       stateBytesMax: STATE_BYTES_MAX,
-      sources: this.shapes.sources,
+      sources: this.frames.shapes.sources,
       columns: wishesOf(this.kernel.input.fields),
       frameTimeoutMs: this.frameTimeoutMs,
       stuckFile: this.stuckFile(jah),
@@ -550,7 +425,7 @@ export class Stream implements JahOwner {
         this.record.image = { path, frame };
         if (this.kernel.time) {
           const nextClose = this.nextCloses.get(jah.id) ?? Infinity;
-          this.record.clocks = this.time.saved;
+          this.record.clocks = this.frames.time.saved;
           this.record.nextClose = Number.isFinite(nextClose) ? nextClose : null;
         }
         await this.save();
@@ -593,16 +468,13 @@ export class Stream implements JahOwner {
     switch (message.type) {
       case "did":
         for (const { routing, done } of message.mapped) {
-          const again = this.chains.mapped(done.source, done.frame, done.start, done.end);
-          if (again) this.dispatch.again(routing, again.frame);
-          if (again?.frame === done.frame) continue;
+          const again = this.frames.mapped(done);
+          if (again !== undefined) this.dispatch.again(routing, again);
+          if (again === done.frame) continue;
           if (this.dispatch.mapped(jah.id, routing, done.frame)) {
             this.record.counts.records += done.rows;
             this.record.counts.bad += done.bad;
             this.rates.records(done.rows + done.bad);
-          }
-          if (this.kernel.time && done.source !== NO_SOURCE) {
-            this.time.mapped(this.clockOf(done.source), done.time);
           }
           this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
         }
@@ -695,7 +567,9 @@ export class Stream implements JahOwner {
     if (!handouts.length) return;
     this.announce();
     for (const { jah, routing, frames } of handouts) {
-      this.jahs.get(jah)!.send({ type: "map", routing, frames: frames.map((frame) => this.taskOf(frame)) });
+      this.jahs
+        .get(jah)!
+        .send({ type: "map", routing, frames: frames.map((frame) => this.frames.taskOf(frame)) });
     }
   }
 
@@ -715,24 +589,6 @@ export class Stream implements JahOwner {
           if (this.gone.has(target.jah)) jah.send({ type: "gone", jah: target.jah });
       }
     }
-  }
-
-  private taskOf(frame: number): LiveTask {
-    const { kind: source, path, offset, bytes } = this.log.place(frame);
-    if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
-    const voids = this.dead.voidsOf(frame);
-    const { kind } = this.shapes.sources[source];
-    const index = this.references.get(frame) ?? 0;
-    const start = this.chains.startOf(source, frame);
-    const from = start === undefined ? {} : { start };
-    const task: LiveTask["task"] =
-      kind === "slice"
-        ? { kind, frame, source, path, offset, bytes }
-        : { kind, frame, source, index, ...from };
-    const skip = this.dead.isSkipped(frame) ? { skip: true } : {};
-    const clock = this.kernel.time ? this.clockOf(source) : 0;
-    const still = this.time.isShared(clock) ? { still: true } : {};
-    return { task, clock, ...still, ...skip, ...(voids.length ? { voids } : {}) };
   }
 
   // --- time passes -----------------------------------------------------------------------------------------------
@@ -760,18 +616,12 @@ export class Stream implements JahOwner {
 
   /** Where no records come, windows close by the wall clock. */
   private letTimePass(): void {
-    if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind || this.passing)
-      return;
+    if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind) return;
     const parked = this.record.nextClose ?? Infinity;
     const owners = this.dispatch.routing.targets.map(({ jah }) => this.nextCloses.get(jah) ?? Infinity);
-    const heads = this.time.due(this.vacant.length ? parked : Math.min(...owners), Date.now());
-    if (!heads.length) return;
-    this.passing = true;
-    void this.passTime(heads)
-      .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`))
-      .finally(() => {
-        this.passing = false;
-      });
+    this.frames
+      .letTimePass(this.vacant.length ? parked : Math.min(...owners))
+      .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`));
   }
 
   private get outputsIdle(): boolean {
@@ -822,19 +672,17 @@ export class Stream implements JahOwner {
 
   private saving: Promise<void> = Promise.resolve();
 
-  save(): Promise<void> {
+  private async write(): Promise<void> {
     this.record.dead = this.dead.all;
+    await this.parts.save(this.record);
+  }
+
+  save(): Promise<void> {
     this.saving = this.saving
-      .then(() => this.parts.save(this.record))
+      .then(() => this.write())
       .catch((error: unknown) =>
         this.parts.note("error", `the registry cannot be written: ${messageOf(error)}`),
       );
     return this.saving;
   }
-}
-
-/** A frame without records. */
-function timeTask(frame: number, { clock, time }: TimeHead): LiveTask {
-  const at = time === "open" ? -Infinity : time === "end" ? Infinity : time;
-  return { task: { kind: "time", frame, source: NO_SOURCE, time: at, ended: 0 }, clock };
 }

@@ -87,7 +87,7 @@ for (const [name, end] of ENDS)
     assert.is(stream.info().state, "running");
     // A Jah that only maps has frames, so parking waits until they are applied, which they never are.
     const told = start(stream.claim("transient", false));
-    await stream.append(Array.from({ length: 40 }, () => ({ source: 0, body: [], producers: [] })));
+    await stream.frames.append(Array.from({ length: 40 }, () => ({ source: 0, body: [], producers: [] })));
     assert.ok(told.some(({ type }) => type === "map"));
     const parked = stream.park();
     let isParked = false;

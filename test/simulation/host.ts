@@ -192,7 +192,7 @@ export class HostSimulation {
   private push(stream: Stream, frames: number): void {
     this.counts.frames += frames;
     const frame = { source: 0, body: [], producers: [] };
-    this.begin(stream.append(Array.from({ length: frames }, () => frame)));
+    this.begin(stream.frames.append(Array.from({ length: frames }, () => frame)));
   }
 
   private change(stream: Stream, change: object): void {

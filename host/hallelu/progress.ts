@@ -30,7 +30,7 @@ export class Progress {
   private readonly assembler: Assembler;
   /** Frames below this are counted as applied. */
   private countedTo: number;
-  private waiters: { frame: number; done: () => void }[] = [];
+  private readonly waiters = new Set<{ frame: number; goOn: () => void }>();
   private writing: Promise<void> = Promise.resolve();
 
   constructor(record: StreamRecord, parts: ProgressParts) {
@@ -91,12 +91,21 @@ export class Progress {
     this.countedTo = lowest;
   }
 
-  /** Resolves when every shard has applied all frames below `frame`. */
-  applied(frame: number): Promise<void> {
+  /** Whether every shard has applied all frames below `frame`, within `patienceMs`. */
+  reaches(frame: number, patienceMs: number): Promise<boolean> {
     const { shards } = this.parts;
-    if (shards.areReady && shards.lowest >= frame) return Promise.resolve();
+    if (shards.areReady && shards.lowest >= frame) return Promise.resolve(true);
     return new Promise((done) => {
-      this.waiters.push({ frame, done });
+      const timer = setTimeout(() => {
+        this.waiters.delete(waiter);
+        done(false);
+      }, patienceMs);
+      const goOn = () => {
+        clearTimeout(timer);
+        done(true);
+      };
+      const waiter = { frame, goOn };
+      this.waiters.add(waiter);
     });
   }
 
@@ -104,8 +113,10 @@ export class Progress {
   settle(): void {
     const { areReady, lowest } = this.parts.shards;
     if (!areReady) return;
-    const ready = this.waiters.filter(({ frame }) => frame <= lowest);
-    if (ready.length) this.waiters = this.waiters.filter(({ frame }) => frame > lowest);
-    for (const { done } of ready) done();
+    for (const waiter of this.waiters) {
+      if (waiter.frame > lowest) continue;
+      this.waiters.delete(waiter);
+      waiter.goOn();
+    }
   }
 }

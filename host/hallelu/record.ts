@@ -1,8 +1,9 @@
 /** What the registry keeps of a stream, and where its files lie. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { messageOf } from "../core/errors.ts";
 import type { StreamChange } from "../wire/http.ts";
-import type { DeadLetter } from "./dead-letters.ts";
+import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
 import type { SavedClocks } from "./event-time.ts";
 import type { StreamSource } from "./shapes.ts";
 
@@ -39,6 +40,11 @@ export interface Counts {
   late: number;
 }
 
+interface RegistrationParts {
+  save: (record: StreamRecord) => Promise<void>;
+  note: (level: "error", message: string) => void;
+}
+
 /** A user's wishes; those that are not named stay, but the bounds keep their order. */
 export function applyChange(record: StreamRecord, { min, max, shards, paused }: StreamChange): void {
   if (shards !== undefined) record.shards = shards;
@@ -52,6 +58,36 @@ export function applyChange(record: StreamRecord, { min, max, shards, paused }: 
     record.max = Math.max(record.max, min);
   }
   if (paused !== undefined) record.paused = paused;
+}
+
+/** Writes the record of one stream when it has changed. */
+export class Registration {
+  private readonly record: StreamRecord;
+  private readonly dead: DeadLetters;
+  private readonly parts: RegistrationParts;
+  private saving: Promise<void> = Promise.resolve();
+
+  constructor(record: StreamRecord, dead: DeadLetters, parts: RegistrationParts) {
+    this.record = record;
+    this.dead = dead;
+    this.parts = parts;
+  }
+
+  /** Rejects if the registry cannot be written. */
+  async write(): Promise<void> {
+    this.record.dead = this.dead.all;
+    await this.parts.save(this.record);
+  }
+
+  /** The same, after what was to be saved before; where it cannot be done, that is said, and nobody has to care. */
+  save(): Promise<void> {
+    this.saving = this.saving
+      .then(() => this.write())
+      .catch((error: unknown) =>
+        this.parts.note("error", `the registry cannot be written: ${messageOf(error)}`),
+      );
+    return this.saving;
+  }
 }
 
 /** The folder of a stream, made if it is not there. */

@@ -4,8 +4,6 @@
  * it on (progress.ts). Deciding is done elsewhere, without I/O: what follows from an event (lifecycle.ts), which frames go
  * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts).
  */
-import { rmSync } from "node:fs";
-import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import {
@@ -29,11 +27,12 @@ import { Frames } from "./frames.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
 import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
+import { letGo, park } from "./parking.ts";
 import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery } from "./query.ts";
 import type { Rates } from "./rates.ts";
-import { applyChange, type StreamRecord } from "./record.ts";
+import { applyChange, Registration, type StreamRecord } from "./record.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
 import { Turns } from "./turns.ts";
@@ -62,10 +61,14 @@ export interface StreamParts {
 export class Stream implements JahOwner {
   readonly record: StreamRecord;
   readonly kernel: KernelDescriptor;
+  readonly folder: string;
   readonly outputs: Outputs;
   readonly lateOutputs: Outputs;
   readonly dead: DeadLetters;
   readonly frames: Frames;
+  readonly shards: Shards;
+  readonly progress: Progress;
+  readonly scaler: Scaler;
   readonly dispatch: Dispatch;
   readonly jahs: ReadonlyMap<number, Jah>;
   /** What comes in, and what is applied. */
@@ -77,22 +80,19 @@ export class Stream implements JahOwner {
   lastWorkAt = performance.now();
   private readonly parts: StreamParts;
   private readonly log: Log;
-  private readonly shards: Shards;
-  private readonly progress: Progress;
   private readonly failures: Failures;
-  private readonly scaler: Scaler;
+  private readonly registration: Registration;
   private readonly lifecycle = new Lifecycle();
   private readonly turns = new Turns();
   private readonly frameTimeoutMs: number;
   /** Settles when it was last parked. */
   private parking: Promise<void> = Promise.resolve();
-  /** Settles when the record was last written. */
-  private saving: Promise<void> = Promise.resolve();
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
   constructor(record: StreamRecord, parts: StreamParts) {
     const { log, kernel, outputs, lateOutputs, folder, note } = parts;
+    this.folder = folder;
     this.record = record;
     this.parts = parts;
     this.log = log;
@@ -101,12 +101,13 @@ export class Stream implements JahOwner {
     this.lateOutputs = lateOutputs;
     this.frameTimeoutMs = parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
     const dead = new DeadLetters(record.dead, record.version);
+    const registration = new Registration(record, dead, parts);
     const shards = new Shards(record, log, this, parts.jahs);
     const frames = new Frames(record, {
       log,
       kernel,
       dead,
-      save: () => this.write(),
+      save: () => registration.write(),
       onSource: (source) => shards.send({ type: "source", source, spec: record.sources[source] }),
       onLogged: () => {
         shards.dispatch.logged(log.next);
@@ -120,9 +121,10 @@ export class Stream implements JahOwner {
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
       shards,
-      save: () => this.save(),
+      save: () => registration.save(),
       note,
     });
+    this.registration = registration;
     this.dead = dead;
     this.frames = frames;
     this.shards = shards;
@@ -190,21 +192,11 @@ export class Stream implements JahOwner {
   /** Resolves when all shards are there and have applied what is in the log now. Rejects with `no-capacity`. */
   private async awake(): Promise<void> {
     this.wake();
-    const applied = this.progress.applied(this.log.next);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, fail) => {
-      timer = setTimeout(() => {
-        const message = this.shards.hasVacant
-          ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
-          : `${this.name} is still working through its backlog; ask again later`;
-        fail(new HallelujahError("no-capacity", message));
-      }, WAKE_PATIENCE_MS);
-    });
-    try {
-      await Promise.race([applied, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    if (await this.progress.reaches(this.log.next, WAKE_PATIENCE_MS)) return;
+    const message = this.shards.hasVacant
+      ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
+      : `${this.name} is still working through its backlog; ask again later`;
+    throw new HallelujahError("no-capacity", message);
   }
 
   async change(change: StreamChange): Promise<void> {
@@ -252,7 +244,7 @@ export class Stream implements JahOwner {
   private tell(event: Event): void {
     const { shown } = this;
     const effects = this.lifecycle.take(event);
-    if (this.shown !== shown) this.parts.note("info", `${this.name} is ${this.shown}`);
+    if (this.shown !== shown) this.note("info", `${this.name} is ${this.shown}`);
     for (const effect of effects) this.carryOut(effect);
   }
 
@@ -262,10 +254,10 @@ export class Stream implements JahOwner {
         this.shards.claimVacant();
         break;
       case "save":
-        this.parking = this.parkNow().finally(() => this.tell(this.record.paused ? "paused" : "parked"));
+        this.parking = park(this).finally(() => this.tell(this.record.paused ? "paused" : "parked"));
         break;
       case "drop":
-        this.dropAll();
+        letGo(this);
         break;
       case "resume":
         // It may run again since, or its CPU was needed for a turn of another stream.
@@ -274,58 +266,12 @@ export class Stream implements JahOwner {
     }
   }
 
-  private async parkNow(): Promise<void> {
-    for (const jah of this.jahs.values())
-      if (jah.state === "claimed" || jah.state === "starting") {
-        this.shards.drop(jah);
-        this.scaler.refused(jah);
-      }
-    const single = this.scaler.single();
-    this.settle();
-    await single;
-    const release = await this.turn();
-    try {
-      const [owner, ...others] = this.shards.owners;
-      if (owner?.state === "working" && !others.length) await this.writeImage(owner);
-    } catch (error) {
-      // Without an image the shard is replayed from the one before, or from the log's start.
-      this.parts.note("error", `the state of ${this.name} could not be saved: ${messageOf(error)}`);
-    } finally {
-      this.dropAll();
-      release();
-    }
-  }
-
-  /** Has the only owner write its state, from which the shard starts when it wakes. */
-  private async writeImage(owner: Jah): Promise<void> {
-    const { record } = this;
-    const path = join(this.parts.folder, `image-${Date.now()}`);
-    await owner.call("hold", { at: -1 });
-    const { frame } = await owner.call("save", { path });
-    // What the image holds was emitted before it, and must not be forgotten after it.
-    await this.progress.written;
-    const before = record.image;
-    record.image = { path, frame };
-    if (this.kernel.time) {
-      record.clocks = this.frames.time.saved;
-      record.nextClose = Number.isFinite(owner.nextClose) ? owner.nextClose : null;
-    }
-    await this.save();
-    if (before) rmSync(before.path, { force: true });
-  }
-
-  private dropAll(): void {
-    for (const jah of this.jahs.values()) this.shards.drop(jah);
-    // Whoever waits for a step that is under way need not any more.
-    this.scaler.reset();
-  }
-
   /** The stream stops for good, with a sentence; the rest of the host goes on. */
   fail(message: string): void {
     if (this.lifecycle.state === "failed") return;
     this.error = message;
     this.tell("fail");
-    this.parts.note("error", message);
+    this.note("error", message);
   }
 
   private refuseIfFailed(): void {
@@ -382,7 +328,7 @@ export class Stream implements JahOwner {
   }
 
   lost(jah: Jah, reason: string): void {
-    this.parts.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
+    this.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
     this.shards.lost(jah);
     this.failedStarts = jah.readyAt === Infinity ? this.failedStarts + 1 : 0;
     if (this.failedStarts >= FAILED_STARTS_MAX) return this.fail(`its Jahs do not start: ${reason}`);
@@ -461,7 +407,7 @@ export class Stream implements JahOwner {
     this.shards.handOut(this.frames, !this.lifecycle.isParking);
   }
 
-  private settle(): void {
+  settle(): void {
     this.scaler.settle();
     this.progress.settle();
   }
@@ -486,18 +432,12 @@ export class Stream implements JahOwner {
       .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`));
   }
 
-  /** Writes the record to the registry, when it is done with what was to be written before. */
+  /** Writes the record to the registry. */
   save(): Promise<void> {
-    this.saving = this.saving
-      .then(() => this.write())
-      .catch((error: unknown) =>
-        this.parts.note("error", `the registry cannot be written: ${messageOf(error)}`),
-      );
-    return this.saving;
+    return this.registration.save();
   }
 
-  private async write(): Promise<void> {
-    this.record.dead = this.dead.all;
-    await this.parts.save(this.record);
+  note(level: "info" | "warn" | "error", message: string, more?: object): void {
+    this.parts.note(level, message, more);
   }
 }

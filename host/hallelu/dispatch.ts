@@ -1,6 +1,6 @@
 /**
  * Which Jah maps which frame of a stream, and under which routing. A state machine without I/O: it is told what was
- * logged, mapped, applied and lost, and answers what to hand out (driven by stream.ts, and by the simulator).
+ * logged, mapped, applied and lost, and answers what to hand out (driven by a stream's parts, and by the simulator).
  *
  * A *routing* says which Jah owns which partitions; it never changes once made. A *lane* is a range of frames that are
  * handed out under one routing. A stream has one open lane; a move of partitions closes it at frame F and opens the

@@ -53,6 +53,8 @@ export class Jah {
   workMs = 0;
   /** When it last told. */
   workAt = performance.now();
+  /** When the first window in its state is over, in event time, ms; Infinity if none is open. */
+  nextClose = Infinity;
   /** Ends it if it does not get ready. */
   startTimer: NodeJS.Timeout | undefined;
   private line: Line | undefined;

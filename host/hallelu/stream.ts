@@ -1,11 +1,9 @@
 /**
- * One stream on this host. Records that are pushed become frames of its log; frames are dispatched to its Jahs, which map
- * them and apply them; what Jahs tell moves the stream on. Deciding is done elsewhere, without I/O: which frames go
- * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts). This file
- * carries out.
+ * One stream on this host: what users and Jahs ask of it, carried out on its parts. Records that are pushed become frames
+ * of its log (frames.ts); frames are dispatched to its Jahs (shards.ts), which map them and apply them; what Jahs tell moves
+ * it on (progress.ts). Deciding is done elsewhere, without I/O: what follows from an event (lifecycle.ts), which frames go
+ * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts).
  */
-import { mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import {
@@ -16,76 +14,31 @@ import {
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
-import type { Stuck } from "../core/watchdog.ts";
+import { wishesOf } from "../input/plan.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
-import { NO_SOURCE } from "../wire/batch.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
-import {
-  type FromLiveJah,
-  type LiveRouting,
-  type LiveStart,
-  type LiveTask,
-  MAPPING,
-  type ShardStart,
-} from "../wire/live.ts";
-import { wishesOf } from "../input/plan.ts";
-import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
-import { Chains } from "./chains.ts";
-import { DeadLetters, type DeadLetter, type Stage } from "./dead-letters.ts";
-import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
-import { EventTime, PUSHES, type SavedClocks, type TimeHead } from "./event-time.ts";
+import type { FromLiveJah, LiveStart } from "../wire/live.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import type { Dispatch } from "./dispatch.ts";
+import { Failures } from "./failures.ts";
+import { Frames } from "./frames.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
-import { Intake, type IntakeFrame } from "./intake.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
+import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
+import { letGo, park } from "./parking.ts";
+import { Progress } from "./progress.ts";
+import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery } from "./query.ts";
-import { Rates } from "./rates.ts";
+import type { Rates } from "./rates.ts";
+import { applyChange, Registration, type StreamRecord } from "./record.ts";
 import { Scaler } from "./scaler.ts";
-import { Shapes, type StreamSource } from "./shapes.ts";
-
-/** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
-const TIME_KIND = 0xffff;
+import { Shards } from "./shards.ts";
+import { Turns } from "./turns.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
 const FAILED_STARTS_MAX = 5;
-
-/** The owner of what nobody holds, in a stream that has just been opened. */
-const NOBODY = -1;
-
-/** What the registry keeps of a stream. */
-export interface StreamRecord {
-  name: string;
-  version: number;
-  /** File of the kernel's module, and the name that its author gave it. */
-  kernel: string;
-  file: string;
-  min: number;
-  max: number;
-  paused: boolean;
-  /** How many Jahs share the state, if the user wants a number. */
-  shards?: number;
-  /** Deploy options that are carried out elsewhere (streams.ts). */
-  source: string[];
-  from?: string;
-  sink: string[];
-  /** Inputs of `source` that were read to their end. */
-  read?: number;
-  sources: StreamSource[];
-  dead: DeadLetter[];
-  /** The image that a shard starts from, and what was counted up to its frame. */
-  image?: { path: string; frame: number };
-  counts: Counts;
-  /** Event time as it stood when the image was written, and when the first window is over; null: none is open. */
-  clocks?: SavedClocks;
-  nextClose?: number | null;
-}
-
-export interface Counts {
-  records: number;
-  bad: number;
-  late: number;
-}
 
 export interface StreamParts {
   jahs: Jahs;
@@ -108,82 +61,77 @@ export interface StreamParts {
 export class Stream implements JahOwner {
   readonly record: StreamRecord;
   readonly kernel: KernelDescriptor;
+  readonly folder: string;
   readonly outputs: Outputs;
   readonly lateOutputs: Outputs;
-  /** What comes in, and what is applied. */
-  readonly intakeRate = new Rates();
-  readonly rates = new Rates();
   readonly dead: DeadLetters;
+  readonly frames: Frames;
+  readonly shards: Shards;
+  readonly progress: Progress;
+  readonly scaler: Scaler;
   readonly dispatch: Dispatch;
-  readonly shapes: Shapes;
-  /** Its Jahs that were claimed and are not gone. */
-  readonly jahs = new Map<number, Jah>();
+  readonly jahs: ReadonlyMap<number, Jah>;
+  /** What comes in, and what is applied. */
+  readonly intakeRate: Rates;
+  readonly rates: Rates;
+  /** Why it failed. */
+  error: string | undefined;
+  /** When it last had something to do, ms. */
+  lastWorkAt = performance.now();
   private readonly parts: StreamParts;
   private readonly log: Log;
-  private readonly intake: Intake;
-  private readonly assembler: Assembler;
-  private readonly scaler: Scaler;
-  private state: StreamState = "starting";
-  private error: string | undefined;
-  /** Shards without a Jah: parked, or about to be recovered. */
-  private vacant: Target[] = [];
-  private readonly starts = new Map<number, ShardStart>();
-  /** Ports of all Jahs that there have been, as long as a routing names them; and which of them are gone. */
-  private readonly ports = new Map<number, number>();
-  private readonly gone = new Set<number>();
-  /** Routings that each Jah was told of. */
-  private readonly told = new Map<number, Set<number>>();
-  /** References of frames that lie in files: their index there. */
-  readonly references = new Map<number, number>();
-  private readonly chains = new Chains();
-  readonly time: EventTime;
-  /** What the frames without records say, by number. */
-  private readonly timeFrames = new Map<number, TimeHead>();
-  /** When the first window of each owner is over, in event time, ms. */
-  private readonly nextCloses = new Map<number, number>();
-  /** Frames below this are counted as applied. */
-  private countedTo: number;
-  private waiters: { frame: number; done: () => void }[] = [];
-  /** Settles when the last turn that was asked for is over. */
-  private asking: Promise<unknown> = Promise.resolve();
-  private lastWorkAt = performance.now();
-  private parking: Promise<void> | undefined;
-  private sourcesUnsaved = false;
+  private readonly failures: Failures;
+  private readonly registration: Registration;
+  private readonly lifecycle = new Lifecycle();
+  private readonly turns = new Turns();
+  private readonly frameTimeoutMs: number;
+  /** Settles when it was last parked. */
+  private parking: Promise<void> = Promise.resolve();
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
-  /** Whether a frame that says how time passes is being logged. */
-  private passing = false;
-  private removed = false;
-  private closing = false;
-  private writingOutputs: Promise<void> = Promise.resolve();
 
   constructor(record: StreamRecord, parts: StreamParts) {
+    const { log, kernel, outputs, lateOutputs, folder, note } = parts;
+    this.folder = folder;
     this.record = record;
     this.parts = parts;
-    this.kernel = parts.kernel;
-    this.log = parts.log;
-    this.outputs = parts.outputs;
-    this.lateOutputs = parts.lateOutputs;
-    this.time = new EventTime(record.clocks);
-    const start = record.image?.frame ?? 0;
-    this.dispatch = new Dispatch(
-      [{ jah: NOBODY, from: 0, to: PARTITIONS }],
-      start,
-      (frame) => this.log.place(frame).bytes,
-    );
-    this.dispatch.logged(this.log.next);
-    this.vacant = this.dispatch.lost(NOBODY);
-    this.gone.add(NOBODY);
-    this.dead = new DeadLetters(record.dead, record.version);
-    this.shapes = new Shapes(record.sources, parts.kernel, (source) => {
-      this.sourcesUnsaved = true;
-      for (const jah of this.jahs.values())
-        jah.send({ type: "source", source, spec: record.sources[source] });
+    this.log = log;
+    this.kernel = kernel;
+    this.outputs = outputs;
+    this.lateOutputs = lateOutputs;
+    this.frameTimeoutMs = parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
+    const dead = new DeadLetters(record.dead, record.version);
+    const registration = new Registration(record, dead, parts);
+    const shards = new Shards(record, log, this, parts.jahs);
+    const frames = new Frames(record, {
+      log,
+      kernel,
+      dead,
+      save: () => registration.write(),
+      onSource: (source) => shards.send({ type: "source", source, spec: record.sources[source] }),
+      onLogged: () => {
+        shards.dispatch.logged(log.next);
+        this.busy();
+      },
     });
-    this.intake = new Intake((frames) => this.append(frames));
-    // Both outputs drop the frames that they have.
-    this.assembler = new Assembler(start, parts.kernel.ordered);
-    this.countedTo = start;
+    const fail = (message: string) => this.fail(message);
+    this.progress = new Progress(record, { kernel, log, outputs, lateOutputs, frames, shards, fail });
+    this.failures = new Failures(record, {
+      folder,
+      frameTimeoutMs: this.frameTimeoutMs,
+      dead,
+      shards,
+      save: () => registration.save(),
+      note,
+    });
+    this.registration = registration;
+    this.dead = dead;
+    this.frames = frames;
+    this.shards = shards;
+    this.dispatch = shards.dispatch;
+    this.jahs = shards.jahs;
+    this.intakeRate = frames.rate;
+    this.rates = this.progress.rates;
     this.scaler = new Scaler(this);
   }
 
@@ -191,8 +139,26 @@ export class Stream implements JahOwner {
     return this.record.name;
   }
 
+  get shown(): StreamState {
+    return this.lifecycle.shown;
+  }
+
   get freeCpus(): number {
     return this.parts.freeCpus();
+  }
+
+  /** Whether frames are logged that are not applied everywhere. */
+  get isBehind(): boolean {
+    return this.lowest < this.log.next;
+  }
+
+  /** The lowest frame that is not applied everywhere. */
+  get lowest(): number {
+    return this.shards.lowest;
+  }
+
+  get backlogBytes(): number {
+    return this.log.bytesFrom(this.lowest);
   }
 
   // --- what users do ---------------------------------------------------------------------------------------------
@@ -205,139 +171,16 @@ export class Stream implements JahOwner {
       const message = `${this.name} has a backlog of ${size}, which is all it may have; send the same again later`;
       throw new HallelujahError("backlog-full", message);
     }
-    const frame = body.bytes ? await this.pushRecords(body) : this.log.next - 1;
-    return body.end && this.kernel.time ? this.endPushes() : frame;
-  }
-
-  private async pushRecords(body: PushBody): Promise<number> {
-    const records = this.shapes.read(body);
-    return records.chunks.length ? this.intake.take(records) : this.log.next - 1;
-  }
-
-  /** Logs frames: those of bodies, and whatever else streams.ts brings. */
-  async append(frames: Omit<IntakeFrame, "bytes">[], heads: (object | undefined)[] = []): Promise<number> {
-    if (!frames.length) return this.log.next - 1;
-    if (this.sourcesUnsaved) await this.saveSources();
-    const { number: first } = await this.log.appendGroup(
-      frames.map(({ source, body, producers }, i) => {
-        const head = { ...heads[i], ...(producers.length ? { producers } : {}) };
-        const text = Object.keys(head).length ? Buffer.from(JSON.stringify(head)) : undefined;
-        return { kind: source, head: text, body, records: 0 };
-      }),
-    );
-    frames.forEach(({ source }, i) => {
-      const head = heads[i];
-      this.intakeRate.applied(this.log.place(first + i).bytes);
-      if (head && "index" in head) this.refer(source, first + i, head.index as number);
-      if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
-      else if (this.kernel.time) this.time.came(this.clockOf(source), Date.now());
-    });
-    const last = first + frames.length - 1;
-    this.dispatch.logged(this.log.next);
-    this.busy();
-    return last;
-  }
-
-  /** Frames that came before this process: producers' numbers and references, from the log. */
-  async recall(): Promise<void> {
-    for (let frame = this.log.first; frame < this.log.next; frame++) {
-      const { kind, headBytes } = this.log.place(frame);
-      if (this.kernel.time && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
-      if (!headBytes) continue;
-      const { head } = await this.log.read(frame);
-      if (!head) continue;
-      if (kind === TIME_KIND) {
-        this.timeLogged(frame, JSON.parse(head.toString()) as TimeHead);
-        continue;
-      }
-      const { producers = [], index } = JSON.parse(head.toString()) as {
-        producers?: [string, number][];
-        index?: number;
-      };
-      for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
-      if (index !== undefined) this.refer(kind, frame, index);
-    }
-  }
-
-  /** No frame names a source that the registry does not know. */
-  private async saveSources(): Promise<void> {
-    this.record.dead = this.dead.all;
-    await this.parts.save(this.record);
-    this.sourcesUnsaved = false;
-  }
-
-  /** Logs that event time passes, by frames without records. */
-  async passTime(heads: TimeHead[]): Promise<number> {
-    return this.append(
-      heads.map(() => ({ source: TIME_KIND, body: [], producers: [] })),
-      heads,
-    );
-  }
-
-  private timeLogged(frame: number, head: TimeHead): void {
-    this.timeFrames.set(frame, head);
-    this.time.logged(head, Date.now());
-  }
-
-  private clockOf(source: number): number {
-    return this.time.clockOf(this.shapes.sources, source);
-  }
-
-  /** So many files are waited for, as to their event time; unless that was said before. */
-  async openClocks(files: number): Promise<void> {
-    const clocks = new Set(Array.from({ length: files }, (_, file) => this.time.clockOfFile(file)));
-    await this.passTime(
-      [...clocks]
-        .filter((clock) => !this.time.isKnown(clock))
-        .map((clock) => ({ clock, time: "open" as const })),
-    );
-  }
-
-  /** A file was read to its end. */
-  async endClock(file: number): Promise<void> {
-    const clock = this.time.clockOfFile(file);
-    // The last clock ends with the last of those that share it.
-    if (!this.time.hasEnded(clock) && !(this.time.isShared(clock) && file + 1 < this.time.files))
-      await this.passTime([{ clock, time: "end" }]);
-  }
-
-  /** No more records are pushed; the frame that says so. */
-  private async endPushes(): Promise<number> {
-    if (this.time.hasEnded(PUSHES)) return this.log.next - 1;
-    return this.passTime([{ clock: PUSHES, time: "end" }]);
-  }
-
-  /** Frames in the log of a source. */
-  framesOf(source: number): number {
-    let count = 0;
-    for (let frame = this.log.first; frame < this.log.next; frame++)
-      if (this.log.place(frame).kind === source) count++;
-    return count;
-  }
-
-  /** The row behind the last one that was taken in from another stream; undefined if there is none. */
-  async lastRowOf(source: number): Promise<number | undefined> {
-    for (let frame = this.log.next - 1; frame >= this.log.first; frame--) {
-      if (this.log.place(frame).kind !== source) continue;
-      const { head } = await this.log.read(frame);
-      return (JSON.parse(head!.toString()) as { rows: number }).rows;
-    }
-    return undefined;
-  }
-
-  /** A frame lies in a file, as range or row group `index`. */
-  private refer(source: number, frame: number, index: number): void {
-    this.references.set(frame, index);
-    if (this.shapes.sources[source].kind === "range") this.chains.logged(source, frame);
+    return this.frames.push(body);
   }
 
   /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
   async query(request: QueryRequest): Promise<Answer> {
     this.refuseIfFailed();
     const query = planQuery(this.kernel, this.name, request);
-    if (this.vacant.length || this.state !== "running") await this.awake();
+    if (this.shards.hasVacant || this.shown !== "running") await this.awake();
     const release = await this.turn();
-    const owners = this.dispatch.routing.targets.map(({ jah }) => this.jahs.get(jah));
+    const { owners } = this.shards;
     if (owners.some((jah) => jah?.state !== "working")) {
       release();
       throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);
@@ -346,186 +189,155 @@ export class Stream implements JahOwner {
     return ask(owners as Jah[], query, release);
   }
 
-  /**
-   * Waits for its turn among what must not meet: a query, which splits results in the Jahs' memory and counts on its
-   * owners, and a move of partitions, which changes them. Resolves with what ends the turn.
-   */
-  async turn(): Promise<() => void> {
-    const before = this.asking;
-    let end = () => {};
-    this.asking = new Promise<void>((done) => {
-      end = done;
-    });
-    await before;
-    return end;
-  }
-
   /** Resolves when all shards are there and have applied what is in the log now. Rejects with `no-capacity`. */
   private async awake(): Promise<void> {
     this.wake();
-    const applied = this.applied(this.log.next);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, fail) => {
-      timer = setTimeout(() => {
-        const message = this.vacant.length
-          ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
-          : `${this.name} is still working through its backlog; ask again later`;
-        fail(new HallelujahError("no-capacity", message));
-      }, WAKE_PATIENCE_MS);
-    });
-    try {
-      await Promise.race([applied, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    if (await this.progress.reaches(this.log.next, WAKE_PATIENCE_MS)) return;
+    const message = this.shards.hasVacant
+      ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
+      : `${this.name} is still working through its backlog; ask again later`;
+    throw new HallelujahError("no-capacity", message);
   }
 
-  /** Resolves when every shard has applied all frames below `frame`. */
-  applied(frame: number): Promise<void> {
-    if (!this.vacant.length && this.shardsReady && this.dispatch.lowest >= frame) return Promise.resolve();
-    return new Promise((done) => {
-      this.waiters.push({ frame, done });
-    });
-  }
-
-  async change({ min, max, shards, paused }: StreamChange): Promise<void> {
+  async change(change: StreamChange): Promise<void> {
     const { record } = this;
-    if (shards !== undefined) record.shards = shards;
-    if (max !== undefined) {
-      record.max = max;
-      // A stream that is stopped comes back with the least that it had.
-      if (max > 0) record.min = Math.min(record.min, max);
-    }
-    if (min !== undefined) {
-      record.min = min;
-      record.max = Math.max(record.max, min);
-    }
-    if (paused !== undefined) record.paused = paused;
+    applyChange(record, change);
     await this.save();
     if (record.max === 0 || record.paused) await this.park();
     else this.busy();
   }
 
-  // --- the life of its shards ------------------------------------------------------------------------------------
+  load(now: number): StreamLoad {
+    return loadOf(this, now);
+  }
+
+  info(): StreamInfo {
+    return infoOf(this);
+  }
+
+  // --- its life --------------------------------------------------------------------------------------------------
 
   /** There is work: shards without a Jah are given one, and frames handed out. */
   busy(): void {
     this.lastWorkAt = performance.now();
-    if (this.vacant.length) this.wake();
+    this.wake();
     this.pump();
   }
 
-  private get mayRun(): boolean {
-    return (
-      this.record.max > 0 && !this.record.paused && !this.removed && !this.closing && this.state !== "failed"
-    );
+  /** Whether its user and its state let it work. */
+  get mayRun(): boolean {
+    return this.record.max > 0 && !this.record.paused && !this.lifecycle.isOver;
   }
 
-  /** Claims a Jah for each shard that has none. */
+  /** Shards without a Jah are to have one. */
   wake(): void {
-    if (!this.mayRun || this.parking) return;
-    const { image } = this.record;
-    for (const target of this.vacant.splice(0)) {
-      const jah = this.claim("persistent", true);
-      const next = image?.frame ?? 0;
-      this.starts.set(jah.id, {
-        from: target.from,
-        to: target.to,
-        next,
-        ...(image ? { image: image.path } : {}),
-      });
-      this.dispatch.recover(target, jah.id, next);
-      this.setState(this.log.next ? "waking" : "starting");
+    if (this.shards.hasVacant && this.mayRun) this.tell(this.log.next ? "wake" : "start");
+  }
+
+  /** Writes the state to disk and ends all Jahs, at once: what is not applied stays in the log. */
+  park(): Promise<void> {
+    this.tell("park");
+    return this.parking;
+  }
+
+  /** An event of its life; what it takes is carried out. */
+  private tell(event: Event): void {
+    const { shown } = this;
+    const effects = this.lifecycle.take(event);
+    if (this.shown !== shown) this.note("info", `${this.name} is ${this.shown}`);
+    for (const effect of effects) this.carryOut(effect);
+  }
+
+  private carryOut(effect: Effect): void {
+    switch (effect) {
+      case "claim":
+        this.shards.claimVacant();
+        break;
+      case "save":
+        this.parking = park(this).finally(() => this.tell(this.record.paused ? "paused" : "parked"));
+        break;
+      case "drop":
+        letGo(this);
+        break;
+      case "resume":
+        // It may run again since, or its CPU was needed for a turn of another stream.
+        if (this.isBehind && this.mayRun) this.busy();
+        break;
     }
   }
 
-  claim(kind: JahKind, waits: boolean): Jah {
-    const jah = this.parts.jahs.claim(this, kind, waits);
-    this.jahs.set(jah.id, jah);
-    return jah;
+  /** The stream stops for good, with a sentence; the rest of the host goes on. */
+  fail(message: string): void {
+    if (this.lifecycle.state === "failed") return;
+    this.error = message;
+    this.tell("fail");
+    this.note("error", message);
   }
 
+  private refuseIfFailed(): void {
+    if (this.lifecycle.state !== "failed") return;
+    throw new HallelujahError("stream-failed", `${this.name} stopped: ${this.error}`);
+  }
+
+  /** Parks and closes what is open; the stream can be opened again. */
+  async close(): Promise<void> {
+    this.tell("close");
+    await this.parking;
+    await this.closeFiles();
+  }
+
+  /** Ends the stream; its Jahs are let go without saving anything. */
+  async remove(): Promise<void> {
+    this.tell("remove");
+    await this.closeFiles();
+  }
+
+  private async closeFiles(): Promise<void> {
+    await this.progress.written;
+    await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
+  }
+
+  // --- what Jahs tell --------------------------------------------------------------------------------------------
+
   startOf(jah: Jah): Omit<LiveStart, "type" | "jah"> {
-    const shard = this.starts.get(jah.id);
+    const shard = this.shards.startOf(jah);
     return {
       stream: this.name,
       kernel: this.record.kernel,
       stateBytesMax: STATE_BYTES_MAX,
-      sources: this.shapes.sources,
+      sources: this.frames.shapes.sources,
       columns: wishesOf(this.kernel.input.fields),
       frameTimeoutMs: this.frameTimeoutMs,
-      stuckFile: this.stuckFile(jah),
+      stuckFile: this.failures.stuckFile(jah),
       ...(shard ? { shard } : {}),
     };
   }
 
   ready(jah: Jah): void {
     this.failedStarts = 0;
-    this.ports.set(jah.id, jah.port);
-    this.dispatch.joined(jah.id);
-    if (this.starts.has(jah.id)) this.dispatch.appliedUpTo(jah.id, this.starts.get(jah.id)!.next);
+    this.shards.ready(jah);
     this.scaler.ready(jah);
-    if (!this.vacant.length && this.shardsReady) this.setState("running");
+    if (this.shards.areReady) this.tell("ready");
     this.pump();
     this.settle();
   }
 
-  private get shardsReady(): boolean {
-    return this.dispatch.routing.targets.every(({ jah }) => this.jahs.get(jah)?.state === "working");
-  }
-
   refused(jah: Jah): void {
-    this.jahs.delete(jah.id);
-    this.starts.delete(jah.id);
+    this.shards.refused(jah);
     this.scaler.refused(jah);
   }
 
   lost(jah: Jah, reason: string): void {
-    this.jahs.delete(jah.id);
-    this.starts.delete(jah.id);
-    this.told.delete(jah.id);
-    this.nextCloses.delete(jah.id);
-    this.gone.add(jah.id);
-    this.parts.note("warn", this.stuckIn(jah) ?? reason, { jah: jah.id });
-    const owned = this.dispatch.lost(jah.id);
+    this.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
+    this.shards.lost(jah);
     this.failedStarts = jah.readyAt === Infinity ? this.failedStarts + 1 : 0;
     if (this.failedStarts >= FAILED_STARTS_MAX) return this.fail(`its Jahs do not start: ${reason}`);
-    for (const other of this.jahs.values()) other.send({ type: "gone", jah: jah.id });
     // State that was on its way to or from it is lost with it: the other side starts again, too.
     const partner = this.scaler.lost(jah);
-    this.vacant.push(...owned);
     if (partner)
       this.parts.jahs.kill(partner, `Jah ${partner.id} ends, as the one it exchanged state with did`);
-    if (this.vacant.length && this.mayRun) {
-      this.wake();
-      if (!this.parking) this.setState("recovering");
-    }
+    if (this.shards.hasVacant && this.mayRun) this.tell("lose");
     this.pump();
-  }
-
-  /** A Jah that was in one frame for too long has said so, and was killed; a sentence if that is how it ended. */
-  private stuckIn(jah: Jah): string | undefined {
-    const path = this.stuckFile(jah);
-    let stuck: Stuck;
-    try {
-      stuck = JSON.parse(readFileSync(path, "utf8")) as Stuck;
-    } catch {
-      return undefined;
-    }
-    rmSync(path, { force: true });
-    const message = `the kernel did not return within ${this.frameTimeoutMs / 1000} s`;
-    const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
-    if (stuck.kind === MAPPING) this.trapped(stuck.work, "map", [0, PARTITIONS], message);
-    else if (own) this.trapped(stuck.work, "apply", [own.from, own.to], message);
-    return `Jah ${jah.id} was in frame ${stuck.work} for more than ${this.frameTimeoutMs / 1000} s`;
-  }
-
-  private stuckFile(jah: Jah): string {
-    return join(this.parts.folder, `stuck-${jah.id}`);
-  }
-
-  private get frameTimeoutMs(): number {
-    return this.parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
   }
 
   /** The CPU of a Jah is needed elsewhere. */
@@ -533,113 +345,20 @@ export class Stream implements JahOwner {
     // A turn begins when the Jah is there; the Congregation asks again.
     if (this.isBehind && performance.now() - jah.readyAt < TURN_MS) return;
     if (jah.state !== "working") return;
-    if (!this.shardsReady) {
+    if (!this.shards.areReady) {
       // Another shard is on its way, or waits for a CPU as well; whoever holds one meanwhile must not keep it for ever.
       if (performance.now() - this.lastWorkAt > TURN_MS) void this.park();
       return;
     }
-    if (this.dispatch.routing.targets.length === 1 && this.dispatch.routing.targets[0].jah === jah.id) {
-      void this.park();
-    } else this.scaler.give(jah);
+    const [owner, ...others] = this.shards.owners;
+    if (owner === jah && !others.length) void this.park();
+    else this.scaler.give(jah);
   }
-
-  /** Writes the state to disk and ends all Jahs, at once: what is not applied stays in the log. */
-  park(): Promise<void> {
-    this.parking ??= this.parkNow().finally(() => {
-      this.parking = undefined;
-      // It may run again since, or its CPU was needed for a turn of another stream.
-      if (this.isBehind && this.mayRun) this.busy();
-    });
-    return this.parking;
-  }
-
-  private async parkNow(): Promise<void> {
-    for (const jah of this.jahs.values())
-      if (jah.state === "claimed" || jah.state === "starting") {
-        this.drop(jah);
-        this.scaler.refused(jah);
-      }
-    const single = this.scaler.single();
-    this.settle();
-    await single;
-    const release = await this.turn();
-    try {
-      await this.saveAndDrop();
-    } finally {
-      release();
-    }
-  }
-
-  private async saveAndDrop(): Promise<void> {
-    const { targets } = this.dispatch.routing;
-    const jah = this.jahs.get(targets[0].jah);
-    if (jah?.state === "working" && targets.length === 1) {
-      try {
-        const path = join(this.parts.folder, `image-${Date.now()}`);
-        await jah.call("hold", { at: -1 });
-        const { frame } = await jah.call("save", { path });
-        // What the image holds was emitted before it, and must not be forgotten after it.
-        await this.writingOutputs;
-        const before = this.record.image;
-        this.record.image = { path, frame };
-        if (this.kernel.time) {
-          const nextClose = this.nextCloses.get(jah.id) ?? Infinity;
-          this.record.clocks = this.time.saved;
-          this.record.nextClose = Number.isFinite(nextClose) ? nextClose : null;
-        }
-        await this.save();
-        if (before) rmSync(before.path, { force: true });
-      } catch (error) {
-        // Without an image the shard is replayed from the one before, or from the log's start.
-        this.parts.note("error", `the state of ${this.name} could not be saved: ${messageOf(error)}`);
-      }
-    }
-    for (const other of this.jahs.values()) this.drop(other);
-    this.scaler.reset();
-    if (this.state !== "failed") this.setState(this.record.paused ? "paused" : "parked");
-  }
-
-  /** Lets a Jah go that nobody hears of any more. */
-  private drop(jah: Jah): void {
-    this.jahs.delete(jah.id);
-    this.starts.delete(jah.id);
-    this.told.delete(jah.id);
-    this.nextCloses.delete(jah.id);
-    this.gone.add(jah.id);
-    this.vacant.push(...this.dispatch.lost(jah.id));
-    this.parts.jahs.end(jah);
-  }
-
-  /** Ends a Jah on which nothing depends. */
-  release(jah: Jah): void {
-    if (!this.dispatch.isDone(jah.id)) throw new TypeError(`Jah ${jah.id} is still needed`);
-    this.drop(jah);
-    for (const other of this.jahs.values()) other.send({ type: "gone", jah: jah.id });
-  }
-
-  // --- what Jahs tell --------------------------------------------------------------------------------------------
 
   message(jah: Jah, message: FromLiveJah): void {
     switch (message.type) {
       case "did":
-        for (const { routing, done } of message.mapped) {
-          const again = this.chains.mapped(done.source, done.frame, done.start, done.end);
-          if (again) this.dispatch.again(routing, again.frame);
-          if (again?.frame === done.frame) continue;
-          if (this.dispatch.mapped(jah.id, routing, done.frame)) {
-            this.record.counts.records += done.rows;
-            this.record.counts.bad += done.bad;
-            this.rates.records(done.rows + done.bad);
-          }
-          if (this.kernel.time && done.source !== NO_SOURCE) {
-            this.time.mapped(this.clockOf(done.source), done.time);
-          }
-          this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
-        }
-        this.nextCloses.set(jah.id, message.nextClose ?? Infinity);
-        for (const output of message.outputs) this.emit(this.assembler.applied(output));
-        this.dispatch.appliedUpTo(jah.id, message.next);
-        this.count();
+        this.progress.did(jah, message);
         this.lastWorkAt = performance.now();
         this.pump();
         this.settle();
@@ -648,285 +367,77 @@ export class Stream implements JahOwner {
         this.scaler.imported(jah);
         break;
       case "trapped":
-        this.trapped(message.frame, "map", [0, PARTITIONS], message.failure.message);
+        this.failures.mapping(message.frame, message.failure.message);
         this.dispatch.again(message.routing, message.frame);
         this.pump();
         break;
       case "failed": {
-        const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
-        if (message.failure.code === "image-damaged") this.setImageAside(message.failure.message);
-        if (message.frame !== undefined && own) {
-          this.trapped(message.frame, "apply", [own.from, own.to], message.failure.message);
-        }
-        this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${message.failure.message}`);
+        const { code, message: reason } = message.failure;
+        const { first } = this.log;
+        if (code === "image-damaged" && !this.failures.setImageAside(reason, first))
+          this.fail(`${reason}; the log starts at frame ${first}, so its state is lost`);
+        if (message.frame !== undefined) this.failures.applying(jah, message.frame, reason);
+        this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
         break;
       }
     }
   }
 
-  /** What a shard starts from cannot be used: it is replayed from the log, if that still reaches. */
-  private setImageAside(message: string): void {
-    const { image } = this.record;
-    if (!image) return;
-    try {
-      renameSync(image.path, `${image.path}.damaged`);
-    } catch {
-      // It may be gone, which comes to the same.
-    }
-    if (this.log.first > 0)
-      return this.fail(`${message}; the log starts at frame ${this.log.first}, so its state is lost`);
-    this.parts.note("error", `${message}; the state is made anew from the log`);
-    delete this.record.image;
-    void this.save();
+  // --- what its parts do -----------------------------------------------------------------------------------------
+
+  claim(kind: JahKind, waits: boolean): Jah {
+    return this.shards.claim(kind, waits);
   }
 
-  /** A frame stopped the kernel: the first time it is tried again, the second time set aside. */
-  private trapped(frame: number, stage: Stage, partitions: [number, number], message: string): void {
-    if (!this.dead.failed(frame, stage, partitions, message)) return;
-    this.parts.note("error", `frame ${frame} was set aside: ${message}`, { frame });
-    void this.save();
+  release(jah: Jah): void {
+    this.shards.release(jah);
   }
 
-  private emit(complete: FrameOutput[]): void {
-    for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
-      this.record.counts.late += late;
-      if (!rows && !lateRows) continue;
-      this.writingOutputs = this.writingOutputs
-        .then(async () => {
-          if (rows) await this.outputs.append(Buffer.concat(bytes), rows, frame);
-          if (lateRows) await this.lateOutputs.append(Buffer.concat(lateBytes), lateRows, frame);
-        })
-        .catch((error: unknown) => this.fail(`its output cannot be written: ${messageOf(error)}`));
-    }
+  announce(): void {
+    this.shards.announce();
   }
 
-  /** What all shards have applied since the last time. */
-  private count(): void {
-    const { lowest } = this.dispatch;
-    if (this.vacant.length || lowest <= this.countedTo) return;
-    this.rates.applied(this.log.bytesFrom(this.countedTo) - this.log.bytesFrom(lowest));
-    this.countedTo = lowest;
+  /** Waits until it alone may ask, move or end Jahs; resolves with what ends the turn. */
+  turn(): Promise<() => void> {
+    return this.turns.next();
   }
-
-  private settle(): void {
-    this.scaler.settle();
-    if (this.vacant.length || !this.shardsReady) return;
-    const { lowest } = this.dispatch;
-    const ready = this.waiters.filter(({ frame }) => frame <= lowest);
-    if (ready.length) this.waiters = this.waiters.filter(({ frame }) => frame > lowest);
-    for (const { done } of ready) done();
-  }
-
-  // --- frames to Jahs --------------------------------------------------------------------------------------------
 
   /** Hands out what can be handed out. */
   pump(): void {
-    const handouts = this.dispatch.handOut(!this.parking);
-    if (!handouts.length) return;
-    this.announce();
-    for (const { jah, routing, frames } of handouts) {
-      this.jahs.get(jah)!.send({ type: "map", routing, frames: frames.map((frame) => this.taskOf(frame)) });
-    }
+    this.shards.handOut(this.frames, !this.lifecycle.isParking);
   }
 
-  /** Every Jah is told of every routing before a frame comes under it. */
-  announce(): void {
-    for (const routing of this.dispatch.routings) {
-      if (!routing.targets.every(({ jah }) => this.ports.has(jah) || this.gone.has(jah))) continue;
-      const targets = routing.targets.map((target) => ({ ...target, port: this.ports.get(target.jah) ?? 0 }));
-      const message: LiveRouting = { ...routing, targets, moves: [...routing.moves] };
-      for (const jah of this.jahs.values()) {
-        if (jah.state !== "working") continue;
-        const told = this.told.get(jah.id) ?? new Set();
-        if (told.has(routing.id)) continue;
-        this.told.set(jah.id, told.add(routing.id));
-        jah.send({ type: "routing", routing: message });
-        for (const target of targets)
-          if (this.gone.has(target.jah)) jah.send({ type: "gone", jah: target.jah });
-      }
-    }
+  settle(): void {
+    this.scaler.settle();
+    this.progress.settle();
   }
-
-  private taskOf(frame: number): LiveTask {
-    const { kind: source, path, offset, bytes } = this.log.place(frame);
-    if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
-    const voids = this.dead.voidsOf(frame);
-    const { kind } = this.shapes.sources[source];
-    const index = this.references.get(frame) ?? 0;
-    const start = this.chains.startOf(source, frame);
-    const from = start === undefined ? {} : { start };
-    const task: LiveTask["task"] =
-      kind === "slice"
-        ? { kind, frame, source, path, offset, bytes }
-        : { kind, frame, source, index, ...from };
-    const skip = this.dead.isSkipped(frame) ? { skip: true } : {};
-    const clock = this.kernel.time ? this.clockOf(source) : 0;
-    const still = this.time.isShared(clock) ? { still: true } : {};
-    return { task, clock, ...still, ...skip, ...(voids.length ? { voids } : {}) };
-  }
-
-  // --- time passes -----------------------------------------------------------------------------------------------
 
   /** Ten times a second. */
   tick(now: number): void {
     this.letTimePass();
     this.rates.sample(now);
     this.intakeRate.sample(now);
-    if (this.state !== "running" || this.parking) return;
-    if (this.shardsReady) this.scaler.tick(now);
+    if (this.lifecycle.state !== "running") return;
+    if (this.shards.areReady) this.scaler.tick(now);
     const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
-    if (idle && this.outputsIdle) void this.park();
-  }
-
-  /** Whether frames are logged that are not applied everywhere. */
-  get isBehind(): boolean {
-    return this.lowest < this.log.next;
-  }
-
-  /** The lowest frame that is not applied everywhere. */
-  private get lowest(): number {
-    return this.vacant.length ? (this.record.image?.frame ?? 0) : this.dispatch.lowest;
+    // One that takes in the output of another stream is ready for it.
+    if (idle && !this.record.from) void this.park();
   }
 
   /** Where no records come, windows close by the wall clock. */
   private letTimePass(): void {
-    if (!this.kernel.time || !this.mayRun || this.parking || this.isBehind || this.passing) return;
-    const parked = this.record.nextClose ?? Infinity;
-    const owners = this.dispatch.routing.targets.map(({ jah }) => this.nextCloses.get(jah) ?? Infinity);
-    const heads = this.time.due(this.vacant.length ? parked : Math.min(...owners), Date.now());
-    if (!heads.length) return;
-    this.passing = true;
-    void this.passTime(heads)
-      .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`))
-      .finally(() => {
-        this.passing = false;
-      });
+    if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind) return;
+    this.frames
+      .letTimePass(this.shards.nextClose)
+      .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`));
   }
 
-  private get outputsIdle(): boolean {
-    return !this.record.from;
-  }
-
-  get backlogBytes(): number {
-    return this.log.bytesFrom(this.lowest);
-  }
-
-  load(now: number): StreamLoad {
-    const backlogBytes = this.backlogBytes;
-    return {
-      stream: this.name,
-      // What may not run needs no CPU.
-      min: this.mayRun ? Math.min(this.record.min, this.record.max) : 0,
-      max: this.record.max,
-      busy: this.isBehind || now - this.lastWorkAt < 1000,
-      backlogSeconds: this.rates.secondsFor(backlogBytes),
-      jahs: [...this.jahs.values()].map((jah) => ({
-        jah: jah.id,
-        kind: jah.kind,
-        idleMs: jah.state !== "working" || this.dispatch.heldBy(jah.id).frames ? 0 : now - jah.busyAt,
-      })),
-    };
-  }
-
-  info(): StreamInfo {
-    const { record } = this;
-    const backlogBytes = this.backlogBytes;
-    const seconds = this.rates.secondsFor(backlogBytes);
-    return {
-      name: this.name,
-      state: this.state,
-      version: record.version,
-      kernel: record.file,
-      tables: this.kernel.tables.map(({ name }) => name),
-      min: record.min,
-      max: record.max,
-      jahs: [...this.jahs.values()].filter(({ state }) => state !== "claimed").length,
-      shards: this.dispatch.routing.targets.map(({ from, to, jah }) => ({
-        from,
-        to,
-        jah: this.jahs.has(jah) ? jah : null,
-        frame: this.jahs.has(jah) ? this.dispatch.appliedBy(jah) : (record.image?.frame ?? 0),
-      })),
-      backlog: {
-        bytes: backlogBytes,
-        records: this.rates.recordsIn(backlogBytes),
-        seconds: Number.isFinite(seconds) ? seconds : null,
-      },
-      records: record.counts.records,
-      badRecords: record.counts.bad,
-      lateRecords: record.counts.late,
-      recordsPerSecond: this.rates.recordsPerSecond,
-      bytesPerSecond: this.rates.bytesPerSecond,
-      deadLetters: this.dead.count,
-      outputs: this.outputs.next,
-      lateOutputs: this.lateOutputs.next,
-      frame: this.lowest,
-      frames: this.log.next,
-      ...(this.error === undefined ? {} : { error: this.error }),
-    };
-  }
-
-  // --- the end ---------------------------------------------------------------------------------------------------
-
-  /** The stream stops for good, with a sentence; the rest of the host goes on. */
-  fail(message: string): void {
-    if (this.state === "failed") return;
-    this.error = message;
-    this.setState("failed");
-    this.parts.note("error", message);
-    for (const jah of this.jahs.values()) this.drop(jah);
-  }
-
-  private refuseIfFailed(): void {
-    if (this.state !== "failed") return;
-    throw new HallelujahError("stream-failed", `${this.name} stopped: ${this.error}`);
-  }
-
-  /** Parks and closes what is open; the stream can be opened again. */
-  async close(): Promise<void> {
-    this.closing = true;
-    await this.park();
-    this.removed = true;
-    await this.writingOutputs;
-    await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
-  }
-
-  /** Ends the stream; its Jahs are let go without saving anything. */
-  async remove(): Promise<void> {
-    this.removed = true;
-    for (const jah of this.jahs.values()) this.drop(jah);
-    await this.writingOutputs;
-    await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
-  }
-
-  private setState(state: StreamState): void {
-    if (this.state === state) return;
-    this.parts.note("info", `${this.name} is ${state}`);
-    this.state = state;
-  }
-
-  private saving: Promise<void> = Promise.resolve();
-
+  /** Writes the record to the registry. */
   save(): Promise<void> {
-    this.record.dead = this.dead.all;
-    this.saving = this.saving
-      .then(() => this.parts.save(this.record))
-      .catch((error: unknown) =>
-        this.parts.note("error", `the registry cannot be written: ${messageOf(error)}`),
-      );
-    return this.saving;
+    return this.registration.save();
   }
-}
 
-/** A frame without records. */
-function timeTask(frame: number, { clock, time }: TimeHead): LiveTask {
-  const at = time === "open" ? -Infinity : time === "end" ? Infinity : time;
-  return { task: { kind: "time", frame, source: NO_SOURCE, time: at, ended: 0 }, clock };
-}
-
-/** The folder of a stream, made if it is not there. */
-export function streamFolder(data: string, name: string): string {
-  const folder = join(data, "streams", name);
-  mkdirSync(folder, { recursive: true });
-  return folder;
+  note(level: "info" | "warn" | "error", message: string, more?: object): void {
+    this.parts.note(level, message, more);
+  }
 }

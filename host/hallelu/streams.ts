@@ -28,7 +28,8 @@ import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } 
 import type { Jahs } from "./jahs.ts";
 import { runSink } from "./sinks.ts";
 import { readSources } from "./sources.ts";
-import { Stream, streamFolder, type StreamRecord } from "./stream.ts";
+import { streamFolder, type StreamRecord } from "./record.ts";
+import { Stream } from "./stream.ts";
 
 /** How often streams are looked at, ms. */
 const TICK_MS = 100;
@@ -75,7 +76,7 @@ export class Streams implements Host {
       const record = this.options.registry.get(key)!.value as StreamRecord;
       try {
         const { stream } = await this.open(record, readDescriptor(record.kernel));
-        await stream.recall();
+        await stream.frames.recall();
         if (stream.isBehind) stream.busy();
         else await stream.park();
         this.feed(record.name);
@@ -260,18 +261,18 @@ export class Streams implements Host {
   private async readSource(stream: Stream, signal: AbortSignal): Promise<void> {
     const { record } = stream;
     const timed = stream.kernel.time !== undefined;
-    const numbers = stream.shapes.sources.flatMap(({ origin }, number) =>
+    const numbers = stream.frames.shapes.sources.flatMap(({ origin }, number) =>
       origin === "source" ? [number] : [],
     );
     let left = 0;
     for await (const event of readSources(record.source, stream.kernel, record.read ?? 0, signal)) {
       switch (event.type) {
         case "inputs":
-          if (timed) await stream.openClocks(event.count);
+          if (timed) await stream.frames.openClocks(event.count);
           break;
         case "begins":
-          if (numbers.length <= event.input) numbers.push(stream.shapes.add(event.source));
-          left = stream.framesOf(numbers[event.input]);
+          if (numbers.length <= event.input) numbers.push(stream.frames.shapes.add(event.source));
+          left = stream.frames.countOf(numbers[event.input]);
           break;
         case "frame": {
           if (left-- > 0) break;
@@ -279,12 +280,12 @@ export class Streams implements Host {
           if (signal.aborted) return;
           const source = numbers[event.input];
           if ("index" in event)
-            await stream.append([{ source, body: [], producers: [] }], [{ index: event.index }]);
-          else await stream.append([{ source, body: [Buffer.from(event.bytes)], producers: [] }]);
+            await stream.frames.append([{ source, body: [], producers: [] }], [{ index: event.index }]);
+          else await stream.frames.append([{ source, body: [Buffer.from(event.bytes)], producers: [] }]);
           break;
         }
         case "ended":
-          if (timed) await stream.endClock(event.input);
+          if (timed) await stream.frames.endClock(event.input);
           record.read = event.input + 1;
           await stream.save();
           break;
@@ -295,9 +296,9 @@ export class Streams implements Host {
   /** Takes in the output of another stream, from the row behind the last that is logged. */
   private async followStream(stream: Stream, from: string, signal: AbortSignal): Promise<void> {
     const { outputs } = this.find(from).stream;
-    let source = stream.shapes.sources.findIndex(({ origin }) => origin === "stream");
+    let source = stream.frames.shapes.sources.findIndex(({ origin }) => origin === "stream");
     if (source < 0) {
-      source = stream.shapes.add({
+      source = stream.frames.shapes.add({
         origin: "stream",
         kind: "slice",
         name: `the output of ${from}`,
@@ -308,10 +309,10 @@ export class Streams implements Host {
         plan: [],
       });
     }
-    const start = (await stream.lastRowOf(source)) ?? outputs.first;
+    const start = (await stream.frames.lastRowOf(source)) ?? outputs.first;
     for await (const { from: row, count, bytes } of outputs.read(start, signal)) {
       await this.room(stream, signal);
-      await stream.append([{ source, body: [bytes], producers: [] }], [{ rows: row + count }]);
+      await stream.frames.append([{ source, body: [bytes], producers: [] }], [{ rows: row + count }]);
     }
   }
 

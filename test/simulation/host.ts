@@ -8,7 +8,8 @@ import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
 import { admit } from "../../host/hallelu/admission.ts";
 import { Jahs } from "../../host/hallelu/jahs.ts";
-import { Stream, type StreamParts, type StreamRecord } from "../../host/hallelu/stream.ts";
+import type { StreamRecord } from "../../host/hallelu/record.ts";
+import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
 import type { FromHallelu } from "../../host/wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
@@ -191,7 +192,7 @@ export class HostSimulation {
   private push(stream: Stream, frames: number): void {
     this.counts.frames += frames;
     const frame = { source: 0, body: [], producers: [] };
-    this.begin(stream.append(Array.from({ length: frames }, () => frame)));
+    this.begin(stream.frames.append(Array.from({ length: frames }, () => frame)));
   }
 
   private change(stream: Stream, change: object): void {

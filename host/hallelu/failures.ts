@@ -1,0 +1,90 @@
+/** What goes wrong in the Jahs of one stream, frame by frame: kernels that stop or never return, images that cannot be read. */
+import { readFileSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Stuck } from "../core/watchdog.ts";
+import { MAPPING } from "../wire/live.ts";
+import type { DeadLetters, Stage } from "./dead-letters.ts";
+import { PARTITIONS } from "./dispatch.ts";
+import type { Jah } from "./jahs.ts";
+import type { StreamRecord } from "./record.ts";
+import type { Shards } from "./shards.ts";
+
+export interface FailuresParts {
+  folder: string;
+  frameTimeoutMs: number;
+  dead: DeadLetters;
+  shards: Shards;
+  /** Writes the record to the registry. */
+  save: () => Promise<void>;
+  note: (level: "error", message: string, more?: object) => void;
+}
+
+export class Failures {
+  private readonly record: StreamRecord;
+  private readonly parts: FailuresParts;
+
+  constructor(record: StreamRecord, parts: FailuresParts) {
+    this.record = record;
+    this.parts = parts;
+  }
+
+  /** A frame stopped the kernel while it was mapped. */
+  mapping(frame: number, message: string): void {
+    this.trapped(frame, "map", [0, PARTITIONS], message);
+  }
+
+  /** A frame stopped the kernel while a Jah applied it. */
+  applying(jah: Jah, frame: number, message: string): void {
+    const own = this.parts.shards.partitionsOf(jah);
+    if (own) this.trapped(frame, "apply", own, message);
+  }
+
+  /** The first time it is tried again, the second time set aside. */
+  private trapped(frame: number, stage: Stage, partitions: [number, number], message: string): void {
+    const { dead, note, save } = this.parts;
+    if (!dead.failed(frame, stage, partitions, message)) return;
+    note("error", `frame ${frame} was set aside: ${message}`, { frame });
+    void save();
+  }
+
+  /** A Jah that was in one frame for too long has said so, and was killed; a sentence if that is how it ended. */
+  stuckIn(jah: Jah): string | undefined {
+    const path = this.stuckFile(jah);
+    let stuck: Stuck;
+    try {
+      stuck = JSON.parse(readFileSync(path, "utf8")) as Stuck;
+    } catch {
+      return undefined;
+    }
+    rmSync(path, { force: true });
+    const seconds = this.parts.frameTimeoutMs / 1000;
+    const message = `the kernel did not return within ${seconds} s`;
+    if (stuck.kind === MAPPING) this.mapping(stuck.work, message);
+    else this.applying(jah, stuck.work, message);
+    return `Jah ${jah.id} was in frame ${stuck.work} for more than ${seconds} s`;
+  }
+
+  /** Where a Jah says so. */
+  stuckFile(jah: Jah): string {
+    return join(this.parts.folder, `stuck-${jah.id}`);
+  }
+
+  /**
+   * What a shard starts from cannot be used: it is replayed from the log. Whether that still reaches; `first` is the log's
+   * first frame.
+   */
+  setImageAside(message: string, first: number): boolean {
+    const { image } = this.record;
+    if (!image) return true;
+    try {
+      renameSync(image.path, `${image.path}.damaged`);
+    } catch {
+      // It may be gone, which comes to the same.
+    }
+    if (first > 0) return false;
+    this.parts.note("error", `${message}; the state is made anew from the log`);
+    delete this.record.image;
+    void this.parts.save();
+    return true;
+  }
+}

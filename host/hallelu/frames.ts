@@ -1,0 +1,242 @@
+/**
+ * The frames of one stream: what comes is logged, and what is known of each frame beside its bytes is kept, so that a Jah can
+ * be told what to map.
+ */
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import type { Log } from "../store/log.ts";
+import { NO_SOURCE } from "../wire/batch.ts";
+import type { FrameDone } from "../wire/jah.ts";
+import type { LiveTask } from "../wire/live.ts";
+import { Chains } from "./chains.ts";
+import type { DeadLetters } from "./dead-letters.ts";
+import { EventTime, PUSHES, type TimeHead } from "./event-time.ts";
+import type { PushBody } from "./host.ts";
+import { Intake, type IntakeFrame } from "./intake.ts";
+import { Rates } from "./rates.ts";
+import type { StreamRecord } from "./record.ts";
+import { Shapes } from "./shapes.ts";
+
+/** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
+const TIME_KIND = 0xffff;
+
+export interface FramesParts {
+  log: Log;
+  kernel: KernelDescriptor;
+  dead: DeadLetters;
+  /** Writes the record to the registry, or rejects. */
+  save: () => Promise<void>;
+  /** Jahs have to know of a source. */
+  onSource: (source: number) => void;
+  /** More frames are in the log. */
+  onLogged: () => void;
+}
+
+export class Frames {
+  readonly shapes: Shapes;
+  readonly time: EventTime;
+  /** What comes in. */
+  readonly rate = new Rates();
+  private readonly parts: FramesParts;
+  private readonly log: Log;
+  private readonly intake: Intake;
+  private readonly chains = new Chains();
+  /** References of frames that lie in files: their index there. */
+  private readonly references = new Map<number, number>();
+  /** What the frames without records say, by number. */
+  private readonly timeFrames = new Map<number, TimeHead>();
+  private sourcesUnsaved = false;
+  /** Whether a frame that says how time passes is being logged. */
+  private passing = false;
+
+  constructor(record: StreamRecord, parts: FramesParts) {
+    this.parts = parts;
+    this.log = parts.log;
+    this.time = new EventTime(record.clocks);
+    this.shapes = new Shapes(record.sources, parts.kernel, (source) => {
+      this.sourcesUnsaved = true;
+      parts.onSource(source);
+    });
+    this.intake = new Intake((frames) => this.append(frames));
+  }
+
+  /** The number of the next frame. */
+  get next(): number {
+    return this.log.next;
+  }
+
+  // --- what is logged --------------------------------------------------------------------------------------------
+
+  /** Resolves with the frame of the last record, when the records are in the log. */
+  async push(body: PushBody): Promise<number> {
+    const frame = body.bytes ? await this.pushRecords(body) : this.next - 1;
+    return body.end && this.parts.kernel.time ? this.endPushes() : frame;
+  }
+
+  private async pushRecords(body: PushBody): Promise<number> {
+    const records = this.shapes.read(body);
+    return records.chunks.length ? this.intake.take(records) : this.next - 1;
+  }
+
+  /** Logs frames: those of bodies, and whatever else streams.ts brings. */
+  async append(frames: Omit<IntakeFrame, "bytes">[], heads: (object | undefined)[] = []): Promise<number> {
+    if (!frames.length) return this.next - 1;
+    // No frame names a source that the registry does not know.
+    if (this.sourcesUnsaved) {
+      await this.parts.save();
+      this.sourcesUnsaved = false;
+    }
+    const { number: first } = await this.log.appendGroup(
+      frames.map(({ source, body, producers }, i) => {
+        const head = { ...heads[i], ...(producers.length ? { producers } : {}) };
+        const text = Object.keys(head).length ? Buffer.from(JSON.stringify(head)) : undefined;
+        return { kind: source, head: text, body, records: 0 };
+      }),
+    );
+    frames.forEach(({ source }, i) => {
+      const head = heads[i];
+      this.rate.applied(this.log.place(first + i).bytes);
+      if (head && "index" in head) this.refer(source, first + i, head.index as number);
+      if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
+      else if (this.parts.kernel.time) this.time.came(this.clockOf(source), Date.now());
+    });
+    this.parts.onLogged();
+    return first + frames.length - 1;
+  }
+
+  /** Frames that came before this process: producers' numbers and references, from the log. */
+  async recall(): Promise<void> {
+    for (let frame = this.log.first; frame < this.log.next; frame++) {
+      const { kind, headBytes } = this.log.place(frame);
+      if (this.parts.kernel.time && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
+      if (!headBytes) continue;
+      const { head } = await this.log.read(frame);
+      if (!head) continue;
+      if (kind === TIME_KIND) {
+        this.timeLogged(frame, JSON.parse(head.toString()) as TimeHead);
+        continue;
+      }
+      const { producers = [], index } = JSON.parse(head.toString()) as {
+        producers?: [string, number][];
+        index?: number;
+      };
+      for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
+      if (index !== undefined) this.refer(kind, frame, index);
+    }
+  }
+
+  /** Frames in the log of a source. */
+  countOf(source: number): number {
+    let count = 0;
+    for (let frame = this.log.first; frame < this.log.next; frame++)
+      if (this.log.place(frame).kind === source) count++;
+    return count;
+  }
+
+  /** The row behind the last one that was taken in from another stream; undefined if there is none. */
+  async lastRowOf(source: number): Promise<number | undefined> {
+    for (let frame = this.log.next - 1; frame >= this.log.first; frame--) {
+      if (this.log.place(frame).kind !== source) continue;
+      const { head } = await this.log.read(frame);
+      return (JSON.parse(head!.toString()) as { rows: number }).rows;
+    }
+    return undefined;
+  }
+
+  /** A frame lies in a file, as range or row group `index`. */
+  private refer(source: number, frame: number, index: number): void {
+    this.references.set(frame, index);
+    if (this.shapes.sources[source].kind === "range") this.chains.logged(source, frame);
+  }
+
+  // --- event time ------------------------------------------------------------------------------------------------
+
+  /** So many files are waited for, as to their event time; unless that was said before. */
+  async openClocks(files: number): Promise<void> {
+    const clocks = new Set(Array.from({ length: files }, (_, file) => this.time.clockOfFile(file)));
+    await this.logTime(
+      [...clocks]
+        .filter((clock) => !this.time.isKnown(clock))
+        .map((clock) => ({ clock, time: "open" as const })),
+    );
+  }
+
+  /** A file was read to its end. */
+  async endClock(file: number): Promise<void> {
+    const clock = this.time.clockOfFile(file);
+    // The last clock ends with the last of those that share it.
+    if (!this.time.hasEnded(clock) && !(this.time.isShared(clock) && file + 1 < this.time.files))
+      await this.logTime([{ clock, time: "end" }]);
+  }
+
+  /** No more records are pushed; the frame that says so. */
+  private async endPushes(): Promise<number> {
+    if (this.time.hasEnded(PUSHES)) return this.next - 1;
+    return this.logTime([{ clock: PUSHES, time: "end" }]);
+  }
+
+  /** Where no records come, windows close by the wall clock; the first one is over at `nextClose`, in event time, ms. */
+  async letTimePass(nextClose: number): Promise<void> {
+    if (this.passing) return;
+    const heads = this.time.due(nextClose, Date.now());
+    if (!heads.length) return;
+    this.passing = true;
+    try {
+      await this.logTime(heads);
+    } finally {
+      this.passing = false;
+    }
+  }
+
+  /** Logs that event time passes, by frames without records. */
+  private logTime(heads: TimeHead[]): Promise<number> {
+    return this.append(
+      heads.map(() => ({ source: TIME_KIND, body: [], producers: [] })),
+      heads,
+    );
+  }
+
+  private timeLogged(frame: number, head: TimeHead): void {
+    this.timeFrames.set(frame, head);
+    this.time.logged(head, Date.now());
+  }
+
+  private clockOf(source: number): number {
+    return this.time.clockOf(this.shapes.sources, source);
+  }
+
+  // --- what Jahs map ---------------------------------------------------------------------------------------------
+
+  /** What a Jah is told to map. */
+  taskOf(frame: number): LiveTask {
+    const { kernel, dead } = this.parts;
+    const { kind: source, path, offset, bytes } = this.log.place(frame);
+    if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
+    const voids = dead.voidsOf(frame);
+    const { kind } = this.shapes.sources[source];
+    const index = this.references.get(frame) ?? 0;
+    const start = this.chains.startOf(source, frame);
+    const from = start === undefined ? {} : { start };
+    const task: LiveTask["task"] =
+      kind === "slice"
+        ? { kind, frame, source, path, offset, bytes }
+        : { kind, frame, source, index, ...from };
+    const skip = dead.isSkipped(frame) ? { skip: true } : {};
+    const clock = kernel.time ? this.clockOf(source) : 0;
+    const still = this.time.isShared(clock) ? { still: true } : {};
+    return { task, clock, ...still, ...skip, ...(voids.length ? { voids } : {}) };
+  }
+
+  /** A frame was mapped; the one that has to be mapped again, if there is one: it, or one behind it (chains.ts). */
+  mapped({ source, frame, start, end, time }: FrameDone): number | undefined {
+    const again = this.chains.mapped(source, frame, start, end)?.frame;
+    if (again !== frame && this.parts.kernel.time && source !== NO_SOURCE)
+      this.time.mapped(this.clockOf(source), time);
+    return again;
+  }
+}
+
+/** A frame without records. */
+function timeTask(frame: number, { clock, time }: TimeHead): LiveTask {
+  const at = time === "open" ? -Infinity : time === "end" ? Infinity : time;
+  return { task: { kind: "time", frame, source: NO_SOURCE, time: at, ended: 0 }, clock };
+}

@@ -1,0 +1,77 @@
+/** Parking a stream: its state is brought together in one shard and written as an image, then all its Jahs are let go. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { messageOf } from "../core/errors.ts";
+import type { EventTime } from "./event-time.ts";
+import type { Jah } from "./jahs.ts";
+import type { StreamRecord } from "./record.ts";
+import type { Scaler } from "./scaler.ts";
+import type { Shards } from "./shards.ts";
+
+/** What is parked: a stream, as far as this needs it. */
+export interface Parked {
+  readonly record: StreamRecord;
+  readonly kernel: KernelDescriptor;
+  readonly folder: string;
+  readonly shards: Shards;
+  readonly scaler: Scaler;
+  readonly frames: { readonly time: EventTime };
+  readonly progress: { readonly written: Promise<void> };
+  /** Waits until no query is in the way; resolves with what ends the turn. */
+  turn(): Promise<() => void>;
+  /** Lets those go on who wait for what is applied. */
+  settle(): void;
+  /** Writes the record to the registry. */
+  save(): Promise<void>;
+  note(level: "error", message: string): void;
+}
+
+/** Resolves when all Jahs are gone; what is not applied stays in the log. */
+export async function park(stream: Parked): Promise<void> {
+  const { shards, scaler } = stream;
+  for (const jah of shards.jahs.values())
+    if (jah.state === "claimed" || jah.state === "starting") {
+      shards.drop(jah);
+      scaler.refused(jah);
+    }
+  const single = scaler.single();
+  stream.settle();
+  await single;
+  const release = await stream.turn();
+  try {
+    const [owner, ...others] = shards.owners;
+    if (owner?.state === "working" && !others.length) await writeImage(stream, owner);
+  } catch (error) {
+    // Without an image the shard is replayed from the one before, or from the log's start.
+    stream.note("error", `the state of ${stream.record.name} could not be saved: ${messageOf(error)}`);
+  } finally {
+    letGo(stream);
+    release();
+  }
+}
+
+/** Lets all Jahs go as they are. */
+export function letGo({ shards, scaler }: Pick<Parked, "shards" | "scaler">): void {
+  for (const jah of shards.jahs.values()) shards.drop(jah);
+  // Whoever waits for a step that is under way need not any more.
+  scaler.reset();
+}
+
+/** Has the only owner write its state, from which the shard starts when it wakes. */
+async function writeImage(stream: Parked, owner: Jah): Promise<void> {
+  const { record } = stream;
+  const path = join(stream.folder, `image-${Date.now()}`);
+  await owner.call("hold", { at: -1 });
+  const { frame } = await owner.call("save", { path });
+  // What the image holds was emitted before it, and must not be forgotten after it.
+  await stream.progress.written;
+  const before = record.image;
+  record.image = { path, frame };
+  if (stream.kernel.time) {
+    record.clocks = stream.frames.time.saved;
+    record.nextClose = Number.isFinite(owner.nextClose) ? owner.nextClose : null;
+  }
+  await stream.save();
+  if (before) rmSync(before.path, { force: true });
+}

@@ -1,0 +1,122 @@
+/** How far one stream is: what Jahs have mapped and applied is counted, and their output put in order and written. */
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { messageOf } from "../core/errors.ts";
+import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
+import type { Log } from "../store/log.ts";
+import type { Outputs } from "../store/outputs.ts";
+import type { FromLiveJah } from "../wire/live.ts";
+import type { Frames } from "./frames.ts";
+import type { Jah } from "./jahs.ts";
+import { Rates } from "./rates.ts";
+import type { StreamRecord } from "./record.ts";
+import type { Shards } from "./shards.ts";
+
+export interface ProgressParts {
+  kernel: KernelDescriptor;
+  log: Log;
+  outputs: Outputs;
+  lateOutputs: Outputs;
+  frames: Frames;
+  shards: Shards;
+  /** The stream cannot go on. */
+  fail: (message: string) => void;
+}
+
+export class Progress {
+  /** What is applied. */
+  readonly rates = new Rates();
+  private readonly record: StreamRecord;
+  private readonly parts: ProgressParts;
+  private readonly assembler: Assembler;
+  /** Frames below this are counted as applied. */
+  private countedTo: number;
+  private readonly waiters = new Set<{ frame: number; goOn: () => void }>();
+  private writing: Promise<void> = Promise.resolve();
+
+  constructor(record: StreamRecord, parts: ProgressParts) {
+    this.record = record;
+    this.parts = parts;
+    this.countedTo = record.image?.frame ?? 0;
+    // Both outputs drop the frames that they have.
+    this.assembler = new Assembler(this.countedTo, parts.kernel.ordered);
+  }
+
+  /** Resolves when the output so far is written. */
+  get written(): Promise<void> {
+    return this.writing;
+  }
+
+  /** A Jah tells what it has done. */
+  did(jah: Jah, { mapped, outputs, next, nextClose }: Extract<FromLiveJah, { type: "did" }>): void {
+    const { frames, shards } = this.parts;
+    const { dispatch } = shards;
+    const { counts } = this.record;
+    for (const { routing, done } of mapped) {
+      const again = frames.mapped(done);
+      if (again !== undefined) dispatch.again(routing, again);
+      if (again === done.frame) continue;
+      if (dispatch.mapped(jah.id, routing, done.frame)) {
+        counts.records += done.rows;
+        counts.bad += done.bad;
+        this.rates.records(done.rows + done.bad);
+      }
+      this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
+    }
+    jah.nextClose = nextClose ?? Infinity;
+    for (const output of outputs) this.emit(this.assembler.applied(output));
+    dispatch.appliedUpTo(jah.id, next);
+    this.count();
+  }
+
+  private emit(complete: FrameOutput[]): void {
+    const { outputs, lateOutputs, fail } = this.parts;
+    for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
+      this.record.counts.late += late;
+      if (!rows && !lateRows) continue;
+      this.writing = this.writing
+        .then(async () => {
+          if (rows) await outputs.append(Buffer.concat(bytes), rows, frame);
+          if (lateRows) await lateOutputs.append(Buffer.concat(lateBytes), lateRows, frame);
+        })
+        .catch((error: unknown) => fail(`its output cannot be written: ${messageOf(error)}`));
+    }
+  }
+
+  /** What all shards have applied since the last time. */
+  private count(): void {
+    const { log, shards } = this.parts;
+    const { lowest } = shards;
+    if (shards.hasVacant || lowest <= this.countedTo) return;
+    this.rates.applied(log.bytesFrom(this.countedTo) - log.bytesFrom(lowest));
+    this.countedTo = lowest;
+  }
+
+  /** Whether every shard has applied all frames below `frame`, within `patienceMs`. */
+  reaches(frame: number, patienceMs: number): Promise<boolean> {
+    const { shards } = this.parts;
+    if (shards.areReady && shards.lowest >= frame) return Promise.resolve(true);
+    return new Promise((done) => {
+      const timer = setTimeout(() => {
+        this.waiters.delete(waiter);
+        done(false);
+      }, patienceMs);
+      const goOn = () => {
+        clearTimeout(timer);
+        done(true);
+      };
+      const waiter = { frame, goOn };
+      this.waiters.add(waiter);
+    });
+  }
+
+  /** Something was applied, or a shard is there: whoever waits for that may go on. */
+  settle(): void {
+    const { areReady, lowest } = this.parts.shards;
+    if (!areReady) return;
+    for (const waiter of this.waiters) {
+      if (waiter.frame > lowest) continue;
+      this.waiters.delete(waiter);
+      waiter.goOn();
+    }
+  }
+}

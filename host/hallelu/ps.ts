@@ -1,0 +1,93 @@
+/** How a stream stands: for users (`ps`, `top`, HTTP), and for the Congregation. */
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import type { StreamLoad } from "../wire/congregation.ts";
+import type { StreamInfo, StreamState } from "../wire/http.ts";
+import type { DeadLetters } from "./dead-letters.ts";
+import type { Dispatch } from "./dispatch.ts";
+import type { Jah } from "./jahs.ts";
+import type { Rates } from "./rates.ts";
+import type { StreamRecord } from "./record.ts";
+
+/** A stream is busy for so long after it had something to do, ms. */
+const BUSY_MS = 1000;
+
+/** A stream, as far as it is reported. */
+export interface Reported {
+  readonly record: StreamRecord;
+  readonly kernel: KernelDescriptor;
+  readonly dispatch: Dispatch;
+  readonly jahs: ReadonlyMap<number, Jah>;
+  readonly rates: Rates;
+  readonly dead: DeadLetters;
+  readonly outputs: { readonly next: number };
+  readonly lateOutputs: { readonly next: number };
+  readonly shown: StreamState;
+  /** Why it failed. */
+  readonly error: string | undefined;
+  /** Whether its user and its state let it work. */
+  readonly mayRun: boolean;
+  /** Whether frames are logged that are not applied everywhere. */
+  readonly isBehind: boolean;
+  readonly backlogBytes: number;
+  /** The lowest frame that is not applied everywhere, and the one that is logged next. */
+  readonly lowest: number;
+  readonly frames: { readonly next: number };
+  /** When it last had something to do, ms. */
+  readonly lastWorkAt: number;
+}
+
+/** What the ledger goes by. */
+export function loadOf(stream: Reported, now: number): StreamLoad {
+  const { record, dispatch } = stream;
+  return {
+    stream: record.name,
+    // What may not run needs no CPU.
+    min: stream.mayRun ? Math.min(record.min, record.max) : 0,
+    max: record.max,
+    busy: stream.isBehind || now - stream.lastWorkAt < BUSY_MS,
+    backlogSeconds: stream.rates.secondsFor(stream.backlogBytes),
+    jahs: [...stream.jahs.values()].map((jah) => ({
+      jah: jah.id,
+      kind: jah.kind,
+      idleMs: jah.state !== "working" || dispatch.heldBy(jah.id).frames ? 0 : now - jah.busyAt,
+    })),
+  };
+}
+
+/** What users see. */
+export function infoOf(stream: Reported): StreamInfo {
+  const { record, dispatch, jahs, rates, backlogBytes, error } = stream;
+  const seconds = rates.secondsFor(backlogBytes);
+  return {
+    name: record.name,
+    state: stream.shown,
+    version: record.version,
+    kernel: record.file,
+    tables: stream.kernel.tables.map(({ name }) => name),
+    min: record.min,
+    max: record.max,
+    jahs: [...jahs.values()].filter(({ state }) => state !== "claimed").length,
+    shards: dispatch.routing.targets.map(({ from, to, jah }) => ({
+      from,
+      to,
+      jah: jahs.has(jah) ? jah : null,
+      frame: jahs.has(jah) ? dispatch.appliedBy(jah) : (record.image?.frame ?? 0),
+    })),
+    backlog: {
+      bytes: backlogBytes,
+      records: rates.recordsIn(backlogBytes),
+      seconds: Number.isFinite(seconds) ? seconds : null,
+    },
+    records: record.counts.records,
+    badRecords: record.counts.bad,
+    lateRecords: record.counts.late,
+    recordsPerSecond: rates.recordsPerSecond,
+    bytesPerSecond: rates.bytesPerSecond,
+    deadLetters: stream.dead.count,
+    outputs: stream.outputs.next,
+    lateOutputs: stream.lateOutputs.next,
+    frame: stream.lowest,
+    frames: stream.frames.next,
+    ...(error === undefined ? {} : { error }),
+  };
+}

@@ -1,0 +1,108 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
+import type { StreamSource } from "../../host/hallelu/shapes.ts";
+import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
+import type { ToLiveJah } from "../../host/wire/live.ts";
+
+const test = suite("host/hallelu/stream.ts: one stream, its Jahs in this process");
+
+/** A stream, and what its host does. */
+function streamOf() {
+  const jahs = new Jahs(() => {}, "secret", 1);
+  const log = {
+    first: 0,
+    next: 0,
+    place: () => ({ kind: 0, path: "", offset: 0, bytes: 400_000, headBytes: 0, records: 1 }),
+    bytesFrom: (frame: number) => (log.next - frame) * 400_000,
+    appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
+    close: async () => {},
+  };
+  const outputs = { next: 0, append: async () => {}, close: async () => {} };
+  const source: StreamSource = {
+    origin: "push",
+    kind: "slice",
+    name: "",
+    format: "ndjson",
+    size: 0,
+    dataStart: 0,
+    delimiter: 0,
+    plan: [],
+  };
+  const record = {
+    name: "s",
+    version: 1,
+    kernel: "",
+    file: "",
+    min: 1,
+    max: 2,
+    paused: false,
+    source: [],
+    sink: [],
+    sources: [source],
+    dead: [],
+    counts: { records: 0, bad: 0, late: 0 },
+  };
+  const stream = new Stream(record, {
+    jahs,
+    log,
+    outputs,
+    lateOutputs: outputs,
+    kernel: { ordered: false, input: { fields: [] }, tables: [] },
+    folder: "",
+    freeCpus: () => 0,
+    save: async () => {},
+    note: () => {},
+  } as unknown as StreamParts);
+  /** Starts a Jah; all it is told. */
+  const start = (jah: Jah): ToLiveJah[] => {
+    const told: ToLiveJah[] = [];
+    jahs.hear({ type: "granted", jah: jah.id, cpu: 0, pid: 1 });
+    jah.attach({ send: (message) => told.push(message), destroy: () => {} });
+    jah.receive({ type: "ready", port: 1, next: 0 });
+    return told;
+  };
+  return { stream, start };
+}
+
+/** Settles with `promise`, or rejects if it hangs. */
+async function soon(promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((_, fail) => {
+    timer = setTimeout(() => fail(new Error("it hangs")), 5000);
+  });
+  await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+const ENDS: [string, (stream: Stream) => unknown][] = [
+  ["fails", (stream) => stream.fail("enough")],
+  ["is removed", (stream) => stream.remove()],
+];
+for (const [name, end] of ENDS)
+  test(`a stream that ${name} while it parks keeps nobody waiting`, async () => {
+    const { stream, start } = streamOf();
+    stream.wake();
+    const [owner] = stream.jahs.values();
+    start(owner);
+    assert.is(stream.info().state, "running");
+    // A Jah that only maps has frames, so parking waits until they are applied, which they never are.
+    const told = start(stream.claim("transient", false));
+    await stream.frames.append(Array.from({ length: 40 }, () => ({ source: 0, body: [], producers: [] })));
+    assert.ok(told.some(({ type }) => type === "map"));
+    const parked = stream.park();
+    let isParked = false;
+    void parked.then(() => {
+      isParked = true;
+    });
+    await new Promise((done) => setImmediate(done));
+    assert.not.ok(isParked);
+    await end(stream);
+    await soon(parked);
+    await soon(stream.turn().then((release) => release()));
+    assert.is(stream.jahs.size, 0);
+    assert.is(stream.info().state, name === "fails" ? "failed" : "running");
+    stream.busy();
+    assert.is(stream.jahs.size, 0, "it never works again");
+  });
+
+test.run();

@@ -61,6 +61,8 @@ export class Streams implements Host {
   private readonly running = new Map<string, Running>();
   /** Names that are being deployed or removed. */
   private readonly changing = new Set<string>();
+  /** Sources that are being compiled. */
+  private readonly builds = new Map<string, Promise<Buffer>>();
   private readonly startedAt = new Date();
   private readonly timer: NodeJS.Timeout;
   private ticks = 0;
@@ -154,11 +156,22 @@ export class Streams implements Host {
     request: DeployRequest,
   ): Promise<{ wasm: Uint8Array; descriptor: KernelDescriptor }> {
     const { kernel } = request;
-    const wasm = kernel.kind === "wasm" ? Buffer.from(kernel.bytes) : await this.built(kernel.text, request);
+    const wasm =
+      kernel.kind === "wasm" ? Buffer.from(kernel.bytes) : await this.built(kernel.text, request.file);
     return { wasm, descriptor: await checkModule(wasm) };
   }
 
-  private async built(text: string, { file }: DeployRequest): Promise<Buffer> {
+  /** The module of a source; who asks for the same at the same time waits for the same compiler. */
+  private built(text: string, file: string | undefined): Promise<Buffer> {
+    const key = `${safeName(file)}\0${text}`;
+    const known = this.builds.get(key);
+    if (known) return known;
+    const build = this.build(text, file).finally(() => this.builds.delete(key));
+    this.builds.set(key, build);
+    return build;
+  }
+
+  private async build(text: string, file: string | undefined): Promise<Buffer> {
     const folder = await mkdtemp(join(tmpdir(), "hallelujah-"));
     try {
       const path = join(folder, safeName(file));

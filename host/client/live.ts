@@ -182,7 +182,7 @@ export class Hallelujah {
     const progress: PushProgress = {
       bytes: 0,
       bodies: 0,
-      producer: options.producer ?? crypto.randomUUID(),
+      producer: options.producer ?? randomName(),
       sequence: options.sequence ?? 0,
       repeatable: true,
       frame: -1,
@@ -371,6 +371,18 @@ interface Request {
   signal?: AbortSignal | undefined;
 }
 
+/** Also those of another realm: of a frame of a page, or a test runner's. */
+function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value);
+}
+
+/** 128 random bits; browsers have `randomUUID` for pages that came by https only. */
+function randomName(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
+}
+
 function streamPath(name: string): string {
   return `/v1/streams/${encodeURIComponent(name)}`;
 }
@@ -395,10 +407,10 @@ async function* parsed<R>(lines: AsyncIterable<string>): AsyncGenerator<R> {
 async function* bytesOf(records: Records): AsyncGenerator<Uint8Array> {
   const encoder = new TextEncoder();
   if (typeof records === "string") return yield encoder.encode(records);
-  if (records instanceof Uint8Array) return yield records;
-  if (records instanceof ReadableStream) return yield* chunksOf(records);
+  if (isBytes(records)) return yield records;
+  if ("getReader" in records) return yield* chunksOf(records);
   for await (const record of records) {
-    if (record instanceof Uint8Array) yield record;
+    if (isBytes(record)) yield record;
     else if (typeof record === "string") yield encoder.encode(record);
     else yield encoder.encode(`${JSON.stringify(record)}\n`);
   }
@@ -416,6 +428,6 @@ function rest(ms: number, signal?: AbortSignal): Promise<void> {
       done();
     }, ms);
     if (signal?.aborted) stop();
-    else signal?.addEventListener("abort", stop);
+    else signal?.addEventListener("abort", stop, { once: true });
   });
 }

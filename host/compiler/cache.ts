@@ -152,21 +152,31 @@ function tryDescriptor(path: string): KernelDescriptor | undefined {
 /** The descriptor of a module file. Throws if it is no kernel, or one for another version of the SDK. */
 export function readDescriptor(path: string): KernelDescriptor {
   if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
-  const wasm = readFileSync(path);
+  return descriptorOf(readFileSync(path), path);
+}
+
+/** The descriptor of a module; `name` is for messages. Throws `kernel-invalid` or `kernel-version`. */
+export function descriptorOf(wasm: Buffer, name: string): KernelDescriptor {
   if (wasm.length < 8 || wasm.readUInt32LE(0) !== WASM_MAGIC) {
-    throw new HallelujahError("kernel-invalid", `${path} is no WebAssembly module`);
+    throw new HallelujahError("kernel-invalid", `${name} is no WebAssembly module`);
   }
   const text = sectionText(wasm, sectionNames.descriptor);
-  if (!text) {
-    throw new HallelujahError(
-      "kernel-invalid",
-      `${path} is no kernel of Hallelujah; build one with: hallelujah build`,
-    );
+  const descriptor = text === undefined ? undefined : parse(text);
+  if (typeof descriptor?.abi !== "number") {
+    const message = `${name} is no kernel of Hallelujah; build one with: hallelujah build`;
+    throw new HallelujahError("kernel-invalid", message);
   }
-  const descriptor = JSON.parse(text) as KernelDescriptor;
   if (descriptor.abi !== ABI_VERSION) {
-    const message = `${path} was built for version ${descriptor.abi} of the kernel interface, this is ${ABI_VERSION}; build it again`;
+    const message = `${name} was built for version ${descriptor.abi} of the kernel interface, this is ${ABI_VERSION}; build it again`;
     throw new HallelujahError("kernel-version", message);
   }
   return descriptor;
+}
+
+function parse(text: string): KernelDescriptor | undefined {
+  try {
+    return JSON.parse(text) as KernelDescriptor;
+  } catch {
+    return undefined;
+  }
 }

@@ -111,6 +111,11 @@ export const WEBHOOK_RETRY_MS_MAX = 30_000;
 /** Time for which a Jah keeps its CPU while others wait for one, ms. */
 export const TURN_MS = 1_000;
 
+/** Compilers at a time, as each takes hundreds of megabytes; what one may take at most, MiB, and its time, ms. */
+export const COMPILERS_MAX = 2;
+export const COMPILER_HEAP_MIB = 1024;
+export const COMPILE_MS_MAX = 60_000;
+
 /** Streams on one host. */
 export const STREAMS_MAX = 10_000;
 
@@ -124,11 +129,22 @@ export const STOP_GRACE_MS = 5_000;
 export const BODY_BYTES_MAX = 16 * MiB;
 export const BODIES_BYTES_MAX = 512 * MiB;
 
-/** Time in which the next bytes of a body must come, ms. */
+/** Time in which the next bytes of a body must come, ms; and what must have come on average once that time is over, bytes/s. */
 export const BODY_IDLE_MS = 15_000;
+export const BODY_BYTES_PER_SECOND_MIN = 1 * KiB;
 
-/** Connections that a host takes; those beyond are closed at once. */
+/** Time for which the rest of a refused body is thrown away, as a client that is cut off sees no answer, ms. */
+export const LINGER_MS = 2_000;
+
+/** Time in which a client must take the next rows of an answer, ms, and what it must take on average, bytes/s: the shards wait for it. */
+export const READ_PATIENCE_MS = 10_000;
+export const READ_BYTES_PER_SECOND_MIN = 64 * KiB;
+
+/** Connections that a host takes; beyond, the one that is idle for longest gives way. */
 export const CONNECTIONS_MAX = 10_000;
+
+/** Part of the files that a process may open that go to connections. */
+export const CONNECTIONS_SHARE = 0.5;
 
 /** Bytes of a request's headers, and the time in which they must have come, ms. */
 export const HEADER_BYTES_MAX = 16 * KiB;

@@ -24,6 +24,7 @@ import {
   type StreamInfo,
 } from "../wire/http.ts";
 import { admit } from "./admission.ts";
+import { checkModule } from "./module.ts";
 import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
 import { runSink } from "./sinks.ts";
@@ -61,6 +62,8 @@ export class Streams implements Host {
   private readonly running = new Map<string, Running>();
   /** Names that are being deployed or removed. */
   private readonly changing = new Set<string>();
+  /** Sources that are being compiled. */
+  private readonly builds = new Map<string, Promise<Buffer>>();
   private readonly startedAt = new Date();
   private readonly timer: NodeJS.Timeout;
   private ticks = 0;
@@ -153,15 +156,28 @@ export class Streams implements Host {
   private async kernelOf(
     request: DeployRequest,
   ): Promise<{ wasm: Uint8Array; descriptor: KernelDescriptor }> {
+    const { kernel } = request;
+    const wasm =
+      kernel.kind === "wasm" ? Buffer.from(kernel.bytes) : await this.built(kernel.text, request.file);
+    return { wasm, descriptor: await checkModule(wasm) };
+  }
+
+  /** The module of a source; who asks for the same at the same time waits for the same compiler. */
+  private built(text: string, file: string | undefined): Promise<Buffer> {
+    const key = `${safeName(file)}\0${text}`;
+    const known = this.builds.get(key);
+    if (known) return known;
+    const build = this.build(text, file).finally(() => this.builds.delete(key));
+    this.builds.set(key, build);
+    return build;
+  }
+
+  private async build(text: string, file: string | undefined): Promise<Buffer> {
     const folder = await mkdtemp(join(tmpdir(), "hallelujah-"));
     try {
-      const { kernel } = request;
-      const path = join(folder, kernel.kind === "wasm" ? "kernel.wasm" : safeName(request.file));
-      writeFileSync(path, kernel.kind === "wasm" ? kernel.bytes : kernel.text);
-      const built = await buildApart(path);
-      const wasm = readFileSync(built.path);
-      checkImports(wasm);
-      return { wasm, descriptor: built.descriptor };
+      const path = join(folder, safeName(file));
+      writeFileSync(path, text);
+      return readFileSync((await buildApart(path)).path);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
@@ -469,19 +485,4 @@ function safeName(file: string | undefined): string {
       .at(-1)
       ?.replace(/[^\w.-]/g, "_") ?? "kernel.ts";
   return name.endsWith(".ts") && !name.startsWith(".") ? name : "kernel.ts";
-}
-
-/** A module may ask for its memory and for the means to end itself, and for nothing else of the host. */
-function checkImports(wasm: Uint8Array): void {
-  let module: WebAssembly.Module;
-  try {
-    module = new WebAssembly.Module(wasm as BufferSource);
-  } catch (cause) {
-    throw new HallelujahError("kernel-invalid", `the module is broken: ${messageOf(cause)}`, { cause });
-  }
-  for (const { module: from, name } of WebAssembly.Module.imports(module)) {
-    if (from === "env" && (name === "memory" || name === "abort")) continue;
-    const message = `the module imports ${from}.${name}; a kernel has only what the SDK gives it`;
-    throw new HallelujahError("kernel-invalid", message);
-  }
 }

@@ -21,6 +21,8 @@ export interface TestHostOptions {
   data?: string;
   env?: Record<string, string>;
   args?: string[];
+  /** How many files each of its processes may have open. */
+  openFiles?: number;
 }
 
 const UP = /is up at (\S+)/;
@@ -31,13 +33,15 @@ export async function startHost({
   data,
   env = {},
   args = [],
+  openFiles,
 }: TestHostOptions = {}): Promise<TestHost> {
   const folder = data ?? mkdtempSync(join(tmpdir(), "hallelujah-host-"));
-  const child = spawn(
-    process.execPath,
-    ["dist/cli/main.js", "up", "--listen", "127.0.0.1:0", "--data", folder, "--cpus", String(cpus), ...args],
-    { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } },
-  );
+  const up = ["dist/cli/main.js", "up", "--listen", "127.0.0.1:0", "--data", folder, "--cpus", `${cpus}`];
+  const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles}; `;
+  const child = spawn("sh", ["-c", `${limit}exec "$0" "$@"`, process.execPath, ...up, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
+  });
   let said = "";
   child.stderr.on("data", (chunk) => (said += chunk));
   const ended = new Promise<number | null>((done) => child.once("exit", (code) => done(code)));

@@ -54,10 +54,14 @@ const STATUS: Record<string, number> = {
 /** Seconds after which it is worth trying again, by status. */
 const RETRY_AFTER: Record<number, number> = { 429: 1, 503: 1, 507: 10 };
 
-export interface ProblemResponse {
+interface ProblemResponse {
   status: number;
   headers: Record<string, string>;
   body: string;
+}
+
+export function respond({ status, headers, body }: ProblemResponse): Response {
+  return new Response(body, { status, headers });
 }
 
 /** What a client gets for an error; `report` hears of those that nobody foresaw. */

@@ -5,7 +5,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createGunzip } from "node:zlib";
 import { HallelujahError } from "../../core/errors.ts";
-import { BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_IDLE_MS } from "../../core/limits.ts";
+import {
+  BODIES_BYTES_MAX,
+  BODY_BYTES_MAX,
+  BODY_BYTES_PER_SECOND_MIN,
+  BODY_IDLE_MS,
+} from "../../core/limits.ts";
 import type { Host, PushBody, RecordFormat } from "../host.ts";
 
 const PATH = /^\/v1\/streams\/([^/?]+)\/records(?:\?(.*))?$/;
@@ -92,11 +97,8 @@ function describe({ headers }: IncomingMessage, search: URLSearchParams): Omit<P
 export function receive(request: IncomingMessage): Promise<{ chunks: Buffer[]; bytes: number }> {
   const length = Number(request.headers["content-length"] ?? 0);
   if (length > BODY_BYTES_MAX) return Promise.reject(tooLarge());
-  if (receiving + length > BODIES_BYTES_MAX) {
-    const message = "this host is taking in all the bodies that it can hold; send it again in a moment";
-    return Promise.reject(new HallelujahError("busy", message));
-  }
-  const encoding = request.headers["content-encoding"];
+  if (receiving + length > BODIES_BYTES_MAX) return Promise.reject(busy());
+  const encoding = request.headers["content-encoding"]?.toLowerCase();
   if (encoding !== undefined && encoding !== "gzip" && encoding !== "identity")
     return Promise.reject(
       new HallelujahError("media-type", `bodies are sent as they are, or with gzip; not ${encoding}`),
@@ -104,12 +106,15 @@ export function receive(request: IncomingMessage): Promise<{ chunks: Buffer[]; b
   const source = encoding === "gzip" ? request.pipe(createGunzip()) : request;
   return new Promise((done, fail) => {
     const chunks: Buffer[] = [];
+    const startedAt = performance.now();
     let bytes = 0;
+    let sent = 0;
     let over = false;
     const stop = (error: Error) => {
       if (over) return;
       over = true;
       receiving -= bytes;
+      chunks.length = 0;
       if (source !== request) source.destroy();
       fail(error);
     };
@@ -121,12 +126,20 @@ export function receive(request: IncomingMessage): Promise<{ chunks: Buffer[]; b
         ),
       ),
     );
+    // What was sent, which compressed may come to nothing for long.
+    request.on("data", (chunk: Buffer) => {
+      sent += chunk.length;
+      const allowedMs = BODY_IDLE_MS + (sent * 1000) / BODY_BYTES_PER_SECOND_MIN;
+      if (performance.now() - startedAt > allowedMs)
+        stop(new HallelujahError("request-timeout", "the body comes too slowly"));
+    });
     source.on("data", (chunk: Buffer) => {
       if (over) return;
       bytes += chunk.length;
       receiving += chunk.length;
       chunks.push(chunk);
       if (bytes > BODY_BYTES_MAX) stop(tooLarge());
+      else if (receiving > BODIES_BYTES_MAX) stop(busy());
     });
     source.on("end", () => {
       if (over) return;
@@ -148,6 +161,11 @@ export function receive(request: IncomingMessage): Promise<{ chunks: Buffer[]; b
 /** Whoever received a body is done with it. */
 export function received(bytes: number): void {
   receiving -= bytes;
+}
+
+function busy(): HallelujahError {
+  const message = "this host is taking in all the bodies that it can hold; send it again in a moment";
+  return new HallelujahError("busy", message);
 }
 
 function tooLarge(): HallelujahError {

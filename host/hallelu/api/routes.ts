@@ -1,15 +1,16 @@
 /** Every call of the HTTP interface but the one that pushes records, each with the schemas that check and describe it. */
 import type { HttpBindings } from "@hono/node-server";
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
-import { HallelujahError } from "../../core/errors.ts";
+import type { Context, Handler } from "hono";
+import { HallelujahError, messageOf } from "../../core/errors.ts";
 import { sdkVersion } from "../../core/version.ts";
 import * as schema from "../../wire/http.ts";
 import type { Host } from "../host.ts";
+import { begun, bodyOfChunks } from "./body.ts";
 import { metricsText } from "./metrics.ts";
 import { eventStream, lineStream } from "./output.ts";
 import { page, PAGES } from "./pages.ts";
-import { problem, problemOf, type ProblemResponse } from "./problem.ts";
+import { problem, problemOf, respond } from "./problem.ts";
 import { receive, received } from "./push.ts";
 
 type Env = { Bindings: HttpBindings };
@@ -68,10 +69,7 @@ const ROW_TYPES = {
 export function createRoutes(host: Host, report: (id: string, error: unknown) => void): OpenAPIHono<Env> {
   const app = new OpenAPIHono<Env>({
     defaultHook: (result) => {
-      if (result.success) return;
-      const [issue] = result.error.issues;
-      const where = issue.path.length ? `${issue.path.join(".")}: ` : "";
-      throw new HallelujahError("bad-request", `${where}${issue.message}`);
+      if (!result.success) throw badRequest(result.error);
     },
   });
   app.onError((error) => respond(problemOf(clientError(error), report)));
@@ -79,10 +77,22 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     respond(problem("not-found", `there is nothing at ${req.path}; /openapi.json lists what there is`)),
   );
 
+  // Whoever asks for the headers alone takes no rows, and shards must not wait for that.
+  app.use(async (c, next) => {
+    await next();
+    if (isHead(c)) void c.res.body?.cancel();
+  });
+
   const ok = new Set<string>();
+  const pathOf = ({ path }: { path: string }) => path.replaceAll(/\{(\w+)\}/g, ":$1");
   const route = <R extends Parameters<typeof createRoute>[0]>(definition: R) => {
-    ok.add(definition.path.replaceAll(/\{(\w+)\}/g, ":$1"));
+    ok.add(pathOf(definition));
     return createRoute({ ...definition, responses: { ...definition.responses, ...JSON_ERRORS } } as R);
+  };
+  /** A route whose request is not checked by its schemas. */
+  const describe = (definition: Parameters<typeof createRoute>[0], answer?: Handler<Env>) => {
+    app.openAPIRegistry.registerPath(route(definition));
+    if (answer) app.on(definition.method.toUpperCase(), pathOf(definition), answer);
   };
 
   app.openapi(
@@ -150,8 +160,8 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     (c) => c.json(host.stream(c.req.valid("param").name), 200),
   );
 
-  app.openapi(
-    route({
+  describe(
+    {
       method: "patch",
       path: "/v1/streams/{name}",
       summary: "Change a stream's capacity, or pause it",
@@ -160,10 +170,11 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         body: { required: true, content: { "application/json": { schema: schema.StreamChange } } },
       },
       responses: { 200: json("the stream as it is then", schema.StreamInfo) },
-    }),
+    },
     async (c) => {
-      const change = c.req.valid("json");
-      return c.json(await host.change(c.req.valid("param").name, change), 200);
+      if (!/^application\/json\b/i.test(c.req.header("content-type") ?? ""))
+        throw new HallelujahError("media-type", "a change is sent as application/json");
+      return c.json(await host.change(c.req.param("name")!, changeOf(await bodyOf(c))));
     },
   );
 
@@ -181,8 +192,8 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     },
   );
 
-  // Taken by push.ts before it comes here; listed for the document.
-  app.openAPIRegistry.registerPath({
+  // Taken by push.ts before it comes here.
+  describe({
     method: "post",
     path: "/v1/streams/{name}/records",
     summary: "Push records; answers when they are in the log",
@@ -211,9 +222,8 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         },
       },
     },
-    responses: { 200: json("they are logged", schema.Pushed), ...JSON_ERRORS },
+    responses: { 200: json("they are logged", schema.Pushed) },
   });
-  ok.add("/v1/streams/:name/records");
 
   app.openapi(
     route({
@@ -243,7 +253,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         ...(order === undefined ? {} : { order }),
         ...(limit === undefined ? {} : { limit }),
       });
-      return new Response(await begun(answer.rows), {
+      return new Response(await begun(answer.rows, c.env.outgoing, report), {
         headers: { "content-type": type, "hallelujah-frame": String(answer.frame) },
       });
     },
@@ -282,8 +292,10 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         late: c.req.valid("query").name === "late",
         ...(from === undefined ? {} : { from }),
       });
-      const body = type === "text/event-stream" ? eventStream(rows, signal) : lineStream(rows, signal);
-      return new Response(body, { headers: { "content-type": type, "cache-control": "no-store" } });
+      const stream = type === "text/event-stream" ? eventStream : lineStream;
+      return new Response(isHead(c) ? null : stream(rows, signal), {
+        headers: { "content-type": type, "cache-control": "no-store" },
+      });
     },
   );
 
@@ -346,19 +358,29 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         signal,
         ...(stream === undefined ? {} : { stream }),
       });
-      return new Response(streamOf(text[Symbol.asyncIterator]()), {
+      return new Response(isHead(c) ? null : bodyOfChunks(text, c.env.outgoing, report), {
         headers: { "content-type": "application/x-ndjson" },
       });
     },
   );
 
-  app.get("/metrics", async (c) =>
+  const plain = (path: string, summary: string, type: string, answer: Handler<Env>) =>
+    describe(
+      {
+        method: "get",
+        path,
+        summary,
+        responses: { 200: { description: summary, content: { [type]: { schema: z.string() } } } },
+      },
+      answer,
+    );
+  plain("/metrics", "For Prometheus", "text/plain", async (c) =>
     c.body(await metricsText(host), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
   );
-  app.get("/openapi.json", (c) => c.json(document(app)));
-  app.get("/healthz", (c) => c.text("ok\n"));
-  app.get("/readyz", (c) => c.text("ok\n"));
-  for (const path of PAGES.keys()) app.get(path, () => page(path));
+  plain("/openapi.json", "This document", "application/json", (c) => c.json(document(app)));
+  plain("/healthz", "Whether the host lives; needs no token", "text/plain", (c) => c.text("ok\n"));
+  plain("/readyz", "Whether the host serves", "text/plain", (c) => c.text("ok\n"));
+  for (const [path, { summary, type }] of PAGES) plain(path, summary, type, () => page(path));
 
   // What is there, but not for this method.
   for (const path of ok) {
@@ -392,39 +414,32 @@ function clientError(error: unknown): unknown {
   return new HallelujahError("bad-request", (error as Error).message || "the request is malformed");
 }
 
-function respond({ status, headers, body }: ProblemResponse): Response {
-  return new Response(body, { status, headers });
-}
-
 async function bodyOf(c: Context<Env>): Promise<Buffer> {
   const { chunks, bytes } = await receive(c.env.incoming);
   received(bytes);
   return Buffer.concat(chunks);
 }
 
-/** The same once the first chunk is there, so that what goes wrong before it is said as a problem. */
-async function begun(chunks: AsyncIterable<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
-  const iterator = chunks[Symbol.asyncIterator]();
-  return streamOf(iterator, await iterator.next());
+function isHead(c: Context<Env>): boolean {
+  return c.req.raw.method === "HEAD";
 }
 
-/** Chunks as they come; a client that leaves ends the work. */
-function streamOf(
-  iterator: AsyncIterator<Uint8Array>,
-  first?: IteratorResult<Uint8Array>,
-): ReadableStream<Uint8Array> {
-  let next = first;
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const { value, done } = next ?? (await iterator.next());
-      next = undefined;
-      if (done) controller.close();
-      else controller.enqueue(new Uint8Array(value));
-    },
-    async cancel() {
-      await iterator.return?.();
-    },
-  });
+/** What a PATCH asks for. Throws `bad-request`. */
+function changeOf(body: Buffer): schema.StreamChange {
+  let given: unknown;
+  try {
+    given = JSON.parse(body.toString());
+  } catch (cause) {
+    throw new HallelujahError("bad-request", `the body is no JSON: ${messageOf(cause)}`, { cause });
+  }
+  const { data, error } = schema.StreamChange.safeParse(given);
+  if (error) throw badRequest(error);
+  return data;
+}
+
+function badRequest({ issues }: z.ZodError): HallelujahError {
+  const [{ path, message }] = issues;
+  return new HallelujahError("bad-request", path.length ? `${path.join(".")}: ${message}` : message);
 }
 
 /** The first of `types` that the client takes, by its own preference. Throws `not-acceptable`. */

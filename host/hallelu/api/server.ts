@@ -2,19 +2,20 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, RequestError } from "@hono/node-server";
 import { HallelujahError, messageOf } from "../../core/errors.ts";
 import {
-  CONNECTIONS_MAX,
   HEADER_BYTES_MAX,
   HEADERS_TIMEOUT_MS,
   KEEP_ALIVE_MS,
+  LINGER_MS,
   PORT_PATIENCE_MS,
 } from "../../core/limits.ts";
 import type { Host } from "../host.ts";
+import { Connections, connectionsMax } from "./connections.ts";
 import { Guard } from "./guard.ts";
 import { PAGES } from "./pages.ts";
-import { problem, problemOf } from "./problem.ts";
+import { problem, problemOf, respond } from "./problem.ts";
 import { isPush, push } from "./push.ts";
 import { createRoutes } from "./routes.ts";
 
@@ -38,7 +39,10 @@ export async function serve(
   const report = (id: string, error: unknown) =>
     journal.error({ id, stack: (error as Error).stack }, `a call failed: ${messageOf(error)}`);
   const guard = new Guard(token, listen.host);
-  const routes = getRequestListener(createRoutes(host, report).fetch, { overrideGlobalObjects: false });
+  const routes = getRequestListener(createRoutes(host, report).fetch, {
+    overrideGlobalObjects: false,
+    errorHandler: (error) => respond(problemOf(asClients(error), report)),
+  });
   const server = createServer(
     {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -50,6 +54,7 @@ export async function serve(
       noDelay: true,
     },
     (request, response) => {
+      connections.begin(request, response);
       try {
         if (request.url !== "/healthz" && !PAGES.has(request.url!)) guard.check(request);
         if (isPush(request))
@@ -60,7 +65,7 @@ export async function serve(
       }
     },
   );
-  server.maxConnections = CONNECTIONS_MAX;
+  const connections = new Connections(server, connectionsMax());
   server.on("clientError", answerBroken);
   await bind(server, listen);
   const { port } = server.address() as AddressInfo;
@@ -82,12 +87,18 @@ function refuse(
 ): void {
   if (response.headersSent || response.destroyed) return void response.destroy();
   const { status, headers, body } = problemOf(error, report);
-  // What is left of a body is not waited for.
-  if (!request.complete) headers.connection = "close";
   response.writeHead(status, headers);
-  response.end(body, () => {
-    if (!request.complete) request.destroy();
-  });
+  response.end(body);
+  if (request.complete) return;
+  const timer = setTimeout(() => request.destroy(), LINGER_MS);
+  request.once("close", () => clearTimeout(timer));
+  request.resume();
+}
+
+/** A request that names nothing (RFC 3986) is its client's mistake. */
+function asClients(error: unknown): unknown {
+  if (!(error instanceof RequestError)) return error;
+  return new HallelujahError("bad-request", `the request's host or path is malformed: ${error.message}`);
 }
 
 /** What is no HTTP, or comes too slowly. */

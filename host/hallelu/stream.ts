@@ -178,15 +178,20 @@ export class Stream implements JahOwner {
   async query(request: QueryRequest): Promise<Answer> {
     this.refuseIfFailed();
     const query = planQuery(this.kernel, this.name, request);
-    if (this.shards.hasVacant || this.shown !== "running") await this.awake();
-    const release = await this.turn();
-    const { owners } = this.shards;
-    if (owners.some((jah) => jah?.state !== "working")) {
-      release();
-      throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);
-    }
+    const release = await this.turnOfOwners();
     this.lastWorkAt = performance.now();
-    return ask(owners as Jah[], query, release);
+    return ask(this.shards.owners as Jah[], query, release);
+  }
+
+  /** A turn in which all shards are there; the one before may have been that which parked the stream. */
+  private async turnOfOwners(): Promise<() => void> {
+    for (let tries = 2; tries; tries--) {
+      if (this.shards.hasVacant || this.shown !== "running") await this.awake();
+      const release = await this.turn();
+      if (this.shards.owners.every((jah) => jah?.state === "working")) return release;
+      release();
+    }
+    throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);
   }
 
   /** Resolves when all shards are there and have applied what is in the log now. Rejects with `no-capacity`. */

@@ -28,6 +28,7 @@ const GLOBALS = {
   Request,
   Response,
   TextDecoder,
+  performance,
   TextEncoder,
   URL,
   URLSearchParams,
@@ -110,9 +111,13 @@ test("a page watches an output until it has enough, or is told to stop", async (
       }
     })();
     await host.push("words", [{ word: "last" }]);
-    await watching;
-    return { words, came };`);
-  assert.equal(found, { words: ["w1", "w2", "bytes", "bytes"], came: [[302, "last"]] });
+    const ended = await watching.then(() => "its end", (error) => error.name);
+    return { words, came, ended };`);
+  assert.equal(found, {
+    words: ["w1", "w2", "bytes", "bytes"],
+    came: [[302, "last"]],
+    ended: "AbortError",
+  });
 });
 
 test("what goes wrong has a code, and a signal ends any call", async () => {

@@ -109,10 +109,9 @@ test("a page watches an output until it has enough, or is told to stop", async (
         came.push([sequence, row.word]);
         stop.abort();
       }
-    })();
+    })().then(() => "its end", (error) => error.name);
     await host.push("words", [{ word: "last" }]);
-    const ended = await watching.then(() => "its end", (error) => error.name);
-    return { words, came, ended };`);
+    return { words, came, ended: await watching };`);
   assert.equal(found, {
     words: ["w1", "w2", "bytes", "bytes"],
     came: [[302, "last"]],

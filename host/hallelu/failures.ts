@@ -84,6 +84,7 @@ export class Failures {
     if (first > 0) return false;
     this.parts.note("error", `${message}; the state is made anew from the log`);
     delete this.record.image;
+    this.record.counts = { records: 0, bad: 0, late: 0 };
     void this.parts.save();
     return true;
   }

@@ -5,6 +5,7 @@ import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { messageOf } from "../core/errors.ts";
 import type { EventTime } from "./event-time.ts";
 import type { Jah } from "./jahs.ts";
+import type { Progress } from "./progress.ts";
 import type { StreamRecord } from "./record.ts";
 import type { Scaler } from "./scaler.ts";
 import type { Shards } from "./shards.ts";
@@ -17,7 +18,7 @@ export interface Parked {
   readonly shards: Shards;
   readonly scaler: Scaler;
   readonly frames: { readonly time: EventTime };
-  readonly progress: { readonly written: Promise<void> };
+  readonly progress: Pick<Progress, "written" | "counts">;
   /** Waits until no query is in the way; resolves with what ends the turn. */
   turn(): Promise<() => void>;
   /** Lets those go on who wait for what is applied. */
@@ -68,6 +69,7 @@ async function writeImage(stream: Parked, owner: Jah): Promise<void> {
   await stream.progress.written;
   const before = record.image;
   record.image = { path, frame };
+  record.counts = stream.progress.counts.close(frame);
   if (stream.kernel.time) {
     record.clocks = stream.frames.time.saved;
     record.nextClose = Number.isFinite(owner.nextClose) ? owner.nextClose : null;

@@ -5,6 +5,7 @@ import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { FromLiveJah } from "../wire/live.ts";
+import { FrameCounts } from "./counts.ts";
 import type { Frames } from "./frames.ts";
 import type { Jah } from "./jahs.ts";
 import { Rates } from "./rates.ts";
@@ -25,7 +26,7 @@ export interface ProgressParts {
 export class Progress {
   /** What is applied. */
   readonly rates = new Rates();
-  private readonly record: StreamRecord;
+  readonly counts: FrameCounts;
   private readonly parts: ProgressParts;
   private readonly assembler: Assembler;
   /** Frames below this are counted as applied. */
@@ -34,7 +35,7 @@ export class Progress {
   private writing: Promise<void> = Promise.resolve();
 
   constructor(record: StreamRecord, parts: ProgressParts) {
-    this.record = record;
+    this.counts = new FrameCounts(record.counts);
     this.parts = parts;
     this.countedTo = record.image?.frame ?? 0;
     // Both outputs drop the frames that they have.
@@ -50,14 +51,12 @@ export class Progress {
   did(jah: Jah, { mapped, outputs, next, nextClose }: Extract<FromLiveJah, { type: "did" }>): void {
     const { frames, shards } = this.parts;
     const { dispatch } = shards;
-    const { counts } = this.record;
     for (const { routing, done } of mapped) {
       const again = frames.mapped(done);
       if (again !== undefined) dispatch.again(routing, again);
       if (again === done.frame) continue;
       if (dispatch.mapped(jah.id, routing, done.frame)) {
-        counts.records += done.rows;
-        counts.bad += done.bad;
+        this.counts.set(done.frame, { records: done.rows, bad: done.bad });
         this.rates.records(done.rows + done.bad);
       }
       this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
@@ -71,7 +70,7 @@ export class Progress {
   private emit(complete: FrameOutput[]): void {
     const { outputs, lateOutputs, fail } = this.parts;
     for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
-      this.record.counts.late += late;
+      this.counts.set(frame, { late });
       if (!rows && !lateRows) continue;
       this.writing = this.writing
         .then(async () => {

@@ -5,6 +5,7 @@ import type { StreamInfo, StreamState } from "../wire/http.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Jah } from "./jahs.ts";
+import type { Progress } from "./progress.ts";
 import type { Rates } from "./rates.ts";
 import type { StreamRecord } from "./record.ts";
 
@@ -18,6 +19,7 @@ export interface Reported {
   readonly dispatch: Dispatch;
   readonly jahs: ReadonlyMap<number, Jah>;
   readonly rates: Rates;
+  readonly progress: Pick<Progress, "counts">;
   readonly dead: DeadLetters;
   readonly outputs: { readonly next: number };
   readonly lateOutputs: { readonly next: number };
@@ -58,6 +60,7 @@ export function loadOf(stream: Reported, now: number): StreamLoad {
 export function infoOf(stream: Reported): StreamInfo {
   const { record, dispatch, jahs, rates, backlogBytes, error } = stream;
   const seconds = rates.secondsFor(backlogBytes);
+  const counts = stream.progress.counts.total;
   return {
     name: record.name,
     state: stream.shown,
@@ -78,9 +81,9 @@ export function infoOf(stream: Reported): StreamInfo {
       records: rates.recordsIn(backlogBytes),
       seconds: Number.isFinite(seconds) ? seconds : null,
     },
-    records: record.counts.records,
-    badRecords: record.counts.bad,
-    lateRecords: record.counts.late,
+    records: counts.records,
+    badRecords: counts.bad,
+    lateRecords: counts.late,
     recordsPerSecond: rates.recordsPerSecond,
     bytesPerSecond: rates.bytesPerSecond,
     deadLetters: stream.dead.count,

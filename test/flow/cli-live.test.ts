@@ -21,6 +21,10 @@ let host: TestHost;
 test.before(async () => {
   host = await startHost({ cpus: 2 });
 });
+/** What one test leaves behind is not there for the next. */
+test.after.each(async () => {
+  for (const { name } of await host.client.streams()) await host.client.remove(name);
+});
 test.after(async () => {
   assert.is(await host.stop(), 0);
 });
@@ -63,7 +67,7 @@ test("from deploy to rm, as a user types it", async () => {
   assert.match(await prints(["ps", "--format", "csv"]), /^name,state,.*\nweather,/);
   assert.match(await prints(["ps", "--format", "table"]), /weather.*stations\.ts v1/);
   const top = await prints(["top"]);
-  assert.match(top, /Hallelujah .* at http.*CPUs 1 of 2/);
+  assert.match(top, /Hallelujah .* at http.*CPUs [12] of 2/);
   assert.match(top, /weather.*persistent/);
   assert.match(await prints(["watch", "weather", "--table", "stations"]), /weather.*4 records[^]*Oslo/);
 
@@ -129,7 +133,6 @@ test("what is wrong is said in a sentence that helps", async () => {
     (await host.client.streams()).map(({ name }) => name),
     ["weather"],
   );
-  await prints(["rm", "weather", "--yes"]);
 });
 
 test("a host that is not there is said at once", async () => {
@@ -176,6 +179,7 @@ test("what follows ends with the signal's exit code, and without a word", async 
 });
 
 test("a reader that has gone ends a command in peace", async () => {
+  await prints(["deploy", "echo", echo]);
   await prints(["push", "echo"], readings(20_000));
   await until(host.client, "echo", drained);
   await each(["watch echo --from 0", "logs", "ps"], async (command) => {
@@ -190,8 +194,6 @@ test("a reader that has gone ends a command in peace", async () => {
   const { code, stdout, stderr } = await cli(["query", "keys", "stations"], { env: env(), shell: HEAD });
   assert.is(stdout.split("\n").length, 2);
   assert.equal([code, stderr], [0, ""]);
-  await prints(["rm", "keys", "--yes"]);
-  await prints(["rm", "echo", "--yes"]);
 });
 
 test("a token is asked for, and taken from the environment or the command", async () => {

@@ -112,6 +112,7 @@ test("a body that breaks off is said so; the next start reads it again, and no r
       first.process.kill("SIGKILL");
       const second = await opened(data);
       await counted(second, RECORDS);
+      await until(second.client, "weather", ({ records }) => records === RECORDS);
       const rows = await (await second.client.query<Row>("weather", "stations")).all();
       assert.ok(rows.every(({ temperature }) => temperature.count === RECORDS / 40));
       // Read to its end: a third start asks for nothing.
@@ -120,6 +121,7 @@ test("a body that breaks off is said so; the next start reads it again, and no r
       const third = await opened(data);
       await third.client.push("weather", '{"station":"a","temperature":1}\n');
       await counted(third, RECORDS + 1);
+      await until(third.client, "weather", ({ records }) => records === RECORDS + 1);
       assert.is(asked, before);
     },
   );

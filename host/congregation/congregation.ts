@@ -10,7 +10,7 @@ import { type Journal, openJournal, rotateJournal } from "../store/journal.ts";
 import type { FromHallelu } from "../wire/congregation.ts";
 import { Ledger, type LedgerCommand } from "./ledger.ts";
 import { lockFolder } from "./lock.ts";
-import { type Ended, startHallelu, startJah, tell } from "./processes.ts";
+import { type Ended, startHallelu, startJah, startSpare, tell } from "./processes.ts";
 
 /** Pauses before the Hallelu is started again, ms: doubled each time, reset when it has run for a while. */
 const FIRST_PAUSE_MS = 100;
@@ -20,6 +20,8 @@ const STEADY_MS = 30_000;
 const QUICK_ENDS_MAX = 8;
 /** Time that a lock may take to come free. */
 const LOCK_PATIENCE_MS = 5_000;
+/** Time after a Jah's start for which it has the machine for itself, before the next spare is started, ms. */
+const SPARE_AFTER_MS = 1_000;
 /** What is left of the grace for killing what did not end. */
 const KILL_RESERVE_MS = 500;
 
@@ -62,6 +64,9 @@ class Host {
   private readonly ledger: Ledger;
   private readonly secret = randomBytes(32).toString("hex");
   private readonly jahs = new Map<number, ChildProcess>();
+  /** A process that waits to become a Jah, kept where there are streams. */
+  private spare: ChildProcess | undefined;
+  private spareTimer: NodeJS.Timeout | undefined;
   private hallelu: ChildProcess | undefined;
   private jahPort = 0;
   private pauseMs = FIRST_PAUSE_MS;
@@ -156,6 +161,7 @@ class Host {
         break;
       case "loads":
         this.carryOut(this.ledger.told(message.streams, now));
+        if (!this.stopping) this.keepSpare(message.streams.length > 0);
         break;
       case "failed":
         this.fail(new HallelujahError(message.code, message.message));
@@ -175,9 +181,35 @@ class Host {
 
   private startJah(jah: number, cpu: number): void {
     const birth = { jah, port: this.jahPort, secret: this.secret };
-    const child = startJah(birth, cpu, this.options.pin, (ended) => this.jahEnded(jah, ended));
+    const child = this.takeSpare() ?? startSpare();
+    startJah(child, birth, cpu, this.options.pin, (ended) => this.jahEnded(jah, ended));
     this.jahs.set(jah, child);
     tell(this.hallelu, { type: "granted", jah, cpu, pid: child.pid ?? 0 });
+  }
+
+  /** Keeps one spare, or none; one that ends is started again with the next word of the Hallelu. */
+  private keepSpare(wanted: boolean): void {
+    if (!wanted) {
+      clearTimeout(this.spareTimer);
+      this.spareTimer = undefined;
+      this.takeSpare()?.kill("SIGKILL");
+    } else if (!this.spare) {
+      this.spareTimer ??= setTimeout(() => {
+        this.spareTimer = undefined;
+        const spare = startSpare();
+        this.spare = spare;
+        const gone = () => {
+          if (this.spare === spare) this.spare = undefined;
+        };
+        spare.on("exit", gone).on("error", gone);
+      }, SPARE_AFTER_MS);
+    }
+  }
+
+  private takeSpare(): ChildProcess | undefined {
+    const { spare } = this;
+    this.spare = undefined;
+    return spare;
   }
 
   private jahEnded(jah: number, { code, signal, complaint }: Ended): void {
@@ -200,6 +232,7 @@ class Host {
   }
 
   private async stopNow(): Promise<void> {
+    this.keepSpare(false);
     const { hallelu } = this;
     if (hallelu) {
       const ended = new Promise<void>((done) => hallelu.once("exit", () => done()));

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFile, fork } from "node:child_process";
 import { join } from "node:path";
 import { packageRoot } from "../core/package-root.ts";
-import { JAH_VARIABLE, type JahBirth, type ToHallelu } from "../wire/congregation.ts";
+import type { JahBirth, ToHallelu } from "../wire/congregation.ts";
 
 /** Bytes kept of what a process wrote to its standard error. */
 const COMPLAINT_BYTES = 2048;
@@ -16,8 +16,8 @@ export interface Ended {
 }
 
 /** Processes of a host never open a TLS connection at their start; reading extra certificates costs each 40 ms. */
-function environment(more: Record<string, string> = {}): NodeJS.ProcessEnv {
-  const env = { ...process.env, ...more };
+function environment(): NodeJS.ProcessEnv {
+  const env = { ...process.env };
   delete env.NODE_EXTRA_CA_CERTS;
   return env;
 }
@@ -59,25 +59,29 @@ export function tell(hallelu: ChildProcess | undefined, message: ToHallelu): voi
   if (hallelu?.connected) hallelu.send(message, () => {});
 }
 
-/** Starts a Jah. Its main thread is pinned to `cpu`; V8's own threads, which compile its kernel, are not. */
+/** A process that can become a Jah: most of the time that a Jah takes to start is spent here, before it is needed. */
+export function startSpare(): ChildProcess {
+  return fork(join(packageRoot, "dist", "jah", "live.js"), [], {
+    execArgv: ["--max-semi-space-size=16"],
+    env: environment(),
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+}
+
+/** Makes a Jah of a spare. Its main thread is pinned to `cpu`; V8's own threads, which compile its kernel, are not. */
 export function startJah(
+  child: ChildProcess,
   birth: JahBirth,
   cpu: number,
   pin: boolean,
   onEnd: (ended: Ended) => void,
-): ChildProcess {
-  const child = fork(join(packageRoot, "dist", "jah", "live.js"), [], {
-    execArgv: ["--max-semi-space-size=16"],
-    env: environment({ [JAH_VARIABLE]: JSON.stringify(birth) }),
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
+): void {
   watch(child, onEnd);
-  if (pin && process.platform === "linux" && child.pid !== undefined) {
-    const timer = setTimeout(() => {
-      // Without the command, or without the right to it, the system places the process.
-      if (child.exitCode === null) execFile("taskset", ["-cp", String(cpu), String(child.pid)], () => {});
-    }, PIN_AFTER_MS);
-    child.on("exit", () => clearTimeout(timer));
-  }
-  return child;
+  child.send(birth, () => {});
+  if (!pin || process.platform !== "linux" || child.pid === undefined) return;
+  const timer = setTimeout(() => {
+    // Without the command, or without the right to it, the system places the process.
+    if (child.exitCode === null) execFile("taskset", ["-cp", String(cpu), String(child.pid)], () => {});
+  }, PIN_AFTER_MS);
+  child.on("exit", () => clearTimeout(timer));
 }

@@ -65,12 +65,13 @@ export class Streams implements Host {
   /** Sources that are being compiled. */
   private readonly builds = new Map<string, Promise<Buffer>>();
   private readonly startedAt = new Date();
-  private readonly timer: NodeJS.Timeout;
+  private timer: NodeJS.Timeout | undefined;
   private ticks = 0;
+  /** Whether the Congregation knows that nothing goes on. */
+  private toldQuiet = false;
 
   constructor(options: StreamsOptions) {
     this.options = options;
-    this.timer = setInterval(() => this.tick(), TICK_MS);
   }
 
   /** Opens the streams that the registry knows. One that cannot be opened is said so in the journal, and left as it is. */
@@ -92,10 +93,20 @@ export class Streams implements Host {
   private tick(): void {
     const now = performance.now();
     for (const { stream } of this.running.values()) stream.tick(now);
-    if (++this.ticks % LOADS_EVERY === 0) this.tellLoads();
+    if (++this.ticks % LOADS_EVERY) return;
+    const loads = this.loads();
+    const quiet = loads.every(({ jahs, busy }) => !jahs.length && !busy);
+    if (!quiet || !this.toldQuiet) this.options.tellLoads(loads);
+    this.toldQuiet = quiet;
   }
 
-  private tellLoads(): void {
+  /** A stream came or went: they are looked at as long as there are any. */
+  private streamsChanged(): void {
+    if (this.running.size) this.timer ??= setInterval(() => this.tick(), TICK_MS);
+    else {
+      clearInterval(this.timer);
+      this.timer = undefined;
+    }
     this.options.tellLoads(this.loads());
   }
 
@@ -218,6 +229,7 @@ export class Streams implements Host {
       return stream.info();
     } catch (error) {
       this.running.delete(name);
+      this.streamsChanged();
       await registry.delete(`streams/${name}`).catch(() => {});
       rmSync(folder, { recursive: true, force: true });
       throw error;
@@ -244,6 +256,7 @@ export class Streams implements Host {
     });
     const running = { stream, stop: new AbortController(), feeding: [] };
     this.running.set(record.name, running);
+    this.streamsChanged();
     return running;
   }
 
@@ -367,7 +380,7 @@ export class Streams implements Host {
     if (min !== undefined && max !== undefined && max < min)
       throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
     await stream.change(change);
-    this.tellLoads();
+    this.options.tellLoads(this.loads());
     return stream.info();
   }
 
@@ -381,6 +394,7 @@ export class Streams implements Host {
     this.changing.add(name);
     try {
       this.running.delete(name);
+      this.streamsChanged();
       running.stop.abort();
       await Promise.all([running.stream.remove(), ...running.feeding]);
       await this.options.registry.delete(`streams/${name}`);

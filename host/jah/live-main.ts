@@ -1,30 +1,45 @@
-/** The process of a Jah of a live stream: calls the Hallelu that it was born for, and does what it says. */
+/**
+ * The process of a Jah of a live stream. It waits as a spare until its Congregation says what it is born for; then it calls
+ * that Hallelu, and does what it says.
+ */
 import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import type { Socket } from "node:net";
 import { exitWithParent } from "../core/watchdog.ts";
 import { Channel, CHANNEL_PROTOCOL } from "../wire/channel.ts";
-import { JAH_VARIABLE, type JahBirth } from "../wire/congregation.ts";
+import type { JahBirth } from "../wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../wire/live.ts";
 import { failureOf } from "./failure.ts";
 import { LiveJah } from "./live.ts";
 
-const birth = JSON.parse(process.env[JAH_VARIABLE] ?? "{}") as JahBirth;
-process.title = `hallelujah jah ${birth.jah}`;
+process.title = "hallelujah spare";
 const watchdog = exitWithParent();
 process.on("SIGINT", () => {}); // whoever started this Jah ends it
 process.on("SIGTERM", () => {});
 
-let jah: LiveJah | undefined;
-
-const call = request({
-  host: "127.0.0.1",
-  port: birth.port,
-  path: `/jahs/${birth.jah}`,
-  headers: { connection: "Upgrade", upgrade: CHANNEL_PROTOCOL, "hallelujah-secret": birth.secret },
+// Without a listener the channel does not hold the process: a spare ends with it, a Jah with that to its Hallelu.
+process.once("message", (birth: JahBirth) => {
+  process.title = `hallelujah jah ${birth.jah}`;
+  const call = request({
+    host: "127.0.0.1",
+    port: birth.port,
+    path: `/jahs/${birth.jah}`,
+    headers: { connection: "Upgrade", upgrade: CHANNEL_PROTOCOL, "hallelujah-secret": birth.secret },
+  });
+  call.on("upgrade", (_response, socket: Socket, head) => takeUp(birth, socket, head));
+  call.on("response", ({ statusCode }) => giveUp(`the Hallelu refused this Jah: ${statusCode}`));
+  call.on("error", ({ message }) => giveUp(`the Hallelu cannot be reached: ${message}`));
+  call.end();
 });
-call.on("upgrade", (_response, socket: Socket, head) => {
+
+function giveUp(why: string): never {
+  process.stderr.write(`${why}\n`);
+  process.exit(1);
+}
+
+function takeUp(birth: JahBirth, socket: Socket, head: Buffer): void {
   socket.setNoDelay(true);
+  let jah: LiveJah | undefined;
   let channel: Channel<FromLiveJah, ToLiveJah>;
   const fail = (error: unknown) => {
     if (jah) return jah.fail(error);
@@ -45,13 +60,4 @@ call.on("upgrade", (_response, socket: Socket, head) => {
     () => process.exit(0),
   );
   channel.start(head);
-});
-call.on("response", (response) => {
-  process.stderr.write(`the Hallelu refused this Jah: ${response.statusCode}\n`);
-  process.exit(1);
-});
-call.on("error", (error) => {
-  process.stderr.write(`the Hallelu cannot be reached: ${error.message}\n`);
-  process.exit(1);
-});
-call.end();
+}

@@ -1,11 +1,8 @@
 /**
- * What the Congregation and the Hallelu of its host say to each other, over the channel of a forked process; and what a
- * Jah finds in its environment when it starts.
+ * What the Congregation says to the processes that it forks, and they to it, over the channel that comes with the fork.
  */
 
-/** Where the process of a Jah finds its Hallelu: JSON in the environment variable of this name. */
-export const JAH_VARIABLE = "HALLELUJAH_JAH";
-
+/** The only message to the process of a Jah: what makes it one. Until then it is a spare, which waits. */
 export interface JahBirth {
   /** Number of the Jah: unique among all Jahs that this Congregation ever starts. */
   jah: number;
@@ -63,7 +60,7 @@ export type FromHallelu =
   | { type: "withdraw"; jah: number }
   /** The Jah was told to end; the Congregation sees to it that it does. */
   | { type: "end"; jah: number; graceMs: number }
-  /** Four times a second, and before a claim. */
+  /** Five times a second while any stream has a Jah or work, and whenever that or a capacity changes. */
   | { type: "loads"; streams: StreamLoad[] }
   /** Cannot serve: the Congregation ends with this sentence. */
   | { type: "failed"; code: string; message: string }

@@ -1,6 +1,6 @@
 /** The live host: pushes, latencies, starting and scaling, each on a host of its own, with a push client in this process. */
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -22,11 +22,15 @@ const BODIES = 400;
 const CONNECTIONS = 64;
 const SMALL_MS = 3000;
 const LOOKS = 100;
+/** Time over which an idle host is watched, ms. */
+const IDLE_MS = 20_000;
 /** Backlog at which the host adds a Jah (host/hallelu/scaling.ts), s; and how long one is waited for, ms. */
 const BACKLOG_LINE_S = 0.25;
 const SCALE_MS = 20_000;
 /** Bodies for a kernel that is slow: some seconds of work. */
-const SLOW_BODIES = 40;
+const SLOW_BODIES = 160;
+/** Time after which a host has its spare process and is done with starting, ms. */
+const SETTLED_MS = 10_000;
 
 interface TestHost {
   client: Hallelujah;
@@ -168,14 +172,14 @@ async function gaps({ client, port }: TestHost): Promise<number[]> {
   return longest;
 }
 
-/** Takes so long for a record that one Jah cannot keep up with what is pushed. */
+/** Takes so long for a record, some 30 ms a frame, that one Jah cannot keep up with what is pushed. */
 const SLOW_KERNEL = `import { Stats, Table, Text } from "hallelujah";
 @record class Reading { station: Text; temperature: f64 }
 @state class Station { temperature: Stats }
 const stations = new Table<Text, Station>("stations");
 export function each(reading: Reading): void {
   let x = reading.temperature;
-  for (let i = 0; i < 2000; i++) x = Math.sqrt(x * x + 1);
+  for (let i = 0; i < 200; i++) x = Math.sqrt(x * x + 1);
   stations.at(reading.station).temperature.add(x);
 }`;
 
@@ -186,6 +190,7 @@ async function newJah(cli: string, body: Buffer): Promise<number> {
     const { client } = host;
     await client.deploy("load", { kernel: SLOW_KERNEL });
     await drained(client, "load");
+    await sleep(SETTLED_MS);
     let left = SLOW_BODIES;
     const sender = async () => {
       while (left-- > 0) await post(host.port, "load", body);
@@ -212,20 +217,24 @@ async function newJah(cli: string, body: Buffer): Promise<number> {
 /** Resident MB and CPU ms per second of a host with no stream: all its processes. */
 async function idle(cli: string): Promise<{ mb: number; cpuShare: number }> {
   const host = await startHost(cli);
-  await sleep(1000);
+  await sleep(SETTLED_MS);
   const { pid } = await host.client.host();
   const pids = [host.child.pid!, pid];
   const before = pids.map(cpuMs);
-  await sleep(5000);
+  await sleep(IDLE_MS);
   const used = pids.map(cpuMs).reduce((sum, ms, i) => sum + ms - before[i], 0);
   const mb = pids.reduce((sum, each) => sum + residentMb(each), 0);
   await host.stop();
-  return { mb, cpuShare: used / 50 };
+  return { mb, cpuShare: (used * 100) / IDLE_MS };
 }
 
+/** CPU time of all threads of a process, ms; proc_pid_stat(5) counts in steps of 10 ms, and misses short ones. */
 function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const ns = threads.map((id) =>
+    Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return ns.reduce((sum, each) => sum + each, 0) / 1e6;
 }
 
 function residentMb(pid: number): number {

@@ -62,6 +62,8 @@ export class LiveJah {
   private outputs: OwnerOutput[] = [];
   private nextTold = -1;
   private work: Work = noWork();
+  /** Whether it has told of any frame: the first is told at once, as scaling goes by it. */
+  private workTold = false;
   private running = false;
   private failed = false;
   private readonly timer: NodeJS.Timeout;
@@ -172,6 +174,7 @@ export class LiveJah {
     const applied = this.applyReady();
     const task = this.failed || this.peers.full ? undefined : this.tasks.shift();
     if (task) await this.mapFrame(task);
+    if (task && !this.workTold) this.tellWork();
     this.running = false;
     if (this.failed) return;
     if (applied || task) this.wake();
@@ -285,6 +288,7 @@ export class LiveJah {
     this.work.stateBytes = this.kernel.exports.arenaEnd() - map.ARENA;
     this.work.residentBytes = process.memoryUsage.rss();
     this.channel.send({ type: "work", work: this.work });
+    this.workTold ||= this.work.mappedBytes > 0;
     this.work = noWork();
   }
 

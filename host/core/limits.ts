@@ -116,6 +116,16 @@ export const COMPILERS_MAX = 2;
 export const COMPILER_HEAP_MIB = 1024;
 export const COMPILE_MS_MAX = 60_000;
 
+/** A shard is saved when it has applied so many bytes of frames since the last time, or after so long, ms. */
+export const CHECKPOINT_BYTES = 64 * MiB;
+export const CHECKPOINT_MS = 10_000;
+
+/** Pause after a checkpoint, as a multiple of the time that it took. */
+export const CHECKPOINT_REST = 2;
+
+/** Bytes of pages that are copied out and not written yet. */
+export const CHECKPOINT_COPY_BYTES = 64 * MiB;
+
 /** Streams on one host. */
 export const STREAMS_MAX = 10_000;
 

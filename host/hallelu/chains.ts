@@ -36,6 +36,16 @@ export class Chains {
     return undefined;
   }
 
+  /** The frames below `frame` are done with, and each source ended at a place; unless more is known. */
+  goOn(frame: number, places: [number, number][]): void {
+    for (const [source, end] of places) {
+      const chain = this.bySource.get(source);
+      if (!chain || chain.next) continue;
+      chain.next = chain.frames.filter((each) => each < frame).length;
+      chain.end = end;
+    }
+  }
+
   /** Where a frame has to start, if that is known. */
   startOf(source: number, frame: number): number | undefined {
     const chain = this.bySource.get(source);

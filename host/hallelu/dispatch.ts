@@ -232,17 +232,20 @@ export class Dispatch {
   }
 
   /**
-   * Another Jah takes a lost shard, whose state it has as of frame `start`. The frames from there to the open lane's are
-   * replayed for it alone.
+   * Another Jah takes partitions that were lost, all or some of those of one or more owners; it has their state as of frame
+   * `start`. The frames from there to the open lane's are replayed for it alone.
    */
-  recover(lost: Target, jah: number, start: number): void {
-    const targets = this.routing.targets.map((target) =>
-      target.jah === lost.jah ? { jah, from: target.from, to: target.to } : target,
+  recover({ jah, from, to }: Target, start: number): void {
+    const rest = this.routing.targets.flatMap((target) =>
+      [
+        { ...target, to: Math.min(target.to, from) },
+        { ...target, from: Math.max(target.from, to) },
+      ].filter((part) => part.from < part.to),
     );
-    const { start: boundary } = this.cut(targets, []);
+    const { start: boundary } = this.cut([...rest, { jah, from, to }], []);
     this.applied.set(jah, start);
     if (start < boundary) {
-      const routing = { id: this.nextRouting++, start, targets: [{ ...lost, jah }], moves: [] };
+      const routing = { id: this.nextRouting++, start, targets: [{ jah, from, to }], moves: [] };
       this.lanes.unshift(newLane(routing, boundary));
     }
     this.tidy();
@@ -256,6 +259,9 @@ export class Dispatch {
     const handouts: Handout[] = [];
     for (const lane of this.lanes) {
       if (!this.isUp(lane)) continue;
+      // What every owner has was applied before this process.
+      const done = Math.min(...this.owners(lane).map(({ jah }) => this.applied.get(jah)!));
+      lane.cursor = Math.max(lane.cursor, Math.min(done, lane.end));
       const lowest = this.lowestOf(lane);
       for (let jah = this.freest(lane); jah !== undefined; jah = this.freest(lane)) {
         const run = this.takeRun(lane, lowest, fresh || lane !== this.open);

@@ -42,8 +42,17 @@ export class EventTime {
   files = 0;
 
   constructor(saved: SavedClocks = []) {
-    for (const [clock, time, at, ended] of saved)
-      this.clocks.set(clock, { time: time ?? -Infinity, told: time ?? -Infinity, at, ended });
+    this.restore(saved);
+  }
+
+  /** Takes in what was saved of clocks, where that is more than is known. */
+  restore(saved: SavedClocks): void {
+    for (const [clock, saidTime, at, ended] of saved) {
+      const time = saidTime ?? -Infinity;
+      const known = this.clocks.get(clock);
+      if (!known) this.clocks.set(clock, { time, told: time, at, ended });
+      else if (known.time < time) Object.assign(known, { time, told: Math.max(known.told, time) });
+    }
   }
 
   /** For the registry. */

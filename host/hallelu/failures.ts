@@ -1,4 +1,4 @@
-/** What goes wrong in the Jahs of one stream, frame by frame: kernels that stop or never return, images that cannot be read. */
+/** What goes wrong in the Jahs of one stream, frame by frame: kernels that stop or never return, state that cannot be read. */
 import { readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Stuck } from "../core/watchdog.ts";
@@ -70,22 +70,20 @@ export class Failures {
   }
 
   /**
-   * What a shard starts from cannot be used: it is replayed from the log. Whether that still reaches; `first` is the log's
-   * first frame.
+   * The state of a shard cannot be read back from its folder. Whether it can be made anew: from the log, if that still
+   * begins where the shard did; `first` is its first frame.
    */
-  setImageAside(message: string, first: number): boolean {
-    const { image } = this.record;
-    if (!image) return true;
+  setStoreAside(jah: Jah, message: string, first: number): boolean {
+    const stored = this.parts.shards.storedOf(jah);
+    if (!stored || first > stored.start) return false;
+    const path = join(this.parts.folder, stored.folder);
     try {
-      renameSync(image.path, `${image.path}.damaged`);
+      renameSync(path, `${path}.damaged-${Date.now()}`);
     } catch {
       // It may be gone, which comes to the same.
     }
-    if (first > 0) return false;
-    this.parts.note("error", `${message}; the state is made anew from the log`);
-    delete this.record.image;
-    this.record.counts = { records: 0, bad: 0, late: 0 };
-    void this.parts.save();
+    if (stored.start > 0) return false; // what came before was in another folder
+    this.parts.note("error", `${message}; the state is made anew from the log`, { jah: jah.id });
     return true;
   }
 }

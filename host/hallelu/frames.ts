@@ -9,7 +9,7 @@ import type { FrameDone } from "../wire/jah.ts";
 import type { LiveTask } from "../wire/live.ts";
 import { Chains } from "./chains.ts";
 import type { DeadLetters } from "./dead-letters.ts";
-import { EventTime, PUSHES, type TimeHead } from "./event-time.ts";
+import { EventTime, PUSHES, type SavedClocks, type TimeHead } from "./event-time.ts";
 import type { PushBody } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import { Rates } from "./rates.ts";
@@ -122,6 +122,12 @@ export class Frames {
       for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
       if (index !== undefined) this.refer(kind, frame, index);
     }
+  }
+
+  /** A shard was read back as of `frame`, before which each source had ended at a place. */
+  goOn(frame: number, places: [number, number][], clocks: SavedClocks = []): void {
+    this.chains.goOn(frame, places);
+    this.time.restore(clocks);
   }
 
   /** Frames in the log of a source. */

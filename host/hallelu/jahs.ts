@@ -11,14 +11,14 @@ import { HallelujahError } from "../core/errors.ts";
 import { JAH_END_GRACE_MS, JAH_START_MS } from "../core/limits.ts";
 import { Channel, CHANNEL_PROTOCOL } from "../wire/channel.ts";
 import type { FromHallelu, JahKind, ToHallelu } from "../wire/congregation.ts";
-import type { FromLiveJah, LiveMethods, LiveStart, ToLiveJah, Work } from "../wire/live.ts";
+import type { FromLiveJah, LiveMethods, LiveStart, Restored, ToLiveJah, Work } from "../wire/live.ts";
 
 /** Whoever claimed a Jah hears of it: `ready` or `refused` first, `lost` last, unless it was ended. */
 export interface JahOwner {
   name: string;
   /** What the Jah is told when it calls. */
   startOf(jah: Jah): Omit<LiveStart, "type" | "jah">;
-  ready(jah: Jah): void;
+  ready(jah: Jah, next: number, restored?: Restored): void;
   refused(jah: Jah): void;
   message(jah: Jah, message: FromLiveJah): void;
   /** Its process ended, or cannot be heard any more. `reason` is a sentence. */
@@ -117,7 +117,7 @@ export class Jah {
       this.readyAt = this.heardAt;
       this.workAt = this.heardAt;
       this.busyAt = this.heardAt;
-      this.owner.ready(this);
+      this.owner.ready(this, message.next, message.restored);
     } else this.owner.message(this, message);
   }
 

@@ -1,6 +1,4 @@
-/** Parking a stream: its state is brought together in one shard and written as an image, then all its Jahs are let go. */
-import { rmSync } from "node:fs";
-import { join } from "node:path";
+/** Parking a stream: its state is brought together in one shard and saved, then all its Jahs are let go. */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { messageOf } from "../core/errors.ts";
 import type { EventTime } from "./event-time.ts";
@@ -14,11 +12,10 @@ import type { Shards } from "./shards.ts";
 export interface Parked {
   readonly record: StreamRecord;
   readonly kernel: KernelDescriptor;
-  readonly folder: string;
   readonly shards: Shards;
   readonly scaler: Scaler;
   readonly frames: { readonly time: EventTime };
-  readonly progress: Pick<Progress, "written" | "counts">;
+  readonly progress: Pick<Progress, "counts">;
   /** Waits until no query is in the way; resolves with what ends the turn. */
   turn(): Promise<() => void>;
   /** Lets those go on who wait for what is applied. */
@@ -42,9 +39,9 @@ export async function park(stream: Parked): Promise<void> {
   const release = await stream.turn();
   try {
     const [owner, ...others] = shards.owners;
-    if (owner?.state === "working" && !others.length) await writeImage(stream, owner);
+    if (owner?.state === "working" && !others.length) await saveState(stream, owner);
   } catch (error) {
-    // Without an image the shard is replayed from the one before, or from the log's start.
+    // The shard is replayed from the checkpoint before, or from the log's start.
     stream.note("error", `the state of ${stream.record.name} could not be saved: ${messageOf(error)}`);
   } finally {
     letGo(stream);
@@ -59,21 +56,16 @@ export function letGo({ shards, scaler }: Pick<Parked, "shards" | "scaler">): vo
   scaler.reset();
 }
 
-/** Has the only owner write its state, from which the shard starts when it wakes. */
-async function writeImage(stream: Parked, owner: Jah): Promise<void> {
+/** Has the only owner save its state, from which the shard starts when it wakes. */
+async function saveState(stream: Parked, owner: Jah): Promise<void> {
   const { record } = stream;
-  const path = join(stream.folder, `image-${Date.now()}`);
   await owner.call("hold", { at: -1 });
-  const { frame } = await owner.call("save", { path });
-  // What the image holds was emitted before it, and must not be forgotten after it.
-  await stream.progress.written;
-  const before = record.image;
-  record.image = { path, frame };
-  record.counts = stream.progress.counts.close(frame);
+  const { frame } = await owner.call("save", undefined);
+  record.frame = frame;
+  record.counts = stream.progress.counts.below(frame);
   if (stream.kernel.time) {
     record.clocks = stream.frames.time.saved;
     record.nextClose = Number.isFinite(owner.nextClose) ? owner.nextClose : null;
   }
   await stream.save();
-  if (before) rmSync(before.path, { force: true });
 }

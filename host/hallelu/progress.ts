@@ -33,11 +33,13 @@ export class Progress {
   private countedTo: number;
   private readonly waiters = new Set<{ frame: number; goOn: () => void }>();
   private writing: Promise<void> = Promise.resolve();
+  /** Who waits until the output of the frames below a number is put together. */
+  private readonly outputWaiters = new Set<{ frame: number; goOn: () => void }>();
 
   constructor(record: StreamRecord, parts: ProgressParts) {
-    this.counts = new FrameCounts(record.counts);
+    this.counts = new FrameCounts(record.counts, record.frame);
     this.parts = parts;
-    this.countedTo = record.image?.frame ?? 0;
+    this.countedTo = record.frame;
     // Both outputs drop the frames that they have.
     this.assembler = new Assembler(this.countedTo, parts.kernel.ordered);
   }
@@ -45,6 +47,20 @@ export class Progress {
   /** Resolves when the output so far is written. */
   get written(): Promise<void> {
     return this.writing;
+  }
+
+  /** Resolves when all output of the frames below `frame` is on disk. */
+  async outputUpTo(frame: number): Promise<void> {
+    if (this.assembler.next < frame)
+      await new Promise<void>((goOn) => this.outputWaiters.add({ frame, goOn }));
+    await this.writing;
+    await Promise.all([this.parts.outputs.sync(), this.parts.lateOutputs.sync()]);
+  }
+
+  /** A shard's checkpoint is as of `frame`: the output of all frames below was written before it. */
+  goOn(frame: number): void {
+    this.countedTo = Math.max(this.countedTo, frame);
+    this.emit(this.assembler.goOn(frame));
   }
 
   /** A Jah tells what it has done. */
@@ -68,6 +84,11 @@ export class Progress {
   }
 
   private emit(complete: FrameOutput[]): void {
+    for (const waiter of this.outputWaiters) {
+      if (waiter.frame > this.assembler.next) continue;
+      this.outputWaiters.delete(waiter);
+      waiter.goOn();
+    }
     const { outputs, lateOutputs, fail } = this.parts;
     for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
       this.counts.set(frame, { late });

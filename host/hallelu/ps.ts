@@ -74,7 +74,7 @@ export function infoOf(stream: Reported): StreamInfo {
       from,
       to,
       jah: jahs.has(jah) ? jah : null,
-      frame: jahs.has(jah) ? dispatch.appliedBy(jah) : (record.image?.frame ?? 0),
+      frame: jahs.has(jah) ? dispatch.appliedBy(jah) : record.frame,
     })),
     backlog: {
       bytes: backlogBytes,

@@ -26,12 +26,24 @@ export interface StreamRecord {
   read?: number;
   sources: StreamSource[];
   dead: DeadLetter[];
-  /** The image that a shard starts from, and what was counted up to its frame. */
-  image?: { path: string; frame: number };
+  /** Which folders hold the state of which partitions: all 256, sorted. */
+  stored: StoredShard[];
+  /** Frames below this are in all of them, as far as is known here, and `counts` is what was counted in those. */
+  frame: number;
   counts: Counts;
-  /** Event time as it stood when the image was written, and when the first window is over; null: none is open. */
+  /** Event time as it stood then, and when the first window is over; null: none is open. */
   clocks?: SavedClocks;
   nextClose?: number | null;
+}
+
+export interface StoredShard {
+  /** Its name in the stream's folder. */
+  folder: string;
+  /** Partitions [from, to). */
+  from: number;
+  to: number;
+  /** The frame from which on the log alone would do for them: 0, or where they came from another folder. */
+  start: number;
 }
 
 export interface Counts {

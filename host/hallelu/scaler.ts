@@ -27,6 +27,10 @@ export interface Scaled {
   pump(): void;
   /** Lets a Jah go on which nothing depends. */
   release(jah: Jah): void;
+  /** State is to leave a donor at a frame. */
+  holdBack(donor: Jah, frame: number): void;
+  /** State has moved: resolves when it is saved and the registry says who has it now. */
+  settleMove(donor: Jah, receiver: Jah): Promise<void>;
 }
 
 /** What is under way. */
@@ -37,6 +41,8 @@ type Step =
   | { type: "receiver"; jah: Jah; donor: number; from: number; to: number }
   /** State moves under a routing. */
   | { type: "moving"; donor: Jah; receiver: Jah; leaves: boolean; release: () => void }
+  /** State has moved and is saved by its receiver; until then the registry has it with the donor. */
+  | { type: "saving"; donor: Jah; receiver: Jah; leaves: boolean }
   /** Jahs get no more frames, and end when nothing depends on them. */
   | { type: "leaving"; jahs: Set<Jah> };
 
@@ -144,7 +150,8 @@ export class Scaler {
       // One of them may have ended meanwhile, or all were let go.
       if (this.step !== step) return release();
       step.release = release;
-      this.stream.dispatch.move([{ from, to, donor: donor.id, receiver: receiver.id }]);
+      const { start } = this.stream.dispatch.move([{ from, to, donor: donor.id, receiver: receiver.id }]);
+      this.stream.holdBack(donor, start);
       this.stream.announce();
       this.stream.pump();
     });
@@ -179,10 +186,17 @@ export class Scaler {
   imported(receiver: Jah): void {
     const { step } = this;
     if (step?.type !== "moving" || step.receiver !== receiver) return;
-    this.step = undefined;
+    const { donor, leaves } = step;
+    const saving: Step = { type: "saving", donor, receiver, leaves };
+    this.step = saving;
     step.release();
-    if (step.leaves) this.leave(step.donor);
-    else this.goOn();
+    void this.stream.settleMove(donor, receiver).then(() => {
+      // One of them may have ended meanwhile, or all were let go.
+      if (this.step !== saving) return;
+      this.step = undefined;
+      if (leaves) this.leave(donor);
+      else this.goOn();
+    });
   }
 
   /** A Jah is gone; the one it exchanged state with, if it did. */
@@ -193,12 +207,14 @@ export class Scaler {
       step.jahs.delete(jah);
       this.settle();
     }
-    if (step?.type !== "moving" || (step.donor !== jah && step.receiver !== jah)) {
+    const isParty =
+      (step?.type === "moving" || step?.type === "saving") && (step.donor === jah || step.receiver === jah);
+    if (!isParty) {
       this.goOn();
       return undefined;
     }
     this.step = undefined;
-    step.release();
+    if (step.type === "moving") step.release();
     this.goOn();
     return step.donor === jah ? step.receiver : step.donor;
   }

@@ -4,14 +4,19 @@
  */
 import type { Log } from "../store/log.ts";
 import type { JahKind } from "../wire/congregation.ts";
-import type { LiveRouting, ShardStart, ToLiveJah } from "../wire/live.ts";
+import type { LiveRouting, LiveStart, ToLiveJah } from "../wire/live.ts";
 import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
 import type { Frames } from "./frames.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
-import type { StreamRecord } from "./record.ts";
+import type { StoredShard, StreamRecord } from "./record.ts";
 
 /** The owner of what nobody holds, in a stream that has just been opened. */
 const NOBODY = -1;
+
+interface Range {
+  from: number;
+  to: number;
+}
 
 export class Shards {
   /** The stream's Jahs that were claimed and are not gone. */
@@ -20,9 +25,12 @@ export class Shards {
   private readonly owner: JahOwner;
   private readonly all: Jahs;
   private readonly record: StreamRecord;
-  /** Shards without a Jah: parked, or about to be recovered. */
-  private readonly vacant: Target[];
-  private readonly starts = new Map<number, ShardStart>();
+  /** Partitions for which no Jah is there, nor claimed: parked, or about to be recovered. */
+  private vacant: Range[];
+  /** Jahs that are to take up a shard from its folder, until they are ready. */
+  private readonly starting = new Map<number, StoredShard>();
+  /** The folders of persistent Jahs. */
+  private readonly folders = new Map<number, string>();
   /** Ports of all Jahs that there have been, and which of them are gone. */
   private readonly ports = new Map<number, number>();
   private readonly gone = new Set<number>([NOBODY]);
@@ -34,7 +42,7 @@ export class Shards {
     this.record = record;
     this.owner = owner;
     this.all = all;
-    const start = record.image?.frame ?? 0;
+    const start = record.frame;
     const nobody = { jah: NOBODY, from: 0, to: PARTITIONS };
     this.dispatch = new Dispatch([nobody], start, (frame) => log.place(frame).bytes);
     this.dispatch.logged(log.next);
@@ -43,6 +51,11 @@ export class Shards {
 
   get hasVacant(): boolean {
     return this.vacant.length > 0;
+  }
+
+  /** Whether every partition has an owner that was ready once. */
+  private get areOwned(): boolean {
+    return !this.hasVacant && !this.starting.size;
   }
 
   /** Whether every shard has a Jah that works. */
@@ -57,12 +70,12 @@ export class Shards {
 
   /** The lowest frame that is not applied everywhere. */
   get lowest(): number {
-    return this.hasVacant ? (this.record.image?.frame ?? 0) : this.dispatch.lowest;
+    return this.areOwned ? this.dispatch.lowest : this.record.frame;
   }
 
   /** When the first window is over, in event time, ms; Infinity if none is open. */
   get nextClose(): number {
-    if (this.hasVacant) return this.record.nextClose ?? Infinity;
+    if (!this.areOwned) return this.record.nextClose ?? Infinity;
     return Math.min(...this.owners.map((jah) => jah?.nextClose ?? Infinity));
   }
 
@@ -81,38 +94,103 @@ export class Shards {
   claim(kind: JahKind, waits: boolean): Jah {
     const jah = this.all.claim(this.owner, kind, waits);
     this.jahs.set(jah.id, jah);
+    // The numbers of Jahs are never used twice.
+    if (kind === "persistent") this.folders.set(jah.id, `shard-${jah.id}`);
     return jah;
   }
 
-  /** Claims a Jah for each shard that has none. */
+  /** Claims a Jah for each shard on disk of which nobody holds any part. */
   claimVacant(): void {
-    const { image } = this.record;
-    for (const target of this.vacant.splice(0)) {
+    for (const stored of this.record.stored) {
+      const { from, to, folder } = stored;
+      const free = this.vacant.reduce((sum, range) => sum + overlap(range, stored), 0);
+      if (free < to - from) continue;
       const jah = this.claim("persistent", true);
-      const next = image?.frame ?? 0;
-      const { from, to } = target;
-      this.starts.set(jah.id, { from, to, next, ...(image ? { image: image.path } : {}) });
-      this.dispatch.recover(target, jah.id, next);
+      this.folders.set(jah.id, folder);
+      this.starting.set(jah.id, stored);
+      this.vacant = this.vacant.flatMap((range) => without(range, stored));
     }
   }
 
-  /** What a Jah starts with, if it was claimed for a shard. */
-  startOf(jah: Jah): ShardStart | undefined {
-    return this.starts.get(jah.id);
+  /** What a Jah starts with: transient ones with nothing, the receiver of a split with an empty folder. */
+  startOf(jah: Jah): Pick<LiveStart, "store" | "shard"> {
+    const store = this.folders.get(jah.id);
+    const stored = this.starting.get(jah.id);
+    return {
+      ...(store === undefined ? undefined : { store }),
+      ...(stored ? { shard: { from: stored.from, to: stored.to } } : undefined),
+    };
   }
 
-  ready(jah: Jah): void {
+  /** A Jah is there, with all frames below `next` in its state; answers whether it took up a shard. */
+  ready(jah: Jah, next: number): boolean {
     this.ports.set(jah.id, jah.port);
     this.dispatch.joined(jah.id);
-    const start = this.starts.get(jah.id);
-    if (start) this.dispatch.appliedUpTo(jah.id, start.next);
+    const stored = this.starting.get(jah.id);
+    if (!stored) return false;
+    this.starting.delete(jah.id);
+    this.dispatch.recover({ jah: jah.id, from: stored.from, to: stored.to }, next);
+    return true;
+  }
+
+  // --- what is on disk -------------------------------------------------------------------------------------------
+
+  /** The folder of a Jah's state. */
+  folderOf(jah: Jah): string | undefined {
+    return this.folders.get(jah.id);
+  }
+
+  /** The Jah that has each folder of the registry open, if one is there. */
+  get keepers(): (Jah | undefined)[] {
+    return this.record.stored.map(({ folder }) =>
+      [...this.jahs.values()].find((jah) => this.folders.get(jah.id) === folder),
+    );
+  }
+
+  /** The entry of the registry for what a Jah keeps; undefined while nothing of it counts yet. */
+  storedOf(jah: Jah): StoredShard | undefined {
+    return this.record.stored.find(({ folder }) => folder === this.folders.get(jah.id));
+  }
+
+  /**
+   * The other Jahs without which what this one owns cannot be brought back, as it is in one folder with what is theirs, or they
+   * have that folder: state that has changed hands, and is not saved by its receiver yet.
+   */
+  entangled(jah: Jah): Jah[] {
+    const owned = this.dispatch.routing.targets.filter((target) => target.jah === jah.id);
+    const needed = this.record.stored.filter((stored) => owned.some((own) => overlap(own, stored)));
+    const { targets } = this.dispatch.routing;
+    return [...this.jahs.values()].filter(
+      (other) =>
+        other !== jah &&
+        needed.some(
+          (stored) =>
+            stored.folder === this.folders.get(other.id) ||
+            targets.some((target) => target.jah === other.id && overlap(target, stored)),
+        ),
+    );
+  }
+
+  /** The state that moved is saved by its receiver: the registry is to say so. `frame` is the lowest not in its checkpoint. */
+  moved(receiver: Jah, frame: number): void {
+    const own = this.dispatch.routing.targets.find(({ jah }) => jah === receiver.id);
+    const folder = this.folders.get(receiver.id);
+    if (!own || folder === undefined) return;
+    const { from, to } = own;
+    const rest = this.record.stored
+      .filter((stored) => stored.folder !== folder)
+      .flatMap((stored) => without(stored, own).map((range) => ({ ...stored, ...range })));
+    this.record.stored = [...rest, { folder, from, to, start: frame }].toSorted((a, b) => a.from - b.from);
   }
 
   // --- Jahs go ---------------------------------------------------------------------------------------------------
 
   refused(jah: Jah): void {
     this.jahs.delete(jah.id);
-    this.starts.delete(jah.id);
+    const stored = this.starting.get(jah.id);
+    if (stored) this.vacant.push({ from: stored.from, to: stored.to });
+    this.starting.delete(jah.id);
+    this.folders.delete(jah.id);
   }
 
   /** A Jah ended by itself. */
@@ -138,7 +216,7 @@ export class Shards {
     this.refused(jah);
     this.told.delete(jah.id);
     this.gone.add(jah.id);
-    this.vacant.push(...this.dispatch.lost(jah.id));
+    this.vacant.push(...this.dispatch.lost(jah.id).map(({ from, to }) => ({ from, to })));
   }
 
   // --- frames go to Jahs -----------------------------------------------------------------------------------------
@@ -171,4 +249,17 @@ export class Shards {
       }
     }
   }
+}
+
+/** Partitions that two ranges have in common. */
+function overlap(a: Range, b: Range): number {
+  return Math.max(0, Math.min(a.to, b.to) - Math.max(a.from, b.from));
+}
+
+/** What is left of a range without another: none, one or two. */
+function without({ from, to }: Range, other: Range): Range[] {
+  return [
+    { from, to: Math.min(to, other.from) },
+    { from: Math.max(from, other.to), to },
+  ].filter((range) => range.from < range.to);
 }

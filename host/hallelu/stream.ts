@@ -4,6 +4,8 @@
  * it on (progress.ts). Deciding is done elsewhere, without I/O: what follows from an event (lifecycle.ts), which frames go
  * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts).
  */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import {
@@ -19,7 +21,8 @@ import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
-import type { FromLiveJah, LiveStart } from "../wire/live.ts";
+import type { FromLiveJah, LiveStart, Restored, Standing } from "../wire/live.ts";
+import { Checkpoints } from "./checkpoints.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
@@ -39,6 +42,8 @@ import { Turns } from "./turns.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
 const FAILED_STARTS_MAX = 5;
+/** Pause before state that moved is saved again, where that failed, ms. */
+const SAVE_RETRY_MS = 1_000;
 
 export interface StreamParts {
   jahs: Jahs;
@@ -68,6 +73,7 @@ export class Stream implements JahOwner {
   readonly frames: Frames;
   readonly shards: Shards;
   readonly progress: Progress;
+  readonly checkpoints: Checkpoints;
   readonly scaler: Scaler;
   readonly dispatch: Dispatch;
   readonly jahs: ReadonlyMap<number, Jah>;
@@ -116,6 +122,15 @@ export class Stream implements JahOwner {
     });
     const fail = (message: string) => this.fail(message);
     this.progress = new Progress(record, { kernel, log, outputs, lateOutputs, frames, shards, fail });
+    this.checkpoints = new Checkpoints({
+      bytesFrom: (frame) => log.bytesFrom(frame),
+      appliedBy: (jah) => shards.dispatch.appliedBy(jah),
+      outputs: (frame) => this.progress.outputUpTo(frame),
+      standing: (frame) => this.standing(frame),
+      onSaved: () => this.saved(),
+      note,
+      fail,
+    });
     this.failures = new Failures(record, {
       folder,
       frameTimeoutMs: this.frameTimeoutMs,
@@ -305,7 +320,7 @@ export class Stream implements JahOwner {
   // --- what Jahs tell --------------------------------------------------------------------------------------------
 
   startOf(jah: Jah): Omit<LiveStart, "type" | "jah"> {
-    const shard = this.shards.startOf(jah);
+    const { store, shard } = this.shards.startOf(jah);
     return {
       stream: this.name,
       kernel: this.record.kernel,
@@ -314,17 +329,31 @@ export class Stream implements JahOwner {
       columns: wishesOf(this.kernel.input.fields),
       frameTimeoutMs: this.frameTimeoutMs,
       stuckFile: this.failures.stuckFile(jah),
-      ...(shard ? { shard } : {}),
+      ...(store === undefined ? undefined : { store: join(this.folder, store) }),
+      ...(shard ? { shard } : undefined),
     };
   }
 
-  ready(jah: Jah): void {
+  ready(jah: Jah, next: number, restored?: Restored): void {
+    if (next < this.log.first) {
+      const message = `the state on disk holds the frames below ${next}, the log begins at ${this.log.first}`;
+      return this.fail(`${message}: what lies between is lost`);
+    }
     this.failedStarts = 0;
-    this.shards.ready(jah);
+    if (restored) this.restored(jah, restored);
+    if (this.shards.ready(jah, next)) this.checkpoints.joined(jah, next, restored?.before);
     this.scaler.ready(jah);
     if (this.shards.areReady) this.tell("ready");
     this.pump();
     this.settle();
+  }
+
+  /** A shard was read back, which tells how the stream stood when it was saved. */
+  private restored(jah: Jah, { frame, standing, places, damage }: Restored): void {
+    if (damage) this.note("error", `an older checkpoint is used, as ${damage}`, { jah: jah.id });
+    this.progress.counts.restore(frame, standing.counts);
+    this.progress.goOn(frame);
+    this.frames.goOn(frame, places, standing.clocks);
   }
 
   refused(jah: Jah): void {
@@ -334,13 +363,15 @@ export class Stream implements JahOwner {
 
   lost(jah: Jah, reason: string): void {
     this.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
+    const entangled = this.shards.entangled(jah);
     this.shards.lost(jah);
+    this.checkpoints.left(jah);
     this.failedStarts = jah.readyAt === Infinity ? this.failedStarts + 1 : 0;
     if (this.failedStarts >= FAILED_STARTS_MAX) return this.fail(`its Jahs do not start: ${reason}`);
     // State that was on its way to or from it is lost with it: the other side starts again, too.
     const partner = this.scaler.lost(jah);
-    if (partner)
-      this.parts.jahs.kill(partner, `Jah ${partner.id} ends, as the one it exchanged state with did`);
+    for (const other of new Set([...entangled, ...(partner ? [partner] : [])]))
+      this.parts.jahs.kill(other, `Jah ${other.id} ends, as the one it exchanged state with did`);
     if (this.shards.hasVacant && this.mayRun) this.tell("lose");
     this.pump();
   }
@@ -368,6 +399,15 @@ export class Stream implements JahOwner {
         this.pump();
         this.settle();
         break;
+      case "prepared":
+        void this.checkpoints.prepared(jah, message.frame);
+        break;
+      case "saved":
+        this.checkpoints.saves(jah, message);
+        break;
+      case "unsaved":
+        this.checkpoints.failed(jah, message.failure.message);
+        break;
       case "imported":
         this.scaler.imported(jah);
         break;
@@ -379,13 +419,62 @@ export class Stream implements JahOwner {
       case "failed": {
         const { code, message: reason } = message.failure;
         const { first } = this.log;
-        if (code === "image-damaged" && !this.failures.setImageAside(reason, first))
-          this.fail(`${reason}; the log starts at frame ${first}, so its state is lost`);
+        if (code === "store-damaged" && !this.failures.setStoreAside(jah, reason, first))
+          this.fail(`${reason}; the log begins at frame ${first}, so that it cannot be made anew`);
         if (message.frame !== undefined) this.failures.applying(jah, message.frame, reason);
         this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
         break;
       }
     }
+  }
+
+  /** What every checkpoint of a shard remembers of the stream, as of a frame. */
+  private standing(frame: number): Standing {
+    const counts = this.progress.counts.below(frame);
+    return this.kernel.time ? { counts, clocks: this.frames.time.saved } : { counts };
+  }
+
+  /** A shard was saved: what all have saved need not be counted frame by frame any more, nor be in the log. */
+  private saved(): void {
+    const { record, checkpoints, progress } = this;
+    const saved = this.shards.keepers.map((jah) => jah && checkpoints.saved.get(jah));
+    if (saved.some((each) => !each)) return;
+    const frame = Math.min(...saved.map((each) => each!.frame));
+    if (frame <= record.frame) return;
+    record.frame = frame;
+    record.counts = progress.counts.below(frame);
+    progress.counts.close(frame);
+  }
+
+  holdBack(donor: Jah, frame: number): void {
+    this.checkpoints.holdBack(donor, frame);
+  }
+
+  /** State has moved: resolves when its receiver has saved it and the registry says so. */
+  async settleMove(donor: Jah, receiver: Jah): Promise<void> {
+    const { checkpoints, shards } = this;
+    if (!checkpoints.saved.has(receiver)) checkpoints.joined(receiver, this.lowest);
+    while (receiver.state === "working") {
+      try {
+        const { frame } = await receiver.call("save", undefined);
+        const before = shards.folderOf(donor);
+        shards.moved(receiver, frame);
+        await this.registration.write();
+        if (!shards.storedOf(donor) && before !== undefined) this.dropFolder(before);
+        break;
+      } catch (error) {
+        // It is gone, or its disk is full, which may end.
+        this.note("warn", `what moved is not saved yet: ${messageOf(error)}`, { jah: receiver.id });
+        await new Promise((done) => setTimeout(done, SAVE_RETRY_MS));
+      }
+    }
+    checkpoints.goOn(donor);
+  }
+
+  private dropFolder(name: string): void {
+    rm(join(this.folder, name), { recursive: true, force: true }).catch((error: unknown) =>
+      this.note("warn", `${name} cannot be removed: ${messageOf(error)}`),
+    );
   }
 
   // --- what its parts do -----------------------------------------------------------------------------------------
@@ -423,6 +512,7 @@ export class Stream implements JahOwner {
     this.rates.sample(now);
     this.intakeRate.sample(now);
     if (this.lifecycle.state !== "running") return;
+    this.checkpoints.tick(now);
     if (this.shards.areReady) this.scaler.tick(now);
     const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
     // One that takes in the output of another stream is ready for it.

@@ -24,6 +24,7 @@ import {
   type StreamInfo,
 } from "../wire/http.ts";
 import { admit } from "./admission.ts";
+import { PARTITIONS } from "./dispatch.ts";
 import { checkModule } from "./module.ts";
 import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
@@ -218,6 +219,8 @@ export class Streams implements Host {
       sink: request.sink ?? [],
       sources: [],
       dead: [],
+      stored: [{ folder: "shard-0", from: 0, to: PARTITIONS, start: 0 }],
+      frame: 0,
       counts: { records: 0, bad: 0, late: 0 },
     };
     try {

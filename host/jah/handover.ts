@@ -26,10 +26,10 @@ interface Expected {
 }
 
 /**
- * What a step came to: nothing to do, waiting for somebody, more of the same to do, or an end. `received` says which
- * side this was.
+ * What a step came to: nothing to do, waiting for somebody, more of the same to do, or an end: which partitions were
+ * given away or received.
  */
-export type Step = "none" | "waiting" | "progress" | { routing: number; received: boolean };
+export type Step = "none" | "waiting" | "progress" | { routing: number; move: Move; received: boolean };
 
 export class Handover {
   private readonly kernel: () => KernelInstance;
@@ -79,7 +79,6 @@ export class Handover {
     if (this.peers.full) return "waiting";
     if (!expected.began) {
       exports.exportStart(move.from, move.to);
-      expected.began = true;
       this.peers.send(move.receiver, encodeBatch({ ...EMPTY, frame: routing, source: 2 }, [this.clocks()]));
     }
     const end = exports.exportStep();
@@ -94,13 +93,14 @@ export class Handover {
     exports.removeStart(move.from, move.to);
     while (exports.removeStep());
     this.forget(expected);
-    return { routing, received: false };
+    return { routing, move, received: false };
   }
 
   private take(expected: Expected): Step {
     const chunks = this.arrived.get(expected.routing);
     const chunk = chunks?.shift();
     if (!chunk) return "waiting";
+    expected.began = true;
     const kernel = this.kernel();
     if (chunk.source === 2) {
       const [clocks] = partsOf(chunk.payload);
@@ -118,7 +118,7 @@ export class Handover {
     this.inbox.goOn(JSON.parse(places.toString()) as [number, number][]);
     this.arrived.delete(expected.routing);
     this.forget(expected);
-    return { routing: expected.routing, received: true };
+    return { routing: expected.routing, move: expected.move, received: true };
   }
 
   private clocks(): Uint8Array {

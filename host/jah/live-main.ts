@@ -46,6 +46,12 @@ function giveUp(why: string): never {
 function takeUp(birth: JahBirth, socket: Socket, head: Buffer): void {
   socket.setNoDelay(true);
   let jah: LiveJah | undefined;
+  /** Words that came while its state was read back. */
+  const early: ToLiveJah[] = [];
+  const end = async () => {
+    await jah?.close();
+    process.exit(0);
+  };
   let channel: Channel<FromLiveJah, ToLiveJah>;
   const fail = (error: unknown) => {
     if (jah) return jah.fail(error);
@@ -53,11 +59,16 @@ function takeUp(birth: JahBirth, socket: Socket, head: Buffer): void {
     channel.end();
   };
   const handle = (message: ToLiveJah) => {
-    if (message.type === "end") process.exit(0);
-    if (message.type !== "start") return jah!.handle(message);
+    if (message.type === "end") return void end();
+    if (message.type !== "start") return jah ? jah.handle(message) : void early.push(message);
     const module = new WebAssembly.Module(readFileSync(message.kernel));
-    jah = new LiveJah(module, message, birth.secret, channel, watchdog);
-    jah.open().catch(fail);
+    LiveJah.start(module, message, birth.secret, channel, watchdog)
+      .then((started) => {
+        jah = started;
+        for (const each of early.splice(0)) jah.handle(each);
+        return jah.open();
+      })
+      .catch(fail);
   };
   process.on("uncaughtException", fail);
   channel = new Channel(

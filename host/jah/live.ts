@@ -26,12 +26,13 @@ import {
 } from "../wire/live.ts";
 import type { OwnerOutput } from "../wire/jah.ts";
 import { Answers } from "./answers.ts";
+import { Checkpointer, type Meta } from "./checkpointer.ts";
 import { failureOf } from "./failure.ts";
 import { Handover } from "./handover.ts";
-import { loadImage, saveImage } from "./image.ts";
 import { Inbox } from "./inbox.ts";
 import { Mapper } from "./mapper.ts";
 import { Owner } from "./owner.ts";
+import { type RestoredState, restore } from "./restore.ts";
 
 interface Task extends LiveTask {
   routing: number;
@@ -50,11 +51,15 @@ export class LiveJah {
   private readonly peers: HttpPeers;
   private readonly answers: Answers;
   private readonly handover: Handover;
+  private readonly checkpointer: Checkpointer | undefined;
+  private readonly restored: RestoredState | undefined;
   private readonly routings = new Map<number, LiveRouting>();
   /** The highest routing that this Jah was told of. */
   private readonly tasks: Task[] = [];
-  /** Whether this Jah has, or had, partitions. */
+  /** Whether this Jah has, or had, partitions, or is to have some. */
   private owns: boolean;
+  /** The partitions whose state is here, [from, to). */
+  private held: { from: number; to: number } | undefined;
   /** Applies nothing from this frame on, while the Hallelu asks. */
   private heldAt = Infinity;
   private onHeld: (() => void) | undefined;
@@ -68,8 +73,23 @@ export class LiveJah {
   private failed = false;
   private readonly timer: NodeJS.Timeout;
 
-  constructor(
+  /** Reads its state back, if it has one. Rejects with `store-damaged`. */
+  static async start(
     module: WebAssembly.Module,
+    start: LiveStart,
+    secret: string,
+    channel: Channel<FromLiveJah, ToLiveJah>,
+    watchdog: Watchdog,
+  ): Promise<LiveJah> {
+    const memory = createMemory(start.stateBytesMax);
+    const restored = start.store === undefined ? undefined : await restore(start.store, memory, start.shard);
+    return new LiveJah(module, memory, restored, start, secret, channel, watchdog);
+  }
+
+  private constructor(
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+    restored: RestoredState | undefined,
     start: LiveStart,
     secret: string,
     channel: Channel<FromLiveJah, ToLiveJah>,
@@ -80,15 +100,17 @@ export class LiveJah {
     this.start = start;
     this.channel = channel;
     this.module = module;
-    this.memory = createMemory(start.stateBytesMax);
+    this.memory = memory;
+    this.restored = restored;
     const { shard } = start;
-    const image = shard?.image === undefined ? undefined : loadImage(shard.image, this.memory);
+    const meta = restored?.meta;
     this.kernel = this.instantiate();
     this.mapper = new Mapper(this.kernel, start.sources, 1, start.columns as FieldWish[], FRAME_BYTES);
     this.owner = new Owner(this.kernel);
-    this.inbox = new Inbox(image?.frame ?? shard?.next ?? 0);
-    if (image) this.inbox.goOn(image.places);
+    this.inbox = new Inbox(meta?.frame ?? 0);
+    if (meta) this.inbox.goOn(meta.places);
     this.owns = shard !== undefined;
+    this.held = shard;
     this.peers = new HttpPeers(
       start.jah,
       secret,
@@ -97,9 +119,19 @@ export class LiveJah {
     );
     this.answers = new Answers(() => this.kernel);
     this.handover = new Handover(() => this.kernel, this.inbox, this.peers);
-    if (image && shard && (image.from < shard.from || image.to > shard.to)) {
+    if (meta && shard && (meta.from < shard.from || meta.to > shard.to))
       this.handover.dropOutside(shard.from, shard.to);
-    }
+    this.checkpointer =
+      restored &&
+      new Checkpointer(restored.store, meta?.frame, {
+        kernel: () => this.kernel,
+        meta: () => this.meta(),
+        tell: (message) => {
+          this.tellDone(); // what the checkpoint holds was told before it is there
+          channel.send(message);
+        },
+        wake: () => this.wake(),
+      });
     this.timer = setInterval(() => this.tellWork(), WORK_INTERVAL_MS);
   }
 
@@ -107,14 +139,17 @@ export class LiveJah {
   async open(): Promise<void> {
     const port = await this.peers.listen();
     this.nextTold = this.inbox.next;
-    this.channel.send({ type: "ready", port, next: this.inbox.next });
+    const { checkpoint } = this.restored ?? {};
+    const restored = checkpoint === undefined ? {} : { restored: checkpoint };
+    this.channel.send({ type: "ready", port, next: this.inbox.next, ...restored });
     this.tellWork(true);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     clearInterval(this.timer);
     this.peers.close();
     this.mapper.close();
+    await this.checkpointer?.close();
   }
 
   /** Messages of the Hallelu, but for the first. */
@@ -131,6 +166,12 @@ export class LiveJah {
         break;
       case "map":
         for (const task of message.frames) this.tasks.push({ ...task, routing: message.routing });
+        break;
+      case "checkpoint":
+        if (this.checkpointer) this.checkpointer.wanted = true;
+        break;
+      case "commit":
+        this.checkpointer?.commit(message.standing);
         break;
       case "call":
         void this.call(message.id, message.method, message.argument);
@@ -187,11 +228,15 @@ export class LiveJah {
     let done = false;
     let lacking = false;
     for (let i = 0; i < LIVE_RUN_FRAMES; i++) {
+      if (this.held && !this.handover.busy) this.checkpointer?.begin();
+      if (this.checkpointer?.blocks) break;
       const handover = this.handover.step();
       if (handover === "waiting") break;
       if (handover !== "none") {
         done = true;
         if (handover === "progress") break;
+        this.held = changed(this.held, handover);
+        this.checkpointer?.moved();
         if (handover.received) this.channel.send({ type: "imported", routing: handover.routing });
         continue;
       }
@@ -309,7 +354,7 @@ export class LiveJah {
       case "release":
         return this.release();
       case "save":
-        return this.save((argument as LiveMethods["save"]["argument"]).path);
+        return this.save();
       default:
         return this.answers.perform(method, argument);
     }
@@ -341,19 +386,16 @@ export class LiveJah {
     this.wake();
   }
 
-  private save(path: string): { frame: number; bytes: number } {
-    this.tellDone(); // what the image holds was told before it is there
-    const { from, to } = this.ownRange();
-    const meta = { frame: this.inbox.next, from, to, places: this.inbox.places };
-    return { frame: meta.frame, bytes: saveImage(path, this.kernel, meta) };
+  private async save(): Promise<{ frame: number }> {
+    const { next } = this.inbox;
+    await this.checkpointer!.save(next);
+    return { frame: next };
   }
 
-  /** The partitions that this Jah owns now. */
-  private ownRange(): { from: number; to: number } {
-    const own = [...this.routings.values()]
-      .toSorted((a, b) => b.id - a.id)
-      .flatMap(({ targets }) => targets.filter(({ jah }) => jah === this.start.jah));
-    return own[0] ?? this.start.shard ?? { from: 0, to: 0 };
+  /** What a checkpoint of this moment says beside its pages. */
+  private meta(): Omit<Meta, "standing"> {
+    const { next: frame, places } = this.inbox;
+    return { abi: map.ABI_VERSION, frame, ...this.held!, places };
   }
 
   /** Cannot go on: tells why, and ends. */
@@ -363,8 +405,22 @@ export class LiveJah {
     const failure = failureOf(error, this.kernel);
     this.channel.send({ type: "failed", failure, ...(frame === undefined ? {} : { frame }) });
     this.channel.end();
-    this.close();
+    void this.close();
   }
+}
+
+type Range = { from: number; to: number };
+
+/** The partitions that are held after some were given away or received, at one end. */
+function changed(
+  held: Range | undefined,
+  { move, received }: { move: Range; received: boolean },
+): Range | undefined {
+  if (received)
+    return held ? { from: Math.min(held.from, move.from), to: Math.max(held.to, move.to) } : { ...move };
+  const { from, to } = held!;
+  const rest = move.from > from ? { from, to: move.from } : { from: move.to, to };
+  return rest.from < rest.to ? rest : undefined;
 }
 
 function noWork(): Work {

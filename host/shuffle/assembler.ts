@@ -58,6 +58,14 @@ export class Assembler {
     return this.take();
   }
 
+  /** The output of all frames below `frame` is known to be there. */
+  goOn(frame: number): FrameOutput[] {
+    if (frame <= this.next) return [];
+    this.next = frame;
+    for (const each of this.pending.keys()) if (each < frame) this.pending.delete(each);
+    return this.take();
+  }
+
   private of(frame: number): Pending {
     let pending = this.pending.get(frame);
     if (!pending)

@@ -125,6 +125,11 @@ export class Outputs {
     });
   }
 
+  /** Resolves when all that was appended survives a loss of power. */
+  async sync(): Promise<void> {
+    await this.log.sync();
+  }
+
   async close(): Promise<void> {
     await this.log.close();
   }

@@ -24,14 +24,24 @@ export interface LiveTask {
   voids?: [number, number][];
 }
 
-/** The partitions that a Jah owns from its start on, and the state it starts with. */
-export interface ShardStart {
-  from: number;
-  to: number;
-  /** The first frame to apply: that of the image, or 0. */
-  next: number;
-  /** An image to start from; it may hold more partitions. */
-  image?: string;
+/** What the Hallelu keeps in each checkpoint of a shard, beside the state: the stream as it stood at its frame. */
+export interface Standing {
+  /** Records of all frames below the checkpoint's. */
+  counts: { records: number; bad: number; late: number };
+  /** Event time (hallelu/event-time.ts). */
+  clocks?: [clock: number, time: number | null, at: number, ended: boolean][];
+}
+
+/** The checkpoint that a shard was read back from. */
+export interface Restored {
+  /** The lowest frame that is not in it, and that of the checkpoint before it, if there is one. */
+  frame: number;
+  before?: number;
+  standing: Standing;
+  /** Where the last frame of each source ended. */
+  places: [number, number][];
+  /** Why a newer one could not be used. */
+  damage?: string;
 }
 
 export interface LiveStart {
@@ -44,7 +54,10 @@ export interface LiveStart {
   sources: SourceSpec[];
   /** Names and types of the wanted columns, for Parquet and Arrow. */
   columns: { name: string; type: string; optional: boolean }[];
-  shard?: ShardStart;
+  /** Where a persistent Jah keeps its state; a transient one has none. */
+  store?: string;
+  /** The partitions that it owns from its start on, whose state is in the store; it may hold more. Else it owns none yet. */
+  shard?: { from: number; to: number };
   /** Time that a frame may take, ms; and the file that says which one took longer, before the Jah is killed. */
   frameTimeoutMs: number;
   stuckFile: string;
@@ -62,6 +75,10 @@ export type ToLiveJah =
   | { type: "gone"; jah: number }
   | { type: "map"; routing: number; frames: LiveTask[] }
   | { type: "call"; id: number; method: keyof LiveMethods; argument: unknown }
+  /** The state is to be saved as of the next moment that allows it. */
+  | { type: "checkpoint" }
+  /** The checkpoint that was prepared may be made durable. */
+  | { type: "commit"; standing: Standing }
   /** Nothing depends on this Jah any more. */
   | { type: "end" };
 
@@ -85,10 +102,16 @@ export interface Work {
 }
 
 export type FromLiveJah =
-  | { type: "ready"; port: number; next: number }
+  | { type: "ready"; port: number; next: number; restored?: Restored }
   /** `nextClose`: when its first window is over, in event time, ms; null if none is open. */
   | { type: "did"; mapped: Mapped[]; outputs: OwnerOutput[]; next: number; nextClose: number | null }
   | { type: "work"; work: Work }
+  /** The pages of a checkpoint are written, but not durable; `frame` is the lowest that is not in it. */
+  | { type: "prepared"; frame: number }
+  /** It is durable; the one before it, if any, is kept as well. */
+  | { type: "saved"; frame: number; before?: number; bytes: number; ms: number }
+  /** It could not be made, and is tried again; nothing is lost. */
+  | { type: "unsaved"; failure: Failure }
   /** State was taken in: the move of this routing is complete. */
   | { type: "imported"; routing: number }
   /** The kernel stopped on a frame while mapping it; the Jah goes on. */
@@ -125,6 +148,6 @@ export interface LiveMethods {
   finish: { argument: { table: number }; answer: void };
   /** The row of a key, as host/kernel/keys.ts encodes it. */
   find: { argument: { table: number; key: Uint8Array; format: number }; answer: Uint8Array };
-  /** Writes the shard's image, as of the lowest frame not applied. */
-  save: { argument: { path: string }; answer: { frame: number; bytes: number } };
+  /** Makes a checkpoint as of the lowest frame not applied, unless there is one; answers when it is durable. */
+  save: { argument: undefined; answer: { frame: number } };
 }

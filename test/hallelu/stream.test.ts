@@ -41,6 +41,8 @@ function streamOf() {
     sink: [],
     sources: [source],
     dead: [],
+    stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
+    frame: 0,
     counts: { records: 0, bad: 0, late: 0 },
   };
   const stream = new Stream(record, {

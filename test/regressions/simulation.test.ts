@@ -40,7 +40,7 @@ test("a frame is applied everywhere only when a shard that is replayed has appli
   dispatch.appliedUpTo(1, 10);
   dispatch.appliedUpTo(2, 10);
   const [shard] = dispatch.lost(2);
-  dispatch.recover(shard, 3, 0);
+  dispatch.recover({ ...shard, jah: 3 }, 0);
   dispatch.joined(3);
   dispatch.handOut();
   // Its partitions go to the other Jah as soon as it has replayed them: the log holds frames that they lack.

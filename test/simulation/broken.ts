@@ -3,9 +3,13 @@
  * changes a class for a while; what it answers undoes that.
  */
 import { Ledger } from "../../host/congregation/ledger.ts";
+import { Checkpoints } from "../../host/hallelu/checkpoints.ts";
+import { FrameCounts } from "../../host/hallelu/counts.ts";
 import { Dispatch } from "../../host/hallelu/dispatch.ts";
 import { Scaler } from "../../host/hallelu/scaler.ts";
 import type { ScalingMemory } from "../../host/hallelu/scaling.ts";
+import { Shards } from "../../host/hallelu/shards.ts";
+import { Stream } from "../../host/hallelu/stream.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
 import type { Scenario } from "./scenario.ts";
 
@@ -131,8 +135,8 @@ export const MUTANTS: Mutant[] = [
         Dispatch,
         "recover",
         (real) =>
-          function (this: Open, lost: Open, jah: number, start: number) {
-            real.call(this, lost, jah, start + 1);
+          function (this: Open, target: Open, start: number) {
+            real.call(this, target, start + 1);
           },
       ),
   },
@@ -151,18 +155,66 @@ export const MUTANTS: Mutant[] = [
       ),
   },
   {
-    name: "dispatch: a frame that is mapped again counts again",
+    name: "counts: a frame that is mapped again counts again",
     where: { kind: "storm" },
     breaks: () =>
       replace(
-        Dispatch,
-        "mapped",
-        (real) =>
-          function (this: Open, jah: number, routing: number, frame: number) {
-            real.call(this, jah, routing, frame);
-            return true;
+        FrameCounts,
+        "set",
+        () =>
+          function (this: Open, _frame: number, { records = 0 }: { records?: number }) {
+            this.total.records += records;
           },
       ),
+  },
+  {
+    name: "counts: a checkpoint remembers those of frames beyond it",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        FrameCounts,
+        "below",
+        () =>
+          function (this: Open) {
+            return { ...this.total };
+          },
+      ),
+  },
+  {
+    name: "checkpoints: the donor's is made durable before the receiver's",
+    where: { kind: "storm" },
+    breaks: () => replace(Checkpoints, "holdBack", () => () => {}),
+  },
+  {
+    name: "shards: the registry is told of a move before it is saved",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Stream,
+        "holdBack",
+        (real) =>
+          function (this: Open, donor: Open, frame: number) {
+            real.call(this, donor, frame);
+            const { targets } = this.dispatch.routing;
+            for (const { jah } of targets) {
+              const receiver = this.jahs.get(jah);
+              if (receiver && receiver !== donor) this.shards.moved(receiver, frame);
+            }
+          },
+      ),
+  },
+  {
+    name: "shards: whoever has a part of a lost folder is not ended",
+    where: { kind: "storm" },
+    breaks: () => {
+      const restore = [
+        replace(Shards, "entangled", () => () => []),
+        replace(Scaler, "lost", () => () => undefined),
+      ];
+      return () => {
+        for (const each of restore) each();
+      };
+    },
   },
   {
     name: "inbox: takes whatever came first",

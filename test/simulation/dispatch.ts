@@ -170,7 +170,7 @@ export class Simulation {
     const jah = new SimulatedJah(this.nextJah++, 0);
     jah.owns = true;
     jah.applied.fill(0, target.from, target.to);
-    this.dispatch.recover(target, jah.id, 0);
+    this.dispatch.recover({ ...target, jah: jah.id }, 0);
     this.starting.push({ at: this.now + 5 + Math.floor(this.chance() * 50), jah });
   }
 

@@ -14,7 +14,7 @@ import type { FromHallelu } from "../../host/wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
 import { VirtualClock } from "./clock.ts";
-import { type Costs, type Image, SimulatedJah, type World } from "./jah.ts";
+import { type Checkpoint, type Costs, SimulatedJah, type World } from "./jah.ts";
 import { Broken, type Process, Rules, type Watched } from "./rules.ts";
 import type { Scenario } from "./scenario.ts";
 
@@ -70,7 +70,7 @@ export class HostSimulation {
   private readonly jahs: Jahs;
   private readonly streams = new Map<string, Running>();
   private readonly processes = new Map<number, Process>();
-  private readonly images = new Map<string, Image>();
+  private readonly stores = new Map<string, Checkpoint[]>();
   private deployed = 0;
   private eventful = true;
   /** What was begun and went wrong. */
@@ -105,7 +105,7 @@ export class HostSimulation {
       for (const { stream } of this.streams.values())
         this.begin(stream.change({ min: 0, max: this.scenario.cpus, paused: false }));
       await this.until(() => this.isAtRest, REST_MS_MAX);
-      this.rules.rest(this.ledger, this.streams.values(), this.images);
+      this.rules.rest(this.ledger, this.streams.values(), this.stores);
       this.say("all is done and parked");
     } finally {
       restore();
@@ -262,7 +262,13 @@ export class HostSimulation {
   private deploy(min: number): void {
     const name = `s${this.deployed++}`;
     const log = new MemoryLog();
-    const outputs = { next: 0, lastFrame: -1, append: async () => {}, close: async () => {} };
+    const outputs = {
+      next: 0,
+      lastFrame: -1,
+      append: async () => {},
+      sync: async () => {},
+      close: async () => {},
+    };
     const stream = new Stream(recordOf(name, min, this.scenario.cpus), {
       jahs: this.jahs,
       log,
@@ -434,7 +440,9 @@ export class HostSimulation {
       peer: (other) => this.streams.get(stream)?.jahs.get(other),
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,
-      images: this.images,
+      stores: this.stores,
+      writing: () => (this.chance() < 0.2 ? this.chance() * 6000 : this.chance() * 40),
+      failsToWrite: () => this.eventful && this.scenario.kind === "storm" && this.chance() < 0.1,
       hindrance: () => (this.scenario.kind === "vain" ? (this.streams.get(stream)?.jahs.size ?? 1) : 1),
       moved: (what) => {
         this.counts.moves++;
@@ -496,6 +504,8 @@ function recordOf(name: string, min: number, max: number): StreamRecord {
     source: [],
     sink: [],
     dead: [],
+    stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
+    frame: 0,
     counts: { records: 0, bad: 0, late: 0 },
     sources: [{ ...source, delimiter: 0, plan: [] }],
   };

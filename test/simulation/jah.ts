@@ -5,7 +5,7 @@
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
 import { type Batch, ROUTED } from "../../host/wire/batch.ts";
-import type { FromLiveJah, LiveRouting, LiveStart, ToLiveJah, Work } from "../../host/wire/live.ts";
+import type { FromLiveJah, LiveRouting, LiveStart, Standing, ToLiveJah, Work } from "../../host/wire/live.ts";
 
 /** What the world around a Jah does for it. */
 export interface World {
@@ -18,7 +18,12 @@ export interface World {
   delay(): number;
   /** Whether a batch comes twice. */
   doubles(): boolean;
-  images: Map<string, Image>;
+  /** What is on disk: checkpoints by folder, the newest first, two at most. */
+  stores: Map<string, Checkpoint[]>;
+  /** How long the pages of a checkpoint take to be written, ms. */
+  writing(): number;
+  /** Whether what is being written cannot be. */
+  failsToWrite(): boolean;
   /** How much longer everything takes now. */
   hindrance(): number;
   /** State moved; a sentence. */
@@ -26,8 +31,10 @@ export interface World {
   broken(rule: string): never;
 }
 
-export interface Image {
+export interface Checkpoint {
   frame: number;
+  places: [number, number][];
+  standing: Standing;
   applied: Int32Array;
   records: Float64Array;
 }
@@ -78,6 +85,14 @@ export class SimulatedJah {
   private onHeld: (() => void) | undefined;
   private running = false;
   private work = noWork();
+  private store = "";
+  private wanted = false;
+  /** A checkpoint that is written and not durable yet. */
+  private making: (Omit<Checkpoint, "standing"> & { moves: number }) | undefined;
+  private readonly savers: { id: number; frame: number; moves: number }[] = [];
+  /** Moves that this Jah took part in, and how many of them the last checkpoint has. */
+  private movesDone = 0;
+  private movesSaved = 0;
 
   constructor(id: number, costs: Costs, slowness: number, world: World) {
     this.id = id;
@@ -102,6 +117,12 @@ export class SimulatedJah {
       case "call":
         this.call(message.id, message.method, message.argument);
         break;
+      case "checkpoint":
+        this.wanted = true;
+        break;
+      case "commit":
+        this.commit(message.standing);
+        break;
       case "end":
         this.alive = false;
         this.world.later(1, () => this.onEnd());
@@ -113,20 +134,74 @@ export class SimulatedJah {
   /** The process ends. */
   onEnd: () => void = () => {};
 
-  private start({ shard }: LiveStart): void {
-    this.inbox = new Inbox(shard?.next ?? 0);
+  private start({ shard, store = "" }: LiveStart): void {
+    this.store = store;
+    const [checkpoint, before] = this.world.stores.get(store) ?? [];
+    if (checkpoint && !shard) this.world.broken(`the folder ${store} is not empty`);
+    this.inbox = new Inbox(checkpoint?.frame ?? 0);
     this.owns = shard !== undefined;
     if (shard) {
-      const image = shard.image === undefined ? undefined : this.world.images.get(shard.image);
-      if (shard.image !== undefined && image?.frame !== shard.next)
-        this.world.broken(`image ${shard.image} is of frame ${image?.frame}, not ${shard.next}`);
       for (let p = shard.from; p < shard.to; p++) {
-        this.applied[p] = image ? image.applied[p] : 0;
-        this.records[p] = image ? image.records[p] : 0;
+        this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
+        this.records[p] = checkpoint ? checkpoint.records[p] : 0;
+        if (this.applied[p] !== this.inbox.next)
+          this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
       }
     }
-    this.world.tell({ type: "ready", port: this.id, next: this.inbox.next });
+    const { frame, places, standing } = checkpoint ?? {};
+    const restored = checkpoint && { frame: frame!, places: places!, standing: standing! };
+    this.world.tell({
+      type: "ready",
+      port: this.id,
+      next: this.inbox.next,
+      ...(restored
+        ? { restored: { ...restored, ...(before ? { before: before.frame } : undefined) } }
+        : undefined),
+    });
     this.tick();
+  }
+
+  /** Begins a checkpoint of this moment, if one is wanted and no state is on its way. */
+  private save(): void {
+    if (!this.wanted || this.making) return;
+    if (!this.owns || this.moves.some(({ start }) => start <= this.inbox.next)) return;
+    this.wanted = false;
+    const { next: frame, places } = this.inbox;
+    const state = { applied: this.applied.slice(), records: this.records.slice() };
+    const making = { frame, places, ...state, moves: this.movesDone };
+    this.making = making;
+    this.world.later(this.world.writing(), () => {
+      if (!this.alive || this.making !== making) return;
+      if (!this.world.failsToWrite()) return this.world.tell({ type: "prepared", frame });
+      this.making = undefined;
+      const failure = { kind: "internal", code: "disk-full", message: "no room", stack: "" } as const;
+      this.world.tell({ type: "unsaved", failure });
+      const error = { code: "disk-full", message: "no room" };
+      for (const { id } of this.savers.splice(0)) this.world.tell({ type: "answer", id, error });
+    });
+  }
+
+  private commit(standing: Standing): void {
+    const { making } = this;
+    if (!making) return;
+    this.world.later(this.world.delay(), () => {
+      // It may be durable though nobody hears of it any more.
+      if (!this.alive && this.world.failsToWrite()) return;
+      const [last] = this.world.stores.get(this.store) ?? [];
+      this.world.stores.set(this.store, [{ ...making, standing }, ...(last ? [last] : [])]);
+      if (!this.alive) return;
+      this.making = undefined;
+      const { frame, moves } = making;
+      this.movesSaved = moves;
+      const before = last ? { before: last.frame } : undefined;
+      this.world.tell({ type: "saved", frame, ...before, bytes: 1000, ms: 1 });
+      for (const saver of this.savers.splice(0))
+        if (saver.frame <= frame && saver.moves <= moves)
+          this.world.tell({ type: "answer", id: saver.id, value: { frame: saver.frame } });
+        else this.savers.push(saver);
+      this.wanted ||= this.savers.length > 0;
+      this.wake();
+    });
   }
 
   private tick(): void {
@@ -170,10 +245,11 @@ export class SimulatedJah {
       if (at < 0) answer({ next: this.inbox.next });
       else this.onHeld = () => answer({ next: this.inbox.next });
     } else if (method === "save") {
-      const { path } = argument as { path: string };
-      const state = { applied: this.applied.slice(), records: this.records.slice() };
-      this.world.images.set(path, { frame: this.inbox.next, ...state });
-      answer({ frame: this.inbox.next, bytes: 1000 });
+      const { next: frame } = this.inbox;
+      const [last] = this.world.stores.get(this.store) ?? [];
+      if (last && last.frame >= frame && this.movesSaved >= this.movesDone) return answer({ frame });
+      this.savers.push({ id, frame, moves: this.movesDone });
+      this.wanted = true;
     }
   }
 
@@ -197,6 +273,7 @@ export class SimulatedJah {
       this.onHeld?.();
       this.onHeld = undefined;
     }
+    this.save();
     const handover = this.handOver();
     if (handover === "did") return this.wake();
     const held = this.inbox.next >= this.heldAt;
@@ -283,6 +360,7 @@ export class SimulatedJah {
       this.applied.fill(-1, from, to);
       this.records.fill(0, from, to);
       this.moves.splice(this.moves.indexOf(move), 1);
+      this.movesDone++;
       this.world.later(this.world.delay(), () => this.world.peer(other)?.takeState(routing, state));
       return "did";
     }
@@ -291,6 +369,7 @@ export class SimulatedJah {
     this.applied.set(state.applied, from);
     this.records.set(state.records, from);
     this.moves.splice(this.moves.indexOf(move), 1);
+    this.movesDone++;
     this.world.moved(
       `[${from}, ${to}) moved from Jah ${other} to ${this.id} before frame ${this.inbox.next}`,
     );

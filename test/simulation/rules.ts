@@ -1,9 +1,10 @@
 /** The rules that no host may break, whatever happens to it; `Broken` says which one was. */
+import { join } from "node:path";
 import type { Ledger } from "../../host/congregation/ledger.ts";
 import type { Stream } from "../../host/hallelu/stream.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Claim } from "../../host/congregation/ledger.ts";
-import { type Image, recordsIn, type SimulatedJah } from "./jah.ts";
+import { type Checkpoint, recordsIn, type SimulatedJah } from "./jah.ts";
 import type { Scenario } from "./scenario.ts";
 
 export class Broken extends Error {}
@@ -136,15 +137,16 @@ export class Rules {
   }
 
   /** All is done and parked: no CPU is lost, every claim is answered, every record is where it belongs, once. */
-  rest(ledger: Ledger, streams: Iterable<Watched>, images: Map<string, Image>): void {
+  rest(ledger: Ledger, streams: Iterable<Watched>, stores: Map<string, Checkpoint[]>): void {
     const { cpus } = this.scenario;
     if (ledger.free !== cpus || ledger.jahs.length)
       throw new Broken(`of ${cpus} CPUs ${ledger.free} are free`);
     for (const { claim } of this.openClaims.values())
       throw new Broken(`the claim of Jah ${claim.jah} of ${claim.stream} was never answered`);
     for (const { stream, log } of streams) {
-      const { image } = stream.record;
-      const state = image && images.get(image.path);
+      const { stored } = stream.record;
+      if (stored.length !== 1) throw new Broken(`${stream.name} is parked in ${stored.length} folders`);
+      const [state] = stores.get(join(stream.folder, stored[0].folder)) ?? [];
       if (log.next && !state) throw new Broken(`${stream.name} ends without its state`);
       let total = 0;
       for (let frame = 0; frame < log.next; frame++) total += recordsIn(frame, 0, PARTITIONS);

@@ -28,7 +28,7 @@ export function scenarioOf(seed: number, given: Partial<Scenario> = {}): Scenari
   const kind = given.kind ?? KINDS[seed % KINDS.length];
   const turn = Math.floor(seed / KINDS.length);
   const sizes = {
-    storm: { cpus: 1 + (turn % 5), streams: 1 + (seed % 5), ms: 12_000 },
+    storm: { cpus: 1 + (turn % 6), streams: 1 + (seed % 5), ms: seed % 3 ? 12_000 : 40_000 },
     waves: { cpus: [2, 3, 6][turn % 3], streams: 1 + (turn % 2), ms: 75_000 },
     vain: { cpus: 2 + (turn % 3), streams: 1, ms: 50_000 },
     crowd: { cpus: 1 + (turn % 2), streams: 4 + (turn % 9), ms: 30_000 },

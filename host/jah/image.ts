@@ -2,12 +2,11 @@
 import { type ImageMeta, readImage, writeImage } from "../store/images.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
-
-const PAGE = 65536;
+import { growForPages } from "../kernel/pages.ts";
 
 /** Writes the arena of a kernel; answers its bytes. */
 export function saveImage(path: string, kernel: KernelInstance, meta: Omit<ImageMeta, "abi">): number {
-  const arena = kernel.bytes.subarray(map.ARENA, kernel.exports.arenaEnd());
+  const arena = kernel.bytes.subarray(map.ARENA, kernel.arenaEnd);
   writeImage(path, { ...meta, abi: map.ABI_VERSION }, arena);
   return arena.length;
 }
@@ -15,8 +14,7 @@ export function saveImage(path: string, kernel: KernelInstance, meta: Omit<Image
 /** Puts an arena back into a memory in which no kernel was instantiated yet. */
 export function loadImage(path: string, memory: WebAssembly.Memory): ImageMeta {
   return readImage(path, map.ABI_VERSION, (bytes) => {
-    const missing = Math.ceil((map.ARENA + bytes + PAGE - memory.buffer.byteLength) / PAGE);
-    if (missing > 0) memory.grow(missing);
+    growForPages(memory, map.ARENA + bytes);
     return new Uint8Array(memory.buffer, map.ARENA, bytes);
   });
 }

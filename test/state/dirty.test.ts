@@ -231,7 +231,7 @@ async function happen(watched: Watched, other: Watched, records: Records): Promi
   const { shard } = watched;
   const from = records.below(256);
   const to = Math.min(256, from + 1 + (records.below(4) ? 0 : records.below(40)));
-  switch (records.below(12)) {
+  switch (records.below(13)) {
     case 0:
       await shard.add(records.lines(800));
       return "many records";
@@ -254,6 +254,10 @@ async function happen(watched: Watched, other: Watched, records: Records): Promi
     case 6:
       await shard.add(records.lines(60));
       return "some records";
+    case 7:
+      records.pass(records.below(MINUTE));
+      await shard.add(records.lines(1), 0, 0);
+      return "a frame for others, which only says how time passes";
     default:
       await shard.add(records.lines(1 + records.below(2)));
       return "a record";

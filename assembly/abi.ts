@@ -6,6 +6,7 @@
  *   0x0001_0000  kernel: static data, then the record heap (bump, released after every record)
  *   0x0100_0000  frame heap: per-frame tables and their blocks (bump, released after every flush)
  *   0x0400_0000  input window: one frame, and slack for wide loads
+ *   0x05fe_0000  dirty map: a byte for each page of 64 KiB, 1 where the state was changed (dirty.ts)
  *   0x05ff_0000  control block: plan of the columns, problems found, texts for errors
  *   0x0600_0000  output window: routed entries, emitted records, rendered rows
  *   0x0800_0000  arena: directory, then chunks, indexes and blocks; grows to 4 GiB
@@ -14,6 +15,8 @@
 export const KERNEL_BASE: usize = 0x0001_0000;
 export const FRAME_HEAP: usize = 0x0100_0000;
 export const INPUT: usize = 0x0400_0000;
+/** Where the input window ends and the dirty map starts. */
+export const DIRTY: usize = 0x05fe_0000;
 export const CONTROL: usize = 0x05ff_0000;
 export const OUTPUT: usize = 0x0600_0000;
 export const ARENA: usize = 0x0800_0000;
@@ -40,7 +43,7 @@ export const MAX_TABLES: u32 = 64;
 /** Fields of an input record: a bit each in FIELDS_SEEN. */
 export const MAX_FIELDS: u32 = 64;
 /** Version of the layouts in this file; a built module carries it. */
-export const ABI_VERSION: u32 = 2;
+export const ABI_VERSION: u32 = 3;
 
 // The control block, from CONTROL on.
 //   +0x0000  u32 status of the last map call    u32 rows good    u32 rows bad    u32 problems listed

@@ -7,6 +7,7 @@
  * source has ended or is idle, so that nobody waits for it; a later frame sets it going again.
  */
 import { CLOCKS, WATERMARK } from "./abi";
+import { touch } from "./dirty";
 
 /** Time up to which everything is over, ms: before it, a window's end is due. */
 export let dueBefore: f64 = -Infinity;
@@ -19,6 +20,7 @@ export let dueBefore: f64 = -Infinity;
 /** Lets a clock advance by what a frame says, and the watermark with it; `allowed` is how late records may be, ms. */
 export function advance(clock: u32, time: f64, allowed: f64): void {
   const at = CLOCKS + ((<usize>clock) << 3);
+  touch(CLOCKS);
   const before = load<f64>(at);
   if (time == -Infinity) {
     if (before != before) store<f64>(at, time);
@@ -41,7 +43,9 @@ export function advance(clock: u32, time: f64, allowed: f64): void {
 
 /** A window that ends at `end` was closed: it is over for good. */
 export function passed(end: i64): void {
-  if (<f64>end > watermark()) store<f64>(WATERMARK, <f64>end);
+  if (<f64>end <= watermark()) return;
+  touch(WATERMARK);
+  store<f64>(WATERMARK, <f64>end);
 }
 
 /** Whether a window that ends at `end` is over. */

@@ -11,6 +11,7 @@
  *   +0x1900  up to 64 KiB: reserved
  */
 import { ABI_VERSION, ARENA, CLOCKS, FRAME_HEAP, FULL_TABLE, INPUT, PART_BYTES, WATERMARK } from "./abi";
+import { touch, touchRange } from "./dirty";
 
 const MAGIC: u32 = 0x6a616821; // "!haj"
 const TOP: usize = ARENA + 8;
@@ -31,6 +32,7 @@ export let lasting: bool = false;
 
 export function setLasting(on: bool): void {
   lasting = on;
+  if (on) touch(ARENA);
 }
 
 export function endPart(): void {
@@ -46,6 +48,7 @@ export function releaseFrame(): void {
 /** A new arena gets its directory; one in use stays as it is. */
 function openArena(): void {
   if (load<u32>(ARENA) == MAGIC) return;
+  touch(ARENA);
   store<u32>(ARENA, MAGIC);
   store<u32>(ARENA, ABI_VERSION, 4);
   store<u32>(TOP, <u32>FIRST);
@@ -111,18 +114,18 @@ export function takeBlock(bytes: usize): usize {
   const size = blockBytes(bytes);
   if (!lasting) return takeFrame(size, true);
   const list = FREE + ((<usize>classOf(bytes)) << 2);
-  const head = <usize>load<u32>(list);
-  if (head) {
-    store<u32>(list, load<u32>(head));
-    return head;
-  }
-  return bumpArena(size);
+  let block = <usize>load<u32>(list);
+  if (block) store<u32>(list, load<u32>(block));
+  else block = bumpArena(size);
+  touchRange(block, bytes);
+  return block;
 }
 
 /** Gives a block back. In the frame heap that does nothing: the whole heap is released with the frame. */
 export function giveBlock(at: usize, bytes: usize): void {
   if (!lasting) return;
   const list = FREE + ((<usize>classOf(bytes)) << 2);
+  touch(at);
   store<u32>(at, load<u32>(list));
   store<u32>(list, <u32>at);
 }

@@ -5,6 +5,7 @@
  */
 import { close, decimal, float, nothing, part, signed, single, text, unsigned } from "../row";
 import { renderTime } from "../time";
+import { touchRange } from "../dirty";
 import { giveBlock, takeBlock, blockBytes } from "../heap";
 import { getVarint, putVarint, varintEnd } from "../varint";
 
@@ -375,6 +376,10 @@ function overflow(): void {
     this.has = 1;
   }
 
+  touch(): void {
+    if (this.capacity) touchRange(this.block, this.capacity);
+  }
+
   drop(): void {
     if (this.capacity) giveBlock(this.block, this.capacity);
   }
@@ -432,6 +437,11 @@ function overflow(): void {
   @inline init(): void {
     this.a = 0;
     this.b = 0;
+  }
+
+  /** Marks the block of a text, which may change. */
+  touch(): void {
+    changetype<KeptText>(this).touch();
   }
 
   /** Gives back the block of a text. */
@@ -493,6 +503,11 @@ function overflow(): void {
   @inline init(): void {
     this.a = 0;
     this.b = 0;
+  }
+
+  /** Marks the block of a text, which may change. */
+  touch(): void {
+    changetype<KeptText>(this).touch();
   }
 
   /** Gives back the block of a text. */

@@ -12,6 +12,7 @@
  *   written: u16 n <= 384 and n hashes, or u16 DENSE and the registers, or u16 SPARSE, a bit for each
  *            register that is not 0 (512 bytes), and those registers
  */
+import { touchRange } from "../dirty";
 import { giveBlock, takeBlock } from "../heap";
 import { hash64, hashBytes } from "../hash";
 import { single, unsigned } from "../row";
@@ -107,9 +108,19 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
     this.count = 0;
   }
 
+  /** Marks its block, which may change. */
+  touch(): void {
+    if (this.slots) touchRange(this.block, this.blockBytes());
+  }
+
   /** Gives its block back. */
   drop(): void {
-    if (this.slots) giveBlock(this.block, this.slots == REGISTERS ? REGISTERS : this.slots << 3);
+    if (this.slots) giveBlock(this.block, this.blockBytes());
+  }
+
+
+  @inline private blockBytes(): usize {
+    return this.slots == REGISTERS ? REGISTERS : this.slots << 3;
   }
 
   room(): usize {

@@ -7,6 +7,7 @@
  *   key: u64 for a word, else u32 length and the bytes
  */
 import { ENTRIES, LATE, OUTPUT_END, OWNERS } from "../abi";
+import { touchRange } from "../dirty";
 import { HOMES, HOME_BYTES, growing, lasting, releaseFrame, setLasting, takeFrame } from "../heap";
 import { follow, hashBytes, hashLead, hashLong, hashWord, lead } from "../hash";
 import {
@@ -88,6 +89,17 @@ export class Entries<K, V> {
       const entry = <usize>load<u32>(slot);
       return entry ? entry : this.insertBytes(home, slot, hash, ptr, length, stays);
     }
+  }
+
+  /** The bytes of a lasting entry are about to change. */
+  @inline protected touchEntry(entry: usize): void {
+    touchRange(entry, this.header() + offsetof<V>());
+  }
+
+  /** The value of a lasting entry is about to change: the entry, and the blocks of its aggregates. */
+  @inline protected touchState(entry: usize): void {
+    this.touchEntry(entry);
+    changetype<V>(entry + this.header()).__touch();
   }
 
   /** The entry of a key in a home; 0 if there is none. */
@@ -280,7 +292,10 @@ export class Entries<K, V> {
     const slot = home.findWord(from, hash, word);
     let entry = <usize>load<u32>(slot);
     if (!entry) entry = this.insertWord(home, slot, hash, word);
-    else return changetype<V>(entry + WORD_HEADER).__merge(p + 8);
+    else {
+      this.touchState(entry);
+      return changetype<V>(entry + WORD_HEADER).__merge(p + 8);
+    }
     const end = changetype<V>(entry + WORD_HEADER).__merge(p + 8);
     if (isDefined(changetype<V>(0).__slot)) this.scheduleIfLasting(entry);
     return end;
@@ -296,7 +311,10 @@ export class Entries<K, V> {
     const slot = home.findBytes(from, hash, lead(ptr, length), follow(ptr, length), ptr, length);
     let entry = <usize>load<u32>(slot);
     if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, false);
-    else return changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
+    else {
+      this.touchState(entry);
+      return changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
+    }
     const end = changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
     if (isDefined(changetype<V>(0).__slot)) this.scheduleIfLasting(entry);
     return end;

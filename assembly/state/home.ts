@@ -10,6 +10,7 @@
  *   entry with bytes as key:   { 32 first bytes, zero behind the end; u32 ptr, u32 length, u32 hash, u32 } value
  */
 import { INPUT, OUTPUT } from "../abi";
+import { touch, touchRange } from "../dirty";
 import { giveBlock, growing, lasting, takeBlock, takeFrame } from "../heap";
 import { follow, lead } from "../hash";
 import { sameBytes } from "../text";
@@ -103,6 +104,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     if (at + this.stride > <usize>this.end) return this.entryInNewChunk();
     this.next = <u32>(at + this.stride);
     this.count++;
+    touchRange(at, this.stride);
     return at;
   }
 
@@ -117,6 +119,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     const chunk = lasting ? takeBlock(least) : takeFrame((least + 7) & ~7, true);
     store<u32>(chunk, 0);
     if (this.last) {
+      touch(this.last);
       store<u32>(this.last, <u32>chunk);
       store<u32>(this.last, this.next, 4);
     } else this.first = <u32>chunk;
@@ -129,6 +132,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
 
   /** The slot is found anew after the index grew. */
   @inline private claim(slot: usize, hash: u32, entry: usize): void {
+    touch(slot);
     store<u64>(slot, (<u64>entry) | ((<u64>hash) << 32));
     if (this.count > this.room) this.resize((this.mask + 1) << 1);
   }
@@ -180,9 +184,12 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     this.clearSlot(this.slotWith(entry, hash));
     const last = this.lastEntry();
     if (last != entry) {
+      touchRange(entry, this.stride);
       memory.copy(entry, last, this.stride);
       if (bytesKey && load<u32>(entry, KEY_LENGTH) <= KEY_INLINE) store<u32>(entry, <u32>entry, KEY_PTR);
-      store<u32>(this.slotWith(last, movedHash), <u32>entry);
+      const slot = this.slotWith(last, movedHash);
+      touch(slot);
+      store<u32>(slot, <u32>entry);
     }
     this.count--;
     this.next = <u32>last;
@@ -208,9 +215,11 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     for (let slot = this.following(hole); load<u32>(slot); slot = this.following(slot)) {
       const ideal = this.slotOf(load<u32>(slot, 4));
       if (((slot - ideal) & wrap) < ((slot - hole) & wrap)) continue;
+      touch(hole);
       store<u64>(hole, load<u64>(slot));
       hole = slot;
     }
+    touch(hole);
     store<u64>(hole, 0);
   }
 
@@ -220,6 +229,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     let before = <usize>this.first;
     while (<usize>load<u32>(before) != chunk) before = load<u32>(before);
     giveBlock(chunk, this.chunkBytes());
+    touch(before);
     store<u32>(before, 0);
     this.last = <u32>before;
     this.next = load<u32>(before, 4);

@@ -19,6 +19,7 @@
  *            u8: 3 bits bytes of the value - 1, 5 bits count (0: a varint follows the value);
  *            the value's bytes from the top, without those at its end that are 0
  */
+import { touchRange } from "../dirty";
 import { giveBlock, takeBlock } from "../heap";
 import { close, float, part } from "../row";
 import { getVarint, putVarint, varintEnd } from "../varint";
@@ -96,6 +97,11 @@ const SLOT_BYTES: usize = 16;
     this.mask = slots - 1;
     this.used = used;
     this.shift = shift;
+  }
+
+  /** Marks its block, which may change. */
+  touch(): void {
+    if (this.block) touchRange(this.block, (<usize>this.mask + 1) * SLOT_BYTES);
   }
 
   /** Gives its block back. */

@@ -40,6 +40,7 @@ export class Sessions<K, V> extends Timed<K, V> {
   restart(entry: usize, ms: i64): V {
     const value = changetype<V>(entry + this.header());
     const timer = load<u32>(entry + this.timerPlace());
+    this.touchEntry(entry);
     value.__drop();
     value.__init();
     store<u32>(entry + this.timerPlace(), timer);
@@ -56,6 +57,7 @@ export class Sessions<K, V> extends Timed<K, V> {
       const value = changetype<V>(entry + this.header());
       if (isDefined(value.__start)) {
         if (ms + this.gap <= value.__start) return changetype<V>(0);
+        this.touchState(entry);
         if (ms < value.__start) value.__start = ms;
         if (ms > value.__end) value.__end = ms;
       }
@@ -98,6 +100,7 @@ export class Sessions<K, V> extends Timed<K, V> {
   }
 
   closingValue(): V {
+    this.touchState(this.closing);
     return changetype<V>(this.closing + this.header());
   }
 }

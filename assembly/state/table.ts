@@ -14,6 +14,8 @@ export class Table<K, V> extends Rows<K, V> {
 
   /** The lasting value of a key, for `fold`. To be called while blocks come from the arena. */
   own(key: K): V {
-    return changetype<V>(this.entryOf(this.lasting, key, false) + this.header());
+    const entry = this.entryOf(this.lasting, key, false);
+    this.touchState(entry);
+    return changetype<V>(entry + this.header());
   }
 }

@@ -6,6 +6,7 @@
  *
  *   due: { u64 rank, u32 entry, u32 0 }; rank is the partition in the top 8 bits, then the end
  */
+import { touch } from "../dirty";
 import { giveBlock, growing, setLasting, takeBlock } from "../heap";
 import { passed } from "../clock";
 import { KEY_LENGTH, KEY_PTR } from "./home";
@@ -110,6 +111,7 @@ export class Timed<K, V> extends Rows<K, V> {
   private addOver(entry: usize): void {
     const number = this.overCount++;
     store<u32>(this.over + ((<usize>number) << 2), <u32>entry);
+    touch(entry + this.timerPlace());
     store<u32>(entry + this.timerPlace(), OVER | number);
   }
 

@@ -5,6 +5,7 @@
  *
  *   timer: { i64 time, u32 entry, u32 0 }
  */
+import { touch } from "../dirty";
 import { giveBlock, takeBlock } from "../heap";
 import { Home } from "./home";
 
@@ -22,6 +23,8 @@ const FIRST_ROOM: u32 = 64;
   store<i64>(at, time);
   store<u64>(at, entry, 8);
   store<u32>(entry + place, i);
+  touch(at);
+  touch(entry + place);
 }
 
 function up(home: Home, from: u32, time: i64, entry: usize, place: usize): void {
@@ -95,5 +98,7 @@ export function removeTimer(home: Home, i: u32, place: usize): void {
 
 /** The entry of timer `i` lies elsewhere now. */
 @inline export function moveTimer(home: Home, i: u32, entry: usize): void {
-  store<u32>(timerAt(home, i), <u32>entry, 8);
+  const at = timerAt(home, i);
+  touch(at);
+  store<u32>(at, <u32>entry, 8);
 }

@@ -21,6 +21,7 @@
  *            varint lost if there is any
  */
 import { CSV, NDJSON } from "../abi";
+import { touchRange } from "../dirty";
 import { giveBlock, takeBlock } from "../heap";
 import { hashBytes, hashWord } from "../hash";
 import { cursor, format, put, raw, setCursor, setFormat, single, unsigned } from "../row";
@@ -229,6 +230,12 @@ const SLACK: u32 = 16;
     this.textsEnd = textsEnd;
     if (this.capacity > COUNTERS_MAX) this.resize(COUNTERS_MAX);
     else this.reindex();
+  }
+
+  /** Marks its blocks, which may change. */
+  touch(): void {
+    if (this.capacity) touchRange(this.block, blockSize(this.capacity));
+    if (this.textsRoom) touchRange(this.texts, this.textsRoom);
   }
 
   /** Gives its blocks back. */

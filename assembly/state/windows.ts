@@ -71,6 +71,7 @@ export class Windows<K, V> extends Timed<Windowed<K>, V> {
     const before = this.lasting.count;
     const entry = this.entryOf(this.lasting, timedKey<K>(start, key), false);
     if (this.lasting.count != before) this.schedule(entry);
+    else this.touchState(entry);
     return changetype<V>(entry + BYTES_HEADER);
   }
 
@@ -100,6 +101,7 @@ export class Windows<K, V> extends Timed<Windowed<K>, V> {
   protected nextEnd(entry: usize, end: i64): i64 {
     const next = end + this.step;
     if (!this.paned || next > startAt(this.keyPtr(entry)) + this.spanMs) return NO_END;
+    this.touchEntry(entry);
     const value = changetype<V>(entry + BYTES_HEADER);
     if (isDefined(value.__next)) value.__next = next;
     return next;
@@ -120,7 +122,10 @@ export class Windows<K, V> extends Timed<Windowed<K>, V> {
 
   /** The value of the window that closes; that of its panes together, if it has several. The frame heap is free. */
   closingValue(): V {
-    if (!this.paned) return changetype<V>(this.closing + BYTES_HEADER);
+    if (!this.paned) {
+      this.touchState(this.closing);
+      return changetype<V>(this.closing + BYTES_HEADER);
+    }
     releaseFrame();
     const merged = changetype<V>(takeFrame((offsetof<V>() + 7) & ~7, false));
     merged.__init();

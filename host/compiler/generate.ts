@@ -203,6 +203,7 @@ interface FieldCode {
   room: string;
   write: string;
   merge: string;
+  touch: string;
   drop: string;
   render: string;
   order: (column: string) => string;
@@ -221,7 +222,8 @@ function aggregateCode(field: StateField, column: number): FieldCode {
     room: `${call("room")}()`,
     write: `o = ${call("write")}(o);`,
     merge: `p = ${call("merge")}(p);`,
-    drop: dropped(field) ? `${call("drop")}();` : "",
+    touch: holdsBlocks(field) ? `${call("touch")}();` : "",
+    drop: holdsBlocks(field) ? `${call("drop")}();` : "",
     render: `${call("render")}();`,
     order: (at) => `${call("order")}(${at})`,
   };
@@ -242,6 +244,7 @@ function plainCode(field: StateField, column: number): FieldCode {
     room: "8",
     write: `store<u64>(o, load<u64>(${at})); o += 8;`,
     merge: `store<u64>(${at}, load<u64>(p)); p += 8;`,
+    touch: "",
     drop: "",
     render: `single(); ${renderField(type, at)};`,
     order: () => number,
@@ -275,6 +278,7 @@ function hiddenCode(hidden: Hidden | undefined, offset: number): FieldCode[] {
       merge: windows
         ? `this.__touched += getVarint(p); p = varintEnd;`
         : `this.__start = load<i64>(p); this.__end = load<i64>(p, 8); p += 16;`,
+      touch: "",
       drop: "",
       render: "",
       order: () => "NaN",
@@ -316,6 +320,9 @@ ${lines(({ write }) => write)}
 ${lines(({ merge }) => merge)}
     return p;
   }
+  @inline __touch(): void {
+${lines(({ touch }) => touch)}
+  }
   @inline __drop(): void {
 ${lines(({ drop }) => drop)}
   }
@@ -334,8 +341,8 @@ ${fields.map((field) => `    if (column < ${field.column + field.columns}) retur
 }`;
 }
 
-/** Whether an aggregate holds blocks, which are given back when its entry is removed. */
-function dropped({ aggregate, type }: AggregateModel): boolean {
+/** Whether an aggregate holds blocks, which are marked before they change and given back when its entry is removed. */
+function holdsBlocks({ aggregate, type }: AggregateModel): boolean {
   if (aggregate === "First" || aggregate === "Last") return type === "Text";
   return ["Distinct", "Quantiles", "Top"].includes(aggregate);
 }

@@ -40,8 +40,8 @@ export class Answers {
   }
 
   private size({ table }: Argument<"size">): LiveMethods["size"]["answer"] {
-    const { exports } = this.kernel();
-    return { entries: exports.size(table), bytes: exports.arenaEnd() - map.ARENA };
+    const { exports, arenaEnd } = this.kernel();
+    return { entries: exports.size(table), bytes: arenaEnd - map.ARENA };
   }
 
   private find({ table, key, format }: Argument<"find">): Uint8Array {

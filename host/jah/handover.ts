@@ -9,6 +9,7 @@
  */
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
+import { markDirty } from "../kernel/pages.ts";
 import type { HttpPeers } from "../shuffle/http-peers.ts";
 import { type Batch, encodeBatch, partsOf, TRANSFER } from "../wire/batch.ts";
 import type { LiveRouting } from "../wire/live.ts";
@@ -105,6 +106,7 @@ export class Handover {
     if (chunk.source === 2) {
       const [clocks] = partsOf(chunk.payload);
       kernel.bytes.set(clocks, map.CLOCKS);
+      markDirty(kernel.memory, map.CLOCKS, clocks.length);
       return "progress";
     }
     if (chunk.source !== 1) {

@@ -330,7 +330,7 @@ export class LiveJah {
     if (!always && !this.work.appliedFrames && !this.work.mappedBytes && !this.work.applyMs) return;
     this.work.inboxBytes = this.inbox.bytes;
     this.work.outboxBytes = this.peers.bytes;
-    this.work.stateBytes = this.kernel.exports.arenaEnd() - map.ARENA;
+    this.work.stateBytes = this.kernel.arenaEnd - map.ARENA;
     this.work.residentBytes = process.memoryUsage.rss();
     this.channel.send({ type: "work", work: this.work });
     this.workTold ||= this.work.mappedBytes > 0;

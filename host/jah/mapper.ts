@@ -210,14 +210,14 @@ export class Mapper {
     const columns = await this.readColumns(task, source);
     const rows = columns.rows;
     let first = true;
-    for (const [from, to] of cutFrames(columns.columns, rows, map.CONTROL - map.INPUT, COLUMN_ROWS)) {
+    for (const [from, to] of cutFrames(columns.columns, rows, map.DIRTY - map.INPUT, COLUMN_ROWS)) {
       if (!first) {
         this.flush(done);
         this.kernel.exports.beginPart();
       }
       first = false;
       const slices = columns.columns.map((column) => sliceColumn(column, from, to));
-      writeFrame(this.kernel.bytes, map.INPUT, map.CONTROL, to - from, slices);
+      writeFrame(this.kernel.bytes, map.INPUT, map.DIRTY, to - from, slices);
       let row = 0;
       while (this.kernel.exports.mapColumnRows(map.INPUT, row) === map.PART) {
         row = this.kernel.u32(map.NEXT);
@@ -327,5 +327,5 @@ function countLines(bytes: Uint8Array, end: number): number {
   return lines;
 }
 
-if (RECORD_BYTES_MAX + FRAME_BYTES > map.CONTROL - map.INPUT)
+if (RECORD_BYTES_MAX + FRAME_BYTES > map.DIRTY - map.INPUT)
   throw new TypeError("a record must fit the input window");

@@ -8,6 +8,7 @@ import { INBOX_BYTES, RUN_FRAMES } from "../core/limits.ts";
 import type { FieldWish } from "../kernel/columns.ts";
 import { createMemory, KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
+import { markDirty } from "../kernel/pages.ts";
 import { Peers } from "../shuffle/peers.ts";
 import { type Batch, decodeBatch, encodeBatch, RANGE, ROUTED } from "../wire/batch.ts";
 import type { FrameDone, FrameTask, FromJah, OwnerOutput, StartMessage } from "../wire/jah.ts";
@@ -218,4 +219,5 @@ export class Pipeline {
 /** Clocks that are waited for from the start. */
 function openClocks(kernel: KernelInstance, count: number): void {
   new Float64Array(kernel.bytes.buffer, map.CLOCKS, count).fill(-Infinity);
+  markDirty(kernel.memory, map.CLOCKS, map.CLOCKS_END - map.CLOCKS);
 }

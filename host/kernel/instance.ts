@@ -95,6 +95,11 @@ export class KernelInstance {
     return this.words.getUint32(address, true);
   }
 
+  /** Where the arena's used bytes end: what lies from ARENA up to there is all of the state. */
+  get arenaEnd(): number {
+    return this.exports.arenaEnd() >>> 0; // beyond 2 GiB, an i32 of Wasm is negative in JavaScript
+  }
+
   f64(address: number): number {
     void this.bytes;
     return this.words.getFloat64(address, true);

@@ -6,6 +6,7 @@
 export const KERNEL_BASE = 0x0001_0000;
 export const FRAME_HEAP = 0x0100_0000;
 export const INPUT = 0x0400_0000;
+export const DIRTY = 0x05fe_0000;
 export const CONTROL = 0x05ff_0000;
 export const OUTPUT = 0x0600_0000;
 export const ARENA = 0x0800_0000;
@@ -23,7 +24,7 @@ export const CLOCKS_END = CLOCKS + 0x800;
 
 export const MAX_TABLES = 64;
 export const MAX_FIELDS = 64;
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 3;
 
 // The control block.
 export const STATUS = CONTROL;

@@ -2,87 +2,21 @@ import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type BuiltKernel, buildKernel } from "../../host/compiler/cache.ts";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Answers } from "../../host/jah/answers.ts";
 import { loadImage, saveImage } from "../../host/jah/image.ts";
-import { Mapper } from "../../host/jah/mapper.ts";
-import { Owner } from "../../host/jah/owner.ts";
-import { createMemory, KernelInstance } from "../../host/kernel/instance.ts";
+import { createMemory } from "../../host/kernel/instance.ts";
 import { encodeKey } from "../../host/kernel/keys.ts";
 import * as map from "../../host/kernel/memory-map.ts";
-import { decodeBatch, encodeBatch, ROUTED } from "../../host/wire/batch.ts";
 import { kernelFile, scratch, seeded } from "../run.ts";
+import { Shard } from "./shard.ts";
 
 const test = suite("assembly/state: partitions that move, entries that go");
 
 let built: BuiltKernel;
-let module: WebAssembly.Module;
 test.before(async () => {
   built = await buildKernel(kernelFile("everything"));
-  module = new WebAssembly.Module(readFileSync(built.path));
 });
-
-const SOURCE = { format: "ndjson" as const, size: 0, dataStart: 0, delimiter: 0, plan: [] };
-
-/** A Jah without its process. */
-class Shard {
-  readonly kernel: KernelInstance;
-  private readonly mapper: Mapper;
-  private readonly owner: Owner;
-  private frame = 0;
-
-  constructor(memory = createMemory(512 << 20)) {
-    this.kernel = new KernelInstance(module, memory);
-    this.kernel.exports.start(map.NDJSON, 0x2c);
-    this.mapper = new Mapper(this.kernel, [SOURCE], 1, [], 0);
-    this.owner = new Owner(this.kernel);
-  }
-
-  async add(text: string, from = 0, to = 256): Promise<void> {
-    const bytes = Buffer.from(text);
-    this.mapper.route(new Uint8Array(256).fill(map.NOBODY).fill(0, from, to), 1);
-    const frame = this.frame++;
-    const { parts } = await this.mapper.map({ kind: "bytes", frame, source: 0, offset: 0, bytes }, undefined);
-    const head = { kind: ROUTED, frame, source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
-    this.owner.apply(decodeBatch(encodeBatch(head, parts[0])));
-  }
-
-  give(to: Shard, first: number, behind: number): void {
-    const { exports } = this.kernel;
-    exports.exportStart(first, behind);
-    for (let end = exports.exportStep(); end; end = exports.exportStep()) {
-      const chunk = this.kernel.bytes.slice(map.ENTRIES, end);
-      to.kernel.bytes.set(chunk, map.INPUT);
-      to.kernel.exports.apply(map.INPUT, map.INPUT + chunk.length);
-    }
-    this.remove(first, behind);
-  }
-
-  remove(first: number, behind: number): void {
-    const { exports } = this.kernel;
-    exports.removeStart(first, behind);
-    while (exports.removeStep());
-  }
-
-  rows(): string[] {
-    const answers = new Answers(() => this.kernel);
-    return built.descriptor.tables.flatMap((_, table) => {
-      answers.perform("split", { table, column: -1, descending: false, splitters: [] });
-      const { chunks } = answers.perform("render", {
-        table,
-        range: 0,
-        limit: 1e9,
-        format: map.NDJSON,
-        others: [],
-      }) as {
-        chunks: Uint8Array[];
-      };
-      answers.perform("finish", { table });
-      return Buffer.concat(chunks).toString().split("\n").filter(Boolean);
-    });
-  }
-}
 
 function lines(count: number, seed: number): string {
   let state = seed;
@@ -96,7 +30,7 @@ function lines(count: number, seed: number): string {
 }
 
 test("what is removed is gone, and what is added again is new", async () => {
-  const shard = new Shard();
+  const shard = new Shard(built);
   await shard.add(lines(8000, 1));
   const all = shard.rows();
   shard.remove(64, 128);
@@ -109,16 +43,16 @@ test("what is removed is gone, and what is added again is new", async () => {
 });
 
 test("memory of removed entries is used again", async () => {
-  const shard = new Shard();
+  const shard = new Shard(built);
   await shard.add(lines(8000, 1));
   shard.remove(0, 256);
   await shard.add(lines(8000, 2));
-  const end = shard.kernel.exports.arenaEnd();
+  const end = shard.kernel.arenaEnd;
   for (let i = 0; i < 20; i++) {
     shard.remove(0, 256);
     await shard.add(lines(8000, 3 + (i % 2)));
   }
-  assert.ok(shard.kernel.exports.arenaEnd() < end * 1.05, "the arena grew");
+  assert.ok(shard.kernel.arenaEnd < end * 1.05, "the arena grew");
 });
 
 test("partitions that move, and come back, change nothing", async () => {
@@ -130,9 +64,9 @@ test("partitions that move, and come back, change nothing", async () => {
   });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6 }), async (steps) => {
-      const whole = new Shard();
-      const left = new Shard();
-      const right = new Shard();
+      const whole = new Shard(built);
+      const left = new Shard(built);
+      const right = new Shard(built);
       await whole.add(lines(4000, 7));
       await left.add(lines(4000, 7));
       for (const { from, width, back, seed: each } of steps) {
@@ -159,14 +93,14 @@ test("partitions that move, and come back, change nothing", async () => {
 });
 
 test("an image brings the state back as it was", async () => {
-  const shard = new Shard();
+  const shard = new Shard(built);
   await shard.add(lines(5000, 5));
   const path = join(scratch(), "image");
   const meta = { frame: 3, from: 0, to: 256, places: [[0, 17]] as [number, number][] };
   saveImage(path, shard.kernel, meta);
   const memory = createMemory(512 << 20);
   assert.equal(loadImage(path, memory), { ...meta, abi: map.ABI_VERSION });
-  const restored = new Shard(memory);
+  const restored = new Shard(built, memory);
   assert.equal(restored.rows(), shard.rows());
   await shard.add(lines(5000, 6));
   await restored.add(lines(5000, 6));
@@ -174,7 +108,7 @@ test("an image brings the state back as it was", async () => {
 });
 
 test("a row is found by its key", async () => {
-  const shard = new Shard();
+  const shard = new Shard(built);
   await shard.add(
     '{"key":"a","n":-3,"x":1}\n{"key":"a longer key than thirty-two bytes are","n":7,"x":-2}\n',
   );

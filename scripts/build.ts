@@ -11,6 +11,7 @@ await build({
     "jah/live": "host/jah/live-main.ts",
     "compiler/main": "host/compiler/main.ts",
     "hallelu/main": "host/hallelu/main.ts",
+    "store/pages": "host/store/pages-main.ts",
     index: "host/client/index.ts",
     testing: "host/client/testing.ts",
   },

@@ -104,6 +104,15 @@ export const WAKE_PATIENCE_MS = 10_000;
 /** Bytes of state that a Jah may hold: 4 GiB less what lies below the arena. */
 export const STATE_BYTES_MAX = 4096 * MiB - 128 * MiB;
 
+/** Bytes of a page: what is marked, copied and checked at once when a shard is written to disk. A constant of the format. */
+export const PAGE_BYTES = 64 * KiB;
+
+/** Pages of the 4 GiB that a Jah can address. */
+export const PAGES_MAX = 65_536;
+
+/** Bytes of pages that go to a store in one call: batches of RocksDB stop its thread while they are written. */
+export const PAGES_WRITE_BYTES = 4 * MiB;
+
 /** Time that a webhook may take to answer, and the longest pause before it is called again, ms. */
 export const WEBHOOK_PATIENCE_MS = 30_000;
 export const WEBHOOK_RETRY_MS_MAX = 30_000;

@@ -1,0 +1,308 @@
+/**
+ * Pages over a database. A page lies under (checkpoint, page) and is never written over once its checkpoint is committed; the record
+ * of a checkpoint names for each page the checkpoint under which it lies. So a page that is lost is missed, and no page of another
+ * checkpoint takes its place. Both homes of `PageStore`, RocksDB and memory, are this.
+ */
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { PAGE_BYTES, PAGES_MAX, PAGES_WRITE_BYTES } from "../core/limits.ts";
+import type { Batch, Database } from "./database.ts";
+import {
+  type CheckpointRecord,
+  checkpointOf,
+  decodeRecord,
+  encodePage,
+  encodeRecord,
+  invalidPage,
+  PAGE_VALUE_BYTES,
+  pageBytes,
+  pageKey,
+  pageOf,
+  pagesOf,
+  RECORD_RANGES,
+  recordKeys,
+} from "./keys.ts";
+import type { Checkpoint, PageStore } from "./page-store.ts";
+
+/** Damaged pages that a message names. */
+const NAMED = 3;
+
+/** A page as it was read; `value` has its memory to itself, so that it can be transferred. */
+export interface ReadPage {
+  page: number;
+  value: Buffer;
+}
+
+export class PageVersions implements PageStore {
+  checkpoints: readonly Checkpoint[] = [];
+  damage: HallelujahError | undefined;
+  /** All that can be restored, newest first. */
+  private records: CheckpointRecord[] = [];
+  /** Checkpoints whose record cannot be read. */
+  private unreadable: number[] = [];
+  private base: CheckpointRecord | undefined;
+  /** Number of the checkpoint in the making. */
+  private next = 1;
+  /** Its pages so far. */
+  private readonly written = new Set<number>();
+  /** What a write or a commit failed with. */
+  private failure: unknown;
+  /** Whether pages that belong to no checkpoint, of a process that was killed, have been deleted. */
+  private swept = false;
+  private readonly value = Buffer.alloc(PAGE_VALUE_BYTES);
+  private last: Promise<unknown> = Promise.resolve();
+
+  private constructor(private readonly database: Database) {}
+
+  static async open(database: Database): Promise<PageVersions> {
+    const store = new PageVersions(database);
+    try {
+      await store.readRecords();
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+    return store;
+  }
+
+  restore(number: number, take: (page: number, bytes: Uint8Array) => void): Promise<void> {
+    return this.send(number, async (pages) => {
+      for (const { page, value } of pages) take(page, pageBytes(value));
+    });
+  }
+
+  /** Does what `restore` does, some pages at a time, each when `send` is through with those before. */
+  send(number: number, send: (pages: ReadPage[]) => Promise<void>): Promise<void> {
+    return this.queued(async () => {
+      const record = this.records.find((each) => each.number === number);
+      if (!record) throw new TypeError(`there is no checkpoint ${number}`);
+      if (this.written.size) throw new TypeError("what was written has to be committed or abandoned first");
+      this.base = undefined;
+      const missing = new Set<number>();
+      record.versions.forEach((version, page) => version && missing.add(page));
+      for await (const pages of this.scanPages(record, missing)) await send(pages);
+      for await (const pages of this.getPages(record, missing)) await send(pages);
+      this.base = record;
+    });
+  }
+
+  write(pages: Uint32Array, bytes: ArrayBuffer): Promise<ArrayBuffer> {
+    return this.queued(async () => {
+      if (bytes.byteLength !== pages.length * PAGE_BYTES || bytes.byteLength > PAGES_WRITE_BYTES)
+        throw new TypeError(`${pages.length} pages of 64 KiB were expected, at most 4 MiB`);
+      if (pages.some((page) => page >= PAGES_MAX)) throw new TypeError("a page lies beyond 4 GiB");
+      await this.change(() => this.writePages(pages, bytes));
+      return bytes;
+    });
+  }
+
+  commit(meta: unknown, end: number = PAGES_MAX): Promise<number> {
+    return this.queued(async () => {
+      const versions = this.base?.versions.slice() ?? new Uint32Array(PAGES_MAX);
+      for (const page of this.written) versions[page] = this.next;
+      versions.fill(0, end);
+      const record: CheckpointRecord = { number: this.next, before: this.base?.number ?? 0, versions, meta };
+      const kept = this.base ? [record, this.base] : [record];
+      await this.change(() => this.writeRecord(record, kept));
+      this.written.clear();
+      this.unreadable = [];
+      this.base = record;
+      this.next++;
+      this.keep(kept);
+      this.database.noteNewest(record.number);
+      return record.number;
+    });
+  }
+
+  abandon(): Promise<Uint32Array> {
+    return this.queued(async () => {
+      const failed = this.failure !== undefined;
+      if (failed) await this.database.reopen();
+      const pages = Uint32Array.from(this.written);
+      // A commit may be on disk although it failed.
+      if (failed || pages.length) await this.database.write((batch) => this.deleteUnfinished(batch), failed);
+      this.written.clear();
+      this.failure = undefined;
+      return pages;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.queued(() => this.database.close());
+  }
+
+  /** Does one thing after the other. */
+  private queued<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.last.then(work);
+    this.last = result.catch(() => {});
+    return result;
+  }
+
+  /** Carries out a change, unless one has failed before. */
+  private async change(work: () => Promise<void>): Promise<void> {
+    if (this.failure !== undefined) throw this.failure;
+    try {
+      await work();
+    } catch (error) {
+      this.failure = error;
+      throw error;
+    }
+  }
+
+  private async writePages(pages: Uint32Array, bytes: ArrayBuffer): Promise<void> {
+    await this.sweep();
+    // What fails may be on disk all the same, and has to be deleted then.
+    for (const page of pages) this.written.add(page);
+    await this.database.write((batch) => {
+      pages.forEach((page, i) => {
+        encodePage(this.value, this.next, page, new Uint8Array(bytes, i * PAGE_BYTES, PAGE_BYTES));
+        batch.put(pageKey(this.next, page), this.value);
+      });
+    }, false);
+  }
+
+  private async writeRecord(record: CheckpointRecord, kept: CheckpointRecord[]): Promise<void> {
+    await this.sweep();
+    await this.database.write((batch) => {
+      const value = encodeRecord(record);
+      for (const key of recordKeys(record.number)) batch.put(key, value);
+      this.deleteAllBut(kept, batch);
+    }, true);
+  }
+
+  private async readRecords(): Promise<void> {
+    const found = new Map<number, CheckpointRecord | string>();
+    let unreadable: string | undefined;
+    for (const range of RECORD_RANGES) {
+      try {
+        for await (const entries of this.database.scan(range, "entries")) {
+          for (const { key, value } of entries) {
+            const number = checkpointOf(key);
+            const before = found.get(number);
+            if (before === undefined || typeof before === "string")
+              found.set(number, decodeRecord(value, number));
+          }
+        }
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        unreadable = messageOf(error);
+      }
+    }
+    const records: CheckpointRecord[] = [];
+    for (const [number, record] of found) {
+      if (typeof record !== "string") records.push(record);
+      else this.unreadable.push(number);
+    }
+    this.keep(records.toSorted((a, b) => b.number - a.number));
+    const newest = Math.max(this.database.newest, ...found.keys());
+    this.next = newest + 1;
+    if (newest === (this.records[0]?.number ?? 0)) return;
+    const why = found.get(newest) ?? unreadable ?? "it is not there";
+    this.damage = this.damaged(`the record of checkpoint ${newest}: ${why as string}`);
+  }
+
+  private keep(records: CheckpointRecord[]): void {
+    this.records = records;
+    this.checkpoints = records.map(({ number, meta }) => ({ number, meta }));
+  }
+
+  /** The pages of a checkpoint as they lie, until what was read is damaged; those that came leave `missing`. */
+  private async *scanPages(record: CheckpointRecord, missing: Set<number>): AsyncGenerator<ReadPage[]> {
+    const scan = this.database.scan(pagesOf(1, record.number), "entries");
+    try {
+      while (missing.size) {
+        const entries = await scan.next();
+        if (entries.done) return;
+        const good: ReadPage[] = [];
+        for (const { key, value } of entries.value) {
+          const page = pageOf(key);
+          const checkpoint = checkpointOf(key);
+          if (record.versions[page] !== checkpoint || invalidPage(value, checkpoint, page)) continue;
+          missing.delete(page);
+          good.push({ page, value });
+        }
+        if (good.length) yield good;
+      }
+    } catch (error) {
+      // It may be that only what is not needed is damaged.
+      if (!isDamage(error)) throw error;
+    } finally {
+      await scan.return(undefined);
+    }
+  }
+
+  /** Pages that no scan found, one by one. Throws `store-damaged`, with the first that are not there. */
+  private async *getPages(record: CheckpointRecord, missing: Set<number>): AsyncGenerator<ReadPage[]> {
+    const damages: string[] = [];
+    let count = 0;
+    for (const page of missing) {
+      const version = record.versions[page];
+      let why: string | undefined;
+      try {
+        const value = await this.database.get(pageKey(version, page));
+        why = value ? invalidPage(value, version, page) : "it is not there";
+        if (!why) yield [{ page, value: value! }];
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        why = messageOf(error);
+      }
+      if (!why) continue;
+      count++;
+      if (damages.length < NAMED) damages.push(`page ${page} (${why})`);
+    }
+    if (!count) return;
+    const more = count > damages.length ? ` and ${count - damages.length} more` : "";
+    throw this.damaged(`${damages.join(", ")}${more} of checkpoint ${record.number}`);
+  }
+
+  /** Deletes the pages that no checkpoint has. Where they cannot be read they stay, and cost room. */
+  private async sweep(): Promise<void> {
+    if (this.swept) return;
+    // Behind the newest only, unless there may be pages of one that nobody knows any more.
+    const range = pagesOf(this.damage ? 1 : (this.records[0]?.number ?? 0) + 1);
+    const unknown: Buffer[] = [];
+    try {
+      for await (const entries of this.database.scan(range, "keys")) {
+        for (const { key } of entries) {
+          const page = pageOf(key);
+          if (this.records.every(({ versions }) => versions[page] !== checkpointOf(key))) unknown.push(key);
+        }
+      }
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+    if (unknown.length)
+      await this.database.write((batch) => {
+        for (const key of unknown) batch.delete(key);
+      }, false);
+    this.swept = true;
+  }
+
+  /** Deletes the records of all other checkpoints, and the pages that only they have, and those that were written in vain. */
+  private deleteAllBut(kept: CheckpointRecord[], batch: Batch): void {
+    for (const number of this.unreadable) for (const key of recordKeys(number)) batch.delete(key);
+    for (const page of this.written)
+      if (kept[0].versions[page] !== kept[0].number) batch.delete(pageKey(kept[0].number, page));
+    for (const { number, versions } of this.records) {
+      if (kept.some((each) => each.number === number)) continue;
+      for (const key of recordKeys(number)) batch.delete(key);
+      versions.forEach((version, page) => {
+        // Two that go may share a page, which is then deleted twice.
+        if (version && kept.every((each) => each.versions[page] !== version))
+          batch.delete(pageKey(version, page));
+      });
+    }
+  }
+
+  private deleteUnfinished(batch: Batch): void {
+    for (const key of recordKeys(this.next)) batch.delete(key);
+    for (const page of this.written) batch.delete(pageKey(this.next, page));
+  }
+
+  private damaged(what: string): HallelujahError {
+    return new HallelujahError("store-damaged", `${this.database.name} is damaged: ${what}`);
+  }
+}
+
+function isDamage(error: unknown): boolean {
+  return error instanceof HallelujahError && error.code === "store-damaged";
+}

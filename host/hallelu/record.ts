@@ -1,6 +1,6 @@
 /** What the registry keeps of a stream, and where its files lie. */
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { messageOf } from "../core/errors.ts";
 import type { StreamChange } from "../wire/http.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
@@ -88,6 +88,17 @@ export class Registration {
       );
     return this.saving;
   }
+}
+
+/** The record as it is where its data lies now: the folder may have been moved or copied since it was written. */
+export function located(record: StreamRecord, data: string): StreamRecord {
+  const folder = streamFolder(data, record.name);
+  const { kernel, image } = record;
+  return {
+    ...record,
+    kernel: join(folder, basename(kernel)),
+    ...(image ? { image: { ...image, path: join(folder, basename(image.path)) } } : {}),
+  };
 }
 
 /** The folder of a stream, made if it is not there. */

@@ -43,7 +43,7 @@ const slots: usize = memory.data(128, 4);
 export class Entries<K, V> {
   protected frame: Home = changetype<Home>(0);
   protected lasting: Home = changetype<Home>(0);
-  /** Entries grouped by owner (while a frame is flushed) or by range (while results are read): addresses. */
+  /** The frame's entries grouped by owner: addresses. */
   protected list: usize = 0;
   protected starts: usize = 0;
   // The export or removal of partitions that is under way.
@@ -205,16 +205,17 @@ export class Entries<K, V> {
   encode(owner: u32, o: usize): usize {
     const from = load<u32>(this.starts + ((<usize>owner) << 2));
     const to = load<u32>(this.starts + ((<usize>owner) << 2), 4);
-    return from == to ? o : this.encodeList(from, to, o);
+    return from == to ? o : this.encodeList(this.list + ((<usize>from) << 2), to - from, o);
   }
 
-  protected encodeList(from: u32, to: u32, o: usize): usize {
+  /** Writes the entries whose addresses stand at `list` as a section at `o`; returns its end. */
+  protected encodeList(list: usize, count: u32, o: usize): usize {
     store<u32>(o, this.frame.table);
-    store<u32>(o, to - from, 4);
+    store<u32>(o, count, 4);
     let hashes = o + 8;
-    o = hashes + ((<usize>(to - from)) << 2);
-    for (let i = from; i < to; i++) {
-      const entry = <usize>load<u32>(this.list + ((<usize>i) << 2));
+    o = hashes + ((<usize>count) << 2);
+    for (const end = list + ((<usize>count) << 2); list < end; list += 4) {
+      const entry = <usize>load<u32>(list);
       const value = changetype<V>(entry + this.header());
       store<u32>(hashes, this.hashOf(entry));
       hashes += 4;
@@ -394,8 +395,7 @@ export class Entries<K, V> {
     }
     this.passEntry = entry;
     this.passChunk = walkChunk;
-    this.list = list;
-    return count ? this.encodeList(0, count, ENTRIES) : ENTRIES;
+    return count ? this.encodeList(list, count, ENTRIES) : ENTRIES;
   }
 
 

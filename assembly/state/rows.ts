@@ -14,7 +14,9 @@ let warmth: u64 = 0;
 
 export class Rows<K, V> extends Entries<K, V> {
   protected sorted: usize = 0;
-  // The split that is under way.
+  // The split that is under way. Frames are mapped meanwhile, and have lists of their own.
+  protected rangeList: usize = 0;
+  protected rangeStarts: usize = 0;
   protected splitters: u32 = 0;
   protected splitterTable: usize = 0;
   protected ranges: usize = 0;
@@ -137,8 +139,8 @@ export class Rows<K, V> extends Entries<K, V> {
     const starts = takeBlock(this.startsBytes);
     setLasting(false);
     memory.fill(starts, 0, this.startsBytes);
-    this.list = list;
-    this.starts = starts;
+    this.rangeList = list;
+    this.rangeStarts = starts;
     this.splitters = splitters;
     this.splitterTable = table;
     this.ranges = ranges;
@@ -154,7 +156,7 @@ export class Rows<K, V> extends Entries<K, V> {
   splitStep(): bool {
     if (!this.walk && !this.counted) {
       for (let r: u32 = 1; r <= this.splitters + 1; r++) {
-        const at = this.starts + ((<usize>r) << 2);
+        const at = this.rangeStarts + ((<usize>r) << 2);
         store<u32>(at, load<u32>(at) + load<u32>(at - 4));
       }
       this.counted = true;
@@ -167,9 +169,9 @@ export class Rows<K, V> extends Entries<K, V> {
       return true;
     }
     for (let r = this.splitters + 1; r > 0; r--) {
-      store<u32>(this.starts + ((<usize>r) << 2), load<u32>(this.starts + ((<usize>(r - 1)) << 2)));
+      store<u32>(this.rangeStarts + ((<usize>r) << 2), load<u32>(this.rangeStarts + ((<usize>(r - 1)) << 2)));
     }
-    store<u32>(this.starts, 0);
+    store<u32>(this.rangeStarts, 0);
     return false;
   }
 
@@ -178,8 +180,8 @@ export class Rows<K, V> extends Entries<K, V> {
     if (!this.listBytes) return;
     setLasting(true);
     giveBlock(this.ranges, this.rangesBytes);
-    giveBlock(this.list, this.listBytes);
-    giveBlock(this.starts, this.startsBytes);
+    giveBlock(this.rangeList, this.listBytes);
+    giveBlock(this.rangeStarts, this.startsBytes);
     setLasting(false);
     this.listBytes = 0;
   }
@@ -187,7 +189,7 @@ export class Rows<K, V> extends Entries<K, V> {
   /** Notes the ranges of some entries and counts them. */
   protected countRanges(): void {
     const home = this.lasting;
-    const starts = this.starts + 4;
+    const starts = this.rangeStarts + 4;
     let entry = this.walk;
     let ranges = this.rangesNext;
     for (let i: usize = 0; i < STEP && entry; i++) {
@@ -205,8 +207,8 @@ export class Rows<K, V> extends Entries<K, V> {
   /** Puts some entries into the list, by the ranges that were noted. */
   protected fillRanges(): void {
     const home = this.lasting;
-    const list = this.list;
-    const starts = this.starts;
+    const list = this.rangeList;
+    const starts = this.rangeStarts;
     let entry = this.walk;
     let ranges = this.rangesNext;
     for (let i: usize = 0; i < STEP && entry; i++) {
@@ -256,14 +258,14 @@ export class Rows<K, V> extends Entries<K, V> {
 
   /** Entries of this Jah in a range. */
   rangeSize(range: u32): u32 {
-    const at = this.starts + ((<usize>range) << 2);
+    const at = this.rangeStarts + ((<usize>range) << 2);
     return load<u32>(at, 4) - load<u32>(at);
   }
 
   /** Writes entries `from` to `to` of a range as a routed section at OUTPUT; returns its end. */
   encodeRange(range: u32, from: u32, to: u32): usize {
-    const start = load<u32>(this.starts + ((<usize>range) << 2));
-    return this.encodeList(start + from, start + to, OUTPUT);
+    const start = load<u32>(this.rangeStarts + ((<usize>range) << 2));
+    return this.encodeList(this.rangeList + ((<usize>(start + from)) << 2), to - from, OUTPUT);
   }
 
   /** Sorts a range: this Jah's entries and those adopted. Returns how many there are. */
@@ -273,9 +275,9 @@ export class Rows<K, V> extends Entries<K, V> {
     const pairs = takeFrame(((<usize>total) << 4) + 16, false);
     const spare = takeFrame(((<usize>total) << 4) + 16, false);
     let o = pairs;
-    const start = load<u32>(this.starts + ((<usize>range) << 2));
+    const start = load<u32>(this.rangeStarts + ((<usize>range) << 2));
     for (let i: u32 = 0; i < own; i++) {
-      const entry = <usize>load<u32>(this.list + ((<usize>(start + i)) << 2));
+      const entry = <usize>load<u32>(this.rangeList + ((<usize>(start + i)) << 2));
       store<u64>(o, this.primary(entry));
       store<u64>(o, entry, 8);
       o += 16;

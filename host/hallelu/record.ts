@@ -1,6 +1,6 @@
 /** What the registry keeps of a stream, and where its files lie. */
 import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { messageOf } from "../core/errors.ts";
 import type { StreamChange } from "../wire/http.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
@@ -100,6 +100,11 @@ export class Registration {
       );
     return this.saving;
   }
+}
+
+/** The record as it is where its data lies now: the folder may have been moved or copied since it was written. */
+export function located(record: StreamRecord, data: string): StreamRecord {
+  return { ...record, kernel: join(streamFolder(data, record.name), basename(record.kernel)) };
 }
 
 /** The folder of a stream, made if it is not there. */

@@ -5,7 +5,7 @@
 import type { Log } from "../store/log.ts";
 import type { JahKind } from "../wire/congregation.ts";
 import type { LiveRouting, LiveStart, ToLiveJah } from "../wire/live.ts";
-import { Dispatch, PARTITIONS, type Target } from "./dispatch.ts";
+import { Dispatch, PARTITIONS } from "./dispatch.ts";
 import type { Frames } from "./frames.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
 import type { StoredShard, StreamRecord } from "./record.ts";

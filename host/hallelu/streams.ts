@@ -30,7 +30,7 @@ import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } 
 import type { Jahs } from "./jahs.ts";
 import { runSink } from "./sinks.ts";
 import { readSources } from "./sources.ts";
-import { streamFolder, type StreamRecord } from "./record.ts";
+import { located, streamFolder, type StreamRecord } from "./record.ts";
 import { Stream } from "./stream.ts";
 
 /** How often streams are looked at, ms. */
@@ -78,7 +78,7 @@ export class Streams implements Host {
   /** Opens the streams that the registry knows. One that cannot be opened is said so in the journal, and left as it is. */
   async resume(): Promise<void> {
     for (const key of this.options.registry.list("streams/")) {
-      const record = this.options.registry.get(key)!.value as StreamRecord;
+      const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
       try {
         const { stream } = await this.open(record, readDescriptor(record.kernel));
         await stream.frames.recall();

@@ -6,8 +6,8 @@
  */
 import { CHECKPOINT_COPY_BYTES } from "../core/limits.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
-import { cleanPages, copyPages, dirtyPages, markPages, PAGE_BYTES } from "../kernel/pages.ts";
-import type { PageStore } from "../store/pages.ts";
+import { clearDirty, copyPages, dirtyPages, markDirty, PAGE_BYTES, pagesEnd } from "../kernel/pages.ts";
+import type { PageStore } from "../store/page-store.ts";
 import type { FromLiveJah, Standing } from "../wire/live.ts";
 import { failureOf } from "./failure.ts";
 
@@ -18,6 +18,8 @@ const BATCH_PAGES = (4 << 20) / PAGE_BYTES;
 export interface Meta {
   /** Version of the arena's layout. */
   abi: number;
+  /** The address behind the last byte of the arena. */
+  end: number;
   /** The lowest frame that is not in it. */
   frame: number;
   /** Its partitions, [from, to). */
@@ -46,7 +48,7 @@ interface Moment {
 
 interface Making extends Moment {
   meta: Omit<Meta, "standing">;
-  pages: Uint32Array;
+  pages: readonly number[];
   /** Pages that are copied out, and bytes of those that are not written yet. */
   copied: number;
   inFlight: number;
@@ -86,9 +88,9 @@ export class Checkpointer {
   begin(): void {
     if (!this.wanted || this.making) return;
     this.wanted = false;
-    const kernel = this.jah.kernel();
-    const pages = dirtyPages(kernel);
-    cleanPages(kernel);
+    const { memory, arenaEnd } = this.jah.kernel();
+    const pages = dirtyPages(memory, arenaEnd);
+    clearDirty(memory);
     const startedAt = performance.now();
     const meta = this.jah.meta();
     const { frame } = meta;
@@ -102,13 +104,13 @@ export class Checkpointer {
     if (!making) return;
     const { pages } = making;
     while (making.copied < pages.length && making.inFlight < CHECKPOINT_COPY_BYTES) {
-      const batch = pages.subarray(making.copied, making.copied + BATCH_PAGES);
-      const bytes = copyPages(this.jah.kernel(), batch);
+      const batch = pages.slice(making.copied, making.copied + BATCH_PAGES);
+      const bytes = copyPages(this.jah.kernel().memory, batch);
       making.copied += batch.length;
       making.inFlight += bytes.byteLength;
       making.bytes += bytes.byteLength;
       const size = bytes.byteLength;
-      this.store.write(batch.slice(), bytes).then(
+      this.store.write(Uint32Array.from(batch), bytes).then(
         () => this.written(making, size),
         (error: unknown) => this.failed(making, error),
       );
@@ -129,8 +131,8 @@ export class Checkpointer {
   commit(standing: Standing): void {
     const { making } = this;
     if (!making) return;
-    const { frame, moves } = making;
-    this.store.commit({ ...making.meta, standing } satisfies Meta).then(
+    const { frame, moves, meta } = making;
+    this.store.commit({ ...meta, standing } satisfies Meta, pagesEnd(meta.end)).then(
       () => {
         const ms = performance.now() - making.startedAt;
         this.making = undefined;
@@ -147,7 +149,8 @@ export class Checkpointer {
   private failed(making: Making, error: unknown): void {
     if (this.making !== making) return;
     this.making = undefined;
-    markPages(this.jah.kernel(), making.pages);
+    const { memory } = this.jah.kernel();
+    for (const page of making.pages) markDirty(memory, page * PAGE_BYTES, PAGE_BYTES);
     this.store.abandon().catch(() => {});
     this.jah.tell({ type: "unsaved", failure: failureOf(error) });
     for (const { fail } of this.waiters.splice(0)) fail(error);

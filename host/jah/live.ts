@@ -395,7 +395,7 @@ export class LiveJah {
   /** What a checkpoint of this moment says beside its pages. */
   private meta(): Omit<Meta, "standing"> {
     const { next: frame, places } = this.inbox;
-    return { abi: map.ABI_VERSION, frame, ...this.held!, places };
+    return { abi: map.ABI_VERSION, end: this.kernel.arenaEnd, frame, ...this.held!, places };
   }
 
   /** Cannot go on: tells why, and ends. */

@@ -14,7 +14,14 @@ const TOO_LONG = 16;
 const LF = 0x0a;
 
 /** Reads a row group or record batch by its number. */
-type ReadRows = (index: number) => Promise<{ rows: number; columns: Column[] }>;
+type ReadRows = (index: number) => Promise<Pick<ColumnFrame, "rows" | "columns">>;
+
+/** A row group or record batch, and what lays it out. */
+interface ColumnFrame {
+  rows: number;
+  columns: Column[];
+  layout: typeof import("../kernel/columns.ts");
+}
 
 // The columnar formats' libraries are loaded only where they are needed.
 async function openParquetRows(path: string, wishes: FieldWish[]): Promise<ReadRows> {
@@ -88,6 +95,8 @@ export class Mapper {
   async map(task: FrameTask, exactStart: number | undefined): Promise<MappedFrame> {
     if (task.kind === "time") return this.skip(task);
     const source = this.sources[task.source];
+    // Nothing is waited for once the frame has begun: questions are answered between frames, in the same memory.
+    const frame = task.kind === "rows" ? await this.readColumns(task, source) : undefined;
     this.plan(task.source);
     this.parts = Array.from({ length: this.owners }, () => []);
     this.emitted = [];
@@ -96,7 +105,7 @@ export class Mapper {
     if (task.kind === "range") this.mapRange(task, source, exactStart ?? task.start, done);
     else if (task.kind === "bytes") this.mapBytes(task, source, done);
     else if (task.kind === "slice") this.mapSlice(task, source, done);
-    else await this.mapRows(task, source, done);
+    else this.mapRows(frame!, done);
     this.flush(done);
     done.rows += this.kernel.u32(map.ROWS_GOOD);
     done.bad += this.kernel.u32(map.ROWS_BAD);
@@ -201,22 +210,16 @@ export class Mapper {
   }
 
   /** A row group or a record batch, in slices that fit the input window. */
-  private async mapRows(
-    task: FrameTask & { kind: "rows" },
-    source: SourceSpec,
-    done: FrameDone,
-  ): Promise<void> {
-    const { cutFrames, sliceColumn, writeFrame } = await import("../kernel/columns.ts");
-    const columns = await this.readColumns(task, source);
-    const rows = columns.rows;
+  private mapRows({ rows, columns, layout }: ColumnFrame, done: FrameDone): void {
+    const { cutFrames, sliceColumn, writeFrame } = layout;
     let first = true;
-    for (const [from, to] of cutFrames(columns.columns, rows, map.DIRTY - map.INPUT, COLUMN_ROWS)) {
+    for (const [from, to] of cutFrames(columns, rows, map.DIRTY - map.INPUT, COLUMN_ROWS)) {
       if (!first) {
         this.flush(done);
         this.kernel.exports.beginPart();
       }
       first = false;
-      const slices = columns.columns.map((column) => sliceColumn(column, from, to));
+      const slices = columns.map((column) => sliceColumn(column, from, to));
       writeFrame(this.kernel.bytes, map.INPUT, map.DIRTY, to - from, slices);
       let row = 0;
       while (this.kernel.exports.mapColumnRows(map.INPUT, row) === map.PART) {
@@ -228,15 +231,12 @@ export class Mapper {
     }
   }
 
-  private async readColumns(
-    task: FrameTask & { kind: "rows" },
-    source: SourceSpec,
-  ): Promise<{ rows: number; columns: Column[] }> {
+  private async readColumns(task: FrameTask & { kind: "rows" }, source: SourceSpec): Promise<ColumnFrame> {
     if (this.rowSource?.source !== task.source) {
       const open = source.format === "parquet" ? openParquetRows : openArrowRows;
       this.rowSource = { source: task.source, read: await open(source.path!, this.wishes) };
     }
-    return this.rowSource.read(task.index);
+    return { ...(await this.rowSource.read(task.index)), layout: await import("../kernel/columns.ts") };
   }
 
   /** Takes the frame's entries and emitted records out as a part. */

@@ -1,8 +1,9 @@
 /** A shard's state back from disk: the pages of its newest checkpoint that is whole, at the same addresses. */
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import * as map from "../kernel/memory-map.ts";
-import { putPage } from "../kernel/pages.ts";
-import { openPages, type PageStore } from "../store/pages.ts";
+import { growForPages, putPage } from "../kernel/pages.ts";
+import type { PageStore } from "../store/page-store.ts";
+import { openPages } from "../store/pages.ts";
 import type { Restored } from "../wire/live.ts";
 import type { Meta } from "./checkpointer.ts";
 
@@ -21,9 +22,9 @@ export async function restore(
   shard: { from: number; to: number } | undefined,
 ): Promise<RestoredState> {
   const store = await openPages(folder);
-  const damage: string[] = [];
+  const damage = store.damage ? [store.damage.message] : [];
   for (const [i, { number, meta }] of store.checkpoints.entries()) {
-    const { abi, frame, from, to, places, standing } = meta as Meta;
+    const { abi, end, frame, from, to, places, standing } = meta as Meta;
     // One that was made before partitions came from elsewhere lacks those.
     if (!shard || from > shard.from || to < shard.to) {
       damage.push(`its checkpoint of frame ${frame} holds other partitions`);
@@ -35,6 +36,7 @@ export async function restore(
         `${folder} is of version ${abi}, this is ${map.ABI_VERSION}`,
       );
     try {
+      growForPages(memory, end);
       await store.restore(number, (page, bytes) => putPage(memory, page, bytes));
     } catch (error) {
       damage.push(messageOf(error));

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { packageRoot } from "../../host/core/package-root.ts";
 import { connect, type Hallelujah, type StreamInfo } from "../../host/client/live.ts";
 
 export interface TestHost {
@@ -21,6 +22,8 @@ export interface TestHostOptions {
   data?: string;
   env?: Record<string, string>;
   args?: string[];
+  /** Its working folder, if not this one. */
+  cwd?: string;
   /** How many files each of its processes may have open. */
   openFiles?: number;
 }
@@ -33,14 +36,25 @@ export async function startHost({
   data,
   env = {},
   args = [],
+  cwd,
   openFiles,
 }: TestHostOptions = {}): Promise<TestHost> {
   const folder = data ?? mkdtempSync(join(tmpdir(), "hallelujah-host-"));
-  const up = ["dist/cli/main.js", "up", "--listen", "127.0.0.1:0", "--data", folder, "--cpus", `${cpus}`];
+  const up = [
+    join(packageRoot, "dist", "cli", "main.js"),
+    "up",
+    "--listen",
+    "127.0.0.1:0",
+    "--data",
+    folder,
+    "--cpus",
+    `${cpus}`,
+  ];
   const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles}; `;
   const child = spawn("sh", ["-c", `${limit}exec "$0" "$@"`, process.execPath, ...up, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env },
+    cwd,
   });
   let said = "";
   child.stderr.on("data", (chunk) => (said += chunk));

@@ -62,15 +62,31 @@ export class Shard {
     while (exports.removeStep());
   }
 
+  /** Maps a frame that nobody applies. */
+  async map(text: string): Promise<void> {
+    const bytes = Buffer.from(text);
+    await this.mapper.map({ kind: "bytes", frame: 0, source: 0, offset: 0, bytes }, undefined);
+  }
+
   rows(): string[] {
-    const answers = new Answers(() => this.kernel);
     return this.built.descriptor.tables.flatMap((_, table) => {
-      answers.perform("split", { table, column: -1, descending: false, splitters: [] });
-      const render = { table, range: 0, limit: 1e9, format: map.NDJSON, others: [] };
-      const { chunks } = answers.perform("render", render) as { chunks: Uint8Array[] };
-      answers.perform("finish", { table });
-      return Buffer.concat(chunks).toString().split("\n").filter(Boolean);
+      this.split(table);
+      return this.rendered(table);
     });
+  }
+
+  /** Begins to read a table; `rendered` goes on with it. */
+  split(table: number): void {
+    const answers = new Answers(() => this.kernel);
+    answers.perform("split", { table, column: -1, descending: false, splitters: [] });
+  }
+
+  rendered(table: number): string[] {
+    const answers = new Answers(() => this.kernel);
+    const render = { table, range: 0, limit: 1e9, format: map.NDJSON, others: [] };
+    const { chunks } = answers.perform("render", render) as { chunks: Uint8Array[] };
+    answers.perform("finish", { table });
+    return Buffer.concat(chunks).toString().split("\n").filter(Boolean);
   }
 }
 

@@ -5,14 +5,12 @@ import {
   readdirSync,
   readFileSync,
   rmdirSync,
-  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { readImage, writeImage } from "../../host/store/images.ts";
 import { Log } from "../../host/store/log.ts";
 import { Outputs } from "../../host/store/outputs.ts";
 import { FileRegistry, MemoryRegistry, type Registry } from "../../host/store/registry.ts";
@@ -218,35 +216,6 @@ test("output rows have dense numbers; readers start anywhere and follow", async 
   await outputs.close();
   const again = await Outputs.open(path);
   assert.equal([again.next, again.lastFrame], [5, 5]);
-});
-
-test("an image that is not whole, or was changed, is refused", async () => {
-  const path = join(folder(), "image");
-  const arena = new Uint8Array(100_000).map((_, i) => i % 251);
-  const meta = { abi: 1, frame: 7, from: 0, to: 256, places: [] as [number, number][] };
-  writeImage(path, meta, arena);
-  const into = new Uint8Array(100_000);
-  assert.equal(
-    readImage(path, 1, () => into),
-    meta,
-  );
-  assert.equal(into, arena);
-  assert.throws(
-    () => readImage(path, 2, () => into),
-    (error: { code: string }) => error.code === "image-damaged",
-  );
-  const bytes = readFileSync(path);
-  bytes[50_000] ^= 4;
-  writeFileSync(path, bytes);
-  assert.throws(
-    () => readImage(path, 1, () => into),
-    (error: { code: string }) => error.code === "image-damaged",
-  );
-  truncateSync(path, 60_000);
-  assert.throws(
-    () => readImage(path, 1, () => into),
-    (error: { code: string }) => error.code === "image-damaged",
-  );
 });
 
 for (const [name, open] of [

@@ -1,0 +1,409 @@
+/**
+ * Nothing is lost: producers push numbered records into the streams of one host at full rate while its processes are
+ * killed, capacities and shards are changed, and tables are asked for; now and then the data folder is copied as a loss of
+ * power would leave it, and a host started from the copy. At the end everything is compared with what was acknowledged.
+ */
+import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { StreamChange } from "../../host/client/live.ts";
+import { random } from "../run.ts";
+import { SoakHost } from "./host.ts";
+import { Loader, patiently } from "./loader.ts";
+import { type Counts, type StreamSpec, STREAMS } from "./streams.ts";
+import { producersOf, settle, verify } from "./verify.ts";
+
+export interface SoakOptions {
+  /** Time in which things happen; bringing everything to rest and comparing it comes on top. */
+  seconds: number;
+  seed: number;
+  cpus?: number;
+  /** Records that the fastest producers push in a minute, so that what is to be compared stays bounded. */
+  recordsPerMinute?: number;
+  /** Mean pause between two kills; Infinity: none. */
+  killEverySeconds?: number;
+  /** How often the folder is copied as a loss of power would leave it. */
+  powerLosses?: number;
+  /** Hears what happens, line by line. */
+  say?: (line: string) => void;
+}
+
+export interface SoakSummary {
+  kills: Record<string, number>;
+  restarts: number;
+  powerLosses: number;
+  changes: number;
+  answers: number;
+  /** Queries that were not answered, by code. */
+  refusals: Record<string, number>;
+  /** Records that were acknowledged, or taken in from another stream; and bodies of them. */
+  records: number;
+  bodies: number;
+  outputs: number;
+}
+
+/** What is killed, and how often of a hundred times; `stop` is no kill, but an orderly end. */
+const TARGETS = [
+  ["Jah", 50],
+  ["Hallelu", 18],
+  ["Congregation", 12],
+  ["everything", 10],
+  ["spare", 5],
+  ["stop", 5],
+] as const;
+/** Records are allowed in waves, so that they come at full rate and streams come to rest between them, ms. */
+const WAVE_MS = 4_000;
+/** Longest pauses between two queries of a table, and between two changes, ms. */
+const ASK_MS = 400;
+const CHANGE_MS = 4_000;
+const CHANGES: StreamChange[] = [
+  { max: 1 },
+  { max: 2 },
+  { shards: 2 },
+  { shards: 1 },
+  { shards: 0 },
+  { max: 0 },
+  { paused: true },
+];
+/** What a query may be answered while processes are killed, and streams are stopped, moved and woken. */
+const REFUSALS = new Set([
+  "host-unreachable",
+  "connection-lost",
+  "no-capacity",
+  "shard-lost",
+  "jah-lost",
+  "busy",
+]);
+
+/** Rejects with what was lost or wrong, and where the folder is that shows it. */
+export async function soak(options: SoakOptions): Promise<SoakSummary> {
+  const folder = mkdtempSync(join(tmpdir(), "hallelujah-soak-"));
+  const run = new Soak(options, folder);
+  try {
+    const summary = await run.run();
+    rmSync(folder, { recursive: true, force: true });
+    return summary;
+  } catch (error) {
+    throw new Error(
+      `seed ${options.seed}: ${(error as Error).message}\nIts data and its journal are kept in ${folder}`,
+      { cause: error },
+    );
+  } finally {
+    run.end();
+  }
+}
+
+class Soak {
+  private readonly options: Required<SoakOptions>;
+  private readonly folder: string;
+  private readonly host: SoakHost;
+  private readonly loaders: Loader[];
+  /** When things began to happen. */
+  private startedAt = performance.now();
+  /** The time is over: nothing new begins. */
+  private readonly over = new AbortController();
+  /** Something went wrong: everything ends. */
+  private readonly abandoned = new AbortController();
+  private readonly copies = new Set<SoakHost>();
+  private readonly summary: SoakSummary = {
+    kills: {},
+    restarts: 0,
+    powerLosses: 0,
+    changes: 0,
+    answers: 0,
+    refusals: {},
+    records: 0,
+    bodies: 0,
+    outputs: 0,
+  };
+
+  constructor(options: SoakOptions, folder: string) {
+    this.options = {
+      cpus: 2,
+      recordsPerMinute: 1_500_000,
+      killEverySeconds: 3,
+      powerLosses: 1,
+      say: () => {},
+      ...options,
+    };
+    this.folder = folder;
+    this.host = new SoakHost(join(folder, "host"), this.options.cpus, (error) => this.abandon(error));
+    this.loaders = STREAMS.flatMap((stream) =>
+      stream.producers.map((producer) => new Loader(stream, producer, this.chance(producer.id))),
+    );
+  }
+
+  async run(): Promise<SoakSummary> {
+    const { host, over, abandoned, summary } = this;
+    const { seconds } = this.options;
+    await host.start();
+    for (const { name, kernel, from, sink } of STREAMS)
+      await host.client.deploy(name, {
+        kernel,
+        min: 0,
+        max: 2,
+        ...(from === undefined ? {} : { from }),
+        ...(sink === undefined ? {} : { sink }),
+      });
+    this.startedAt = performance.now();
+    const outputs = STREAMS.filter(({ output }) => output).map((stream) => new Subscriber(stream));
+    const following = outputs.map((each) => this.watched(each.follow(host, abandoned.signal)));
+    const happening = [
+      ...this.loaders.map((loader) =>
+        loader.run(host.client, () => this.allowed(loader.stream.share), over.signal, abandoned.signal),
+      ),
+      ...STREAMS.filter(({ table }) => table).map((stream) => this.ask(stream)),
+      this.change(),
+      this.disturb(),
+    ].map((work) => this.watched(work));
+    await Promise.race([this.pause(seconds * 1000), Promise.all(happening)]);
+    over.abort();
+    await Promise.all(happening);
+    abandoned.signal.throwIfAborted();
+
+    this.say("at rest: comparing");
+    const counts = this.acknowledged;
+    await settle(host.client, abandoned.signal);
+    Object.assign(summary, await verify(host.client, host.folder, counts));
+    for (const each of outputs) await each.complete(host, counts, abandoned.signal);
+    await host.stop();
+    await host.start();
+    await verify(host.client, host.folder, counts, { outputs: false });
+    this.abandoned.abort(new Error("it is over"));
+    await Promise.allSettled(following);
+    await host.stop();
+    summary.bodies = this.loaders.reduce((sum, { sequence }) => sum + sequence, 0);
+    return summary;
+  }
+
+  /** Kills whatever is left. */
+  end(): void {
+    this.abandon(new Error("it is over"));
+    for (const host of [this.host, ...this.copies]) host.end();
+  }
+
+  private abandon(error: Error): void {
+    this.over.abort();
+    this.abandoned.abort(error);
+  }
+
+  /** The same work; if it fails, everything ends. */
+  private watched(work: Promise<void>): Promise<void> {
+    return work.catch((error: Error) => this.abandon(error));
+  }
+
+  private say(line: string): void {
+    const seconds = ((performance.now() - this.startedAt) / 1000).toFixed(1);
+    this.options.say(`${seconds.padStart(6)} s  ${line}`);
+  }
+
+  /** Random numbers of one part, which do not depend on how often the others draw. */
+  private chance(part: string): () => number {
+    const { seed } = this.options;
+    return random([...part].reduce((sum, letter) => Math.imul(sum, 31) + letter.charCodeAt(0), seed));
+  }
+
+  /** Resolves after so long, or when the time is over. */
+  private async pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.over.signal }).catch(() => {});
+  }
+
+  /** Records by producer. */
+  private get acknowledged(): Counts {
+    return new Map(this.loaders.map(({ producer, acknowledged }) => [producer, acknowledged]));
+  }
+
+  /** How many records a producer may have pushed by now. */
+  private allowed(share: number): number {
+    const waves = Math.ceil((performance.now() - this.startedAt) / WAVE_MS);
+    return (waves * WAVE_MS * share * this.options.recordsPerMinute) / 60_000;
+  }
+
+  /** Asks for a table: what is answered is right as of some moment, which never goes back. */
+  private async ask(stream: StreamSpec): Promise<void> {
+    const chance = this.chance(`ask ${stream.name}`);
+    const { client } = this.host;
+    const { name, countsOf } = stream.table!;
+    let least = { frame: -1, counts: new Map() as Counts };
+    while (!this.over.signal.aborted) {
+      try {
+        const answer = await client.query(stream.name, name, { signal: this.abandoned.signal });
+        const counts = countsOf(await answer.all());
+        this.checkAnswer(stream, answer.frame, counts, least);
+        least = { frame: answer.frame, counts };
+        this.summary.answers++;
+      } catch (error) {
+        const { code, message } = error as { code?: string; message: string };
+        if (!code || !REFUSALS.has(code))
+          throw new Error(`${stream.name} was asked: ${message}`, { cause: error });
+        this.summary.refusals[code] = (this.summary.refusals[code] ?? 0) + 1;
+      }
+      await this.pause(chance() * ASK_MS);
+    }
+  }
+
+  private checkAnswer(
+    stream: StreamSpec,
+    frame: number,
+    counts: Counts,
+    least: { frame: number; counts: Counts },
+  ): void {
+    const sent = new Map(this.loaders.map((loader) => [loader.producer, loader.sent]));
+    for (const [producer, most] of producersOf(stream, sent)) {
+      const count = counts.get(producer) ?? 0;
+      if (count > most) throw new Error(`it holds ${count} records of ${producer}, which sent ${most}`);
+      if (count < (least.counts.get(producer) ?? 0))
+        throw new Error(
+          `it holds ${count} records of ${producer} at frame ${frame}, and held ${least.counts.get(producer)} at frame ${least.frame} before`,
+        );
+    }
+    if (frame < least.frame)
+      throw new Error(`it answers at frame ${frame}, and was at ${least.frame} before`);
+  }
+
+  /** Changes capacities and shards; what stops a stream is taken back. */
+  private async change(): Promise<void> {
+    const chance = this.chance("change");
+    const { client } = this.host;
+    const change = async (name: string, wish: StreamChange) => {
+      await patiently(() => client.change(name, wish), this.abandoned.signal);
+      this.summary.changes++;
+    };
+    while (!this.over.signal.aborted) {
+      await this.pause(chance() * CHANGE_MS);
+      const { name } = STREAMS[Math.floor(chance() * STREAMS.length)];
+      const wish = CHANGES[Math.floor(chance() * CHANGES.length)];
+      await change(name, wish);
+      if (wish.max !== 0 && !wish.paused) continue;
+      await this.pause(chance() * CHANGE_MS);
+      await change(name, { max: 2, paused: false });
+    }
+  }
+
+  // --- what goes wrong -------------------------------------------------------------------------------------------
+
+  /** Kills processes, and copies the folder in between. */
+  private async disturb(): Promise<void> {
+    const chance = this.chance("kill");
+    const { seconds, killEverySeconds, powerLosses } = this.options;
+    let copying: Promise<void> = Promise.resolve();
+    while (!this.over.signal.aborted) {
+      const part = (performance.now() - this.startedAt) / (seconds * 1000);
+      const losses = this.summary.powerLosses;
+      if (losses < powerLosses && part * (powerLosses + 1) > losses + 1) {
+        await copying;
+        const check = await this.losePower();
+        copying = check();
+        copying.catch((error: Error) => this.abandon(error));
+      }
+      await this.pause(Math.min(-Math.log(1 - chance()) * killEverySeconds * 1000, seconds * 1000));
+      if (!this.over.signal.aborted) await this.kill(chance);
+    }
+    await copying;
+  }
+
+  private async kill(chance: () => number): Promise<void> {
+    const { host, summary } = this;
+    let at = chance() * TARGETS.reduce((sum, [, weight]) => sum + weight, 0);
+    const [kind] = TARGETS.find(([, weight]) => (at -= weight) < 0)!;
+    const { starts } = host;
+    if (kind === "stop") {
+      this.say("SIGTERM to the host");
+      await host.stop();
+      await host.start();
+    } else if (kind === "everything") {
+      this.say("SIGKILL to everything");
+      await host.kill(host.processes());
+    } else {
+      const there = host.processes(kind);
+      const target = there[Math.floor(chance() * there.length)];
+      if (!target) return;
+      this.say(`SIGKILL to ${kind} ${target.pid}`);
+      if (!(await host.kill([target]))) return;
+    }
+    summary.kills[kind] = (summary.kills[kind] ?? 0) + 1;
+    summary.restarts += host.starts - starts;
+  }
+
+  /**
+   * Copies the folder at one moment. Resolves with what starts a host from the copy, sends it what was not acknowledged,
+   * and compares.
+   */
+  private async losePower(): Promise<() => Promise<void>> {
+    const number = ++this.summary.powerLosses;
+    const copy = new SoakHost(join(this.folder, `copy-${number}`), this.options.cpus, (error) =>
+      this.abandon(new Error(`after loss of power ${number}: ${error.message}`)),
+    );
+    this.copies.add(copy);
+    this.say(`loss of power ${number}: copying`);
+    const { counts, inFlight } = await this.host.frozen(async () => {
+      cpSync(this.host.folder, copy.folder, { recursive: true });
+      const inFlight = this.loaders.map(({ inFlight }) => inFlight);
+      return { counts: this.acknowledged, inFlight };
+    });
+    // The process that holds the lock lives on, as it would not after a loss of power.
+    for (const name of readdirSync(copy.data))
+      if (name.startsWith("lock.")) rmSync(join(copy.data, name), { force: true });
+    return async () => {
+      try {
+        await copy.start();
+        const { signal } = this.abandoned;
+        await Promise.all(
+          this.loaders.map(async (loader, i) => {
+            const { producer } = loader;
+            const body = inFlight[i];
+            if (!body) return;
+            await loader.push(copy.client, body, signal);
+            counts.set(producer, counts.get(producer)! + body.records);
+          }),
+        );
+        await settle(copy.client, signal);
+        await verify(copy.client, copy.folder, counts);
+        await copy.stop();
+        this.say(`loss of power ${number}: all is there`);
+      } catch (error) {
+        throw new Error(`after loss of power ${number}: ${(error as Error).message}`, { cause: error });
+      }
+      rmSync(copy.folder, { recursive: true, force: true });
+      this.copies.delete(copy);
+    };
+  }
+}
+
+/** Follows an output all the time, over all ends of the host: each row comes once, in order. */
+class Subscriber {
+  private readonly stream: StreamSpec;
+  private readonly check;
+  private taken = 0;
+
+  constructor(stream: StreamSpec) {
+    this.stream = stream;
+    this.check = stream.output!();
+  }
+
+  async follow({ client }: SoakHost, signal: AbortSignal): Promise<void> {
+    const { name } = this.stream;
+    try {
+      for await (const { row } of client.output(name, { from: 0, signal })) {
+        this.check.take(row);
+        this.taken++;
+      }
+    } catch (error) {
+      if (!signal.aborted)
+        throw new Error(`the output of ${name} was followed: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** Waits for the last row; throws unless those that came are all. */
+  async complete({ client }: SoakHost, counts: Counts, abandoned: AbortSignal): Promise<void> {
+    const { outputs } = await client.stream(this.stream.name);
+    while (this.taken < outputs) {
+      abandoned.throwIfAborted();
+      await sleep(50);
+    }
+    if (this.taken > outputs)
+      throw new Error(`${this.stream.name} sent ${this.taken} rows, and has ${outputs}`);
+    this.check.end(producersOf(this.stream, counts));
+  }
+}

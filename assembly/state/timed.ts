@@ -150,6 +150,11 @@ export class Timed<K, V> extends Rows<K, V> {
     return false;
   }
 
+  /** Whether `close` is handed the lasting value itself, so that blocks it takes are to come from the arena. */
+  closesInPlace(): bool {
+    return true;
+  }
+
   /** The partition of the entry that is being closed. */
   closingPartition(): usize {
     return <usize>(this.hashOf(this.closing) >> 24);

@@ -120,6 +120,10 @@ export class Windows<K, V> extends Timed<Windowed<K>, V> {
     return keyBehindTime<K>(this.keyPtr(this.closing), this.keyLength(this.closing));
   }
 
+  closesInPlace(): bool {
+    return !this.paned;
+  }
+
   /** The value of the window that closes; that of its panes together, if it has several. The frame heap is free. */
   closingValue(): V {
     if (!this.paned) {

@@ -50,7 +50,9 @@ ${byTable(
   timed,
   (constant) => `while (${constant}.nextDue()) {
         if (silent && load<u8>(SILENT + ${constant}.closingPartition())) continue;
+        setLasting(${constant}.closesInPlace());
         close_${constant}();
+        setLasting(false);
         __heap_release();
         if (emitFull()) return true;
       }

@@ -162,6 +162,11 @@ export function close(window: Window, key: ${key}, state: All): void {
   closed.events = state.count.value;
   closed.texts = state.texts.value;
   out.emit(closed);
+  for (let n: i64 = 0; n < 60; n++) {
+    state.texts.add(n);
+    state.values.add(<f64>n);
+    state.numbers.add(n);
+  }
 }`;
 
 const SKETCHES = `
@@ -312,11 +317,15 @@ for (const [name, source, keys, first, steps] of KERNELS) {
   });
 }
 
-test("the examples, and the kernel of every aggregate", async () => {
+test("the examples, a kernel of every aggregate, and one without a table", async () => {
   const folder = join(packageRoot, "examples");
   const examples = readdirSync(folder).filter((name) => name.endsWith(".ts"));
   assert.ok(examples.length >= 9);
-  for (const file of [...examples.map((name) => join(folder, name)), kernelFile("everything")]) {
+  for (const file of [
+    ...examples.map((name) => join(folder, name)),
+    kernelFile("everything"),
+    kernelFile("types"),
+  ]) {
     await walk(file, 3000, 4000, 40, random(seed));
   }
 });

@@ -20,10 +20,12 @@ const SMALL = 1;
 
 async function measured<R>(file: string, args: (string | number)[]): Promise<R> {
   const child = fork(file, args.map(String), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  return await new Promise<R>((done, fail) => {
-    child.once("message", (result) => done(result as R));
-    child.once("exit", (code) => code && fail(new Error(`${path.basename(file)} ${args[0]} failed`)));
-  });
+  let result: R;
+  child.once("message", (message) => (result = message as R));
+  // What has ended holds no lock.
+  const code = await new Promise((done) => child.once("exit", done));
+  if (code !== 0) throw new Error(`${path.basename(file)} ${args[0]} failed`);
+  return result!;
 }
 
 const work = <R>(what: string, folder: string, size: number) =>

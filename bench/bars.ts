@@ -35,6 +35,8 @@ export const bars: Bar[] = [
   { figure: "live-up", peer: null, valueMax: 800, words: "<= 800 ms" },
   { figure: "live-idle-memory", peer: null, valueMax: 200, words: "<= 200 MB" },
   { figure: "live-idle-cpu", peer: null, valueMax: 1, words: "<= 1 %" },
+  { figure: "store-restore", peer: "bare", ratioMin: 1 / 1.5, words: "<= 1.5x the time" },
+  { figure: "store-wake", peer: null, valueMax: 250, words: "<= 250 ms" },
 ];
 
 export function barOf(figure: string, peer: string | null): Bar | undefined {

@@ -10,6 +10,7 @@ import { cores, type Machine } from "./machine.ts";
 import { flightsFile } from "./paths.ts";
 import { PeakSampler } from "./processes.ts";
 import { againstPeer, alone, type Context, type Result } from "./results.ts";
+import { store } from "./store.ts";
 
 /** What the command line settles for all figures. */
 export interface Settings {
@@ -36,6 +37,7 @@ const ANSWER_JAHS = [1, 2, 4, 8];
 
 export const figures: Record<string, Figure> = {
   live: (settings) => live(settings),
+  store: (settings) => store(settings),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

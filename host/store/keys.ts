@@ -6,13 +6,13 @@
  *          "p"  u32 checkpoint  u32 page     a page, as the checkpoint found it
  *          "z"  u32 checkpoint               the record again: far from the first, so that one damaged block spares one of them
  *
- *   page   +0   u16 version   u16 0          u32 CRC-32 of all that follows
+ *   page   +0   u32 version   u32 CRC-32 of all that follows
  *          +8   u32 page      u32 checkpoint
  *          +16  the 64 KiB
  *
- *   record +0   u16 version   u16 0          u32 CRC-32 of all that follows
- *          +8   u32 checkpoint               u32 the checkpoint that it was built on, or 0
- *          +16  u32 pages     u32 bytes of meta
+ *   record +0   u32 version     u32 CRC-32 of all that follows
+ *          +8   u32 checkpoint  u32 the checkpoint that it was built on, or 0
+ *          +16  u32 pages       u32 bytes of meta
  *          +24  for each page { u32 page, u32 checkpoint under which it lies }, by page
  *               meta (JSON)
  */
@@ -162,7 +162,6 @@ function key(kind: number, checkpoint: number): Buffer {
 
 function invalid(value: Buffer): string | undefined {
   const version = value.readUInt32LE(0);
-  // A version is read first, as the checksum of another one may lie elsewhere.
   if (version !== VERSION) return `it is of version ${version}, or was changed`;
   if (crc32(value.subarray(UNCHECKED)) !== value.readUInt32LE(4)) return "its bytes were changed";
   return undefined;

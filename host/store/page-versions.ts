@@ -13,6 +13,7 @@ import {
   encodePage,
   encodeRecord,
   invalidPage,
+  type KeyRange,
   PAGE_VALUE_BYTES,
   pageBytes,
   pageKey,
@@ -25,6 +26,9 @@ import type { Checkpoint, PageStore } from "./page-store.ts";
 
 /** Damaged pages that a message names. */
 const NAMED = 3;
+
+/** Pages that are read in vain rather than that another scan is begun. */
+const SKIPPED_MAX = 8;
 
 /** A page as it was read; `value` has its memory to itself, so that it can be transferred. */
 export interface ReadPage {
@@ -205,28 +209,25 @@ export class PageVersions implements PageStore {
     this.checkpoints = records.map(({ number, meta }) => ({ number, meta }));
   }
 
-  /** The pages of a checkpoint as they lie, until what was read is damaged; those that came leave `missing`. */
+  /** The pages of a checkpoint as they lie; those that came leave `missing`. Ends early where something cannot be read. */
   private async *scanPages(record: CheckpointRecord, missing: Set<number>): AsyncGenerator<ReadPage[]> {
-    const scan = this.database.scan(pagesOf(1, record.number), "entries");
-    try {
-      while (missing.size) {
-        const entries = await scan.next();
-        if (entries.done) return;
-        const good: ReadPage[] = [];
-        for (const { key, value } of entries.value) {
-          const page = pageOf(key);
-          const checkpoint = checkpointOf(key);
-          if (record.versions[page] !== checkpoint || invalidPage(value, checkpoint, page)) continue;
-          missing.delete(page);
-          good.push({ page, value });
+    for (const range of rangesOf(record, this.records)) {
+      try {
+        for await (const entries of this.database.scan(range, "entries")) {
+          const good: ReadPage[] = [];
+          for (const { key, value } of entries) {
+            const page = pageOf(key);
+            const checkpoint = checkpointOf(key);
+            if (record.versions[page] !== checkpoint || invalidPage(value, checkpoint, page)) continue;
+            missing.delete(page);
+            good.push({ page, value });
+          }
+          if (good.length) yield good;
         }
-        if (good.length) yield good;
+      } catch (error) {
+        // It may be that only what is not needed is damaged.
+        if (!isDamage(error)) throw error;
       }
-    } catch (error) {
-      // It may be that only what is not needed is damaged.
-      if (!isDamage(error)) throw error;
-    } finally {
-      await scan.return(undefined);
     }
   }
 
@@ -301,6 +302,25 @@ export class PageVersions implements PageStore {
   private damaged(what: string): HallelujahError {
     return new HallelujahError("store-damaged", `${this.database.name} is damaged: ${what}`);
   }
+}
+
+/** The ranges of keys in which the pages of a record lie, without most of what only other records need. */
+function rangesOf(record: CheckpointRecord, records: CheckpointRecord[]): KeyRange[] {
+  // Keys as numbers, in their order.
+  const keys = new Set<number>();
+  for (const { versions } of records)
+    versions.forEach((version, page) => version && keys.add(version * PAGES_MAX + page));
+  const ranges: [first: number, last: number][] = [];
+  let skipped = Infinity;
+  for (const key of Float64Array.from(keys).sort()) {
+    const page = key % PAGES_MAX;
+    if (record.versions[page] !== (key - page) / PAGES_MAX) skipped++;
+    else if (skipped <= SKIPPED_MAX) ranges[ranges.length - 1][1] = key;
+    else ranges.push([key, key]);
+    if (ranges.at(-1)?.[1] === key) skipped = 0;
+  }
+  const keyOf = (key: number, more = 0) => pageKey(Math.floor(key / PAGES_MAX), (key % PAGES_MAX) + more);
+  return ranges.map(([first, last]) => ({ from: keyOf(first), to: keyOf(last, 1) }));
 }
 
 function isDamage(error: unknown): boolean {

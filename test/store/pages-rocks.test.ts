@@ -1,4 +1,5 @@
 /** The store over RocksDB, and files that are damaged. */
+import { spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -208,5 +209,27 @@ test("what was left when a store was being made is taken over", async () => {
   assert.is(await again.commit(1), 1);
   await again.close();
 });
+
+/** Runs a command where `disk` is a file system of 64 MiB, which nobody else sees and which is gone with the process. */
+function onDisk(disk: string, command: string[]): { status: number | null; output: string } {
+  const mount = 'mount -t tmpfs -o size=64m none "$0" && exec "$@"';
+  const { status, stdout, stderr } = spawnSync("unshare", ["-rm", "sh", "-c", mount, disk, ...command], {
+    encoding: "utf8",
+    timeout: 50_000,
+  });
+  return { status, output: `${stdout}${stderr}` };
+}
+
+const mounts = onDisk(newFolder(), ["true"]).status === 0;
+
+(mounts ? test : test.skip)(
+  "a full disk is told; the checkpoints stay; with room again the store goes on",
+  () => {
+    const disk = newFolder();
+    const script = join(import.meta.dirname, "pages-full.ts");
+    const { status, output } = onDisk(disk, [process.execPath, "--import", "tsx", script, disk]);
+    assert.is(status, 0, output);
+  },
+);
 
 test.run();

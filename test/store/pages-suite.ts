@@ -16,7 +16,7 @@ export type Content = Map<number, number>;
 
 export function pageOf(word: number): Uint8Array {
   const words = new Uint32Array(PAGE_BYTES / 4);
-  for (let i = 0; i < words.length; i++) words[i] = word + i * (word | 1);
+  for (let i = 0; i < words.length; i++) words[i] = word + (i % 64) * (word | 1);
   return new Uint8Array(words.buffer);
 }
 

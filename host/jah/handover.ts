@@ -80,6 +80,7 @@ export class Handover {
     if (this.peers.full) return "waiting";
     if (!expected.began) {
       exports.exportStart(move.from, move.to);
+      expected.began = true;
       this.peers.send(move.receiver, encodeBatch({ ...EMPTY, frame: routing, source: 2 }, [this.clocks()]));
     }
     const end = exports.exportStep();
@@ -101,7 +102,6 @@ export class Handover {
     const chunks = this.arrived.get(expected.routing);
     const chunk = chunks?.shift();
     if (!chunk) return "waiting";
-    expected.began = true;
     const kernel = this.kernel();
     if (chunk.source === 2) {
       const [clocks] = partsOf(chunk.payload);

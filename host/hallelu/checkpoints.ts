@@ -12,6 +12,8 @@ import type { Jah } from "./jahs.ts";
 const RETRY_MS = 5_000;
 
 export interface CheckpointsParts {
+  /** Bytes of frames after which an owner is saved, if not those of limits.ts. */
+  everyBytes?: number | undefined;
   /** Bytes of the log from a frame on. */
   bytesFrom: (frame: number) => number;
   /** The lowest frame that an owner has not applied. */
@@ -63,14 +65,14 @@ export class Checkpoints {
 
   /** Ten times a second: those are asked to save which would have to replay much, or were not saved for long. */
   tick(now: number): void {
-    const { bytesFrom, appliedBy } = this.parts;
+    const { bytesFrom, appliedBy, everyBytes = CHECKPOINT_BYTES } = this.parts;
     for (const [jah, saved] of this.saved) {
       if (jah.state === "gone") this.left(jah);
       if (saved.underWay || now < saved.restUntil || jah.state !== "working") continue;
       const applied = appliedBy(jah.id);
       if (applied <= saved.frame) continue;
       const replay = bytesFrom(saved.frame) - bytesFrom(applied);
-      if (replay < CHECKPOINT_BYTES && now - saved.at < CHECKPOINT_MS) continue;
+      if (replay < everyBytes && now - saved.at < CHECKPOINT_MS) continue;
       saved.underWay = true;
       jah.send({ type: "checkpoint" });
     }

@@ -22,8 +22,8 @@ const tell = (message: FromHallelu) => {
 let jahs: Jahs | undefined;
 let stop = async () => {};
 
-/** For tests: how long a stream is kept without work, and how long a frame may take, ms. */
-const { HALLELUJAH_PARK_AFTER_MS, HALLELUJAH_FRAME_TIMEOUT_MS } = process.env;
+/** For tests: how long a stream is kept without work, how long a frame may take, ms, and after how many bytes a shard is saved. */
+const { HALLELUJAH_PARK_AFTER_MS, HALLELUJAH_FRAME_TIMEOUT_MS, HALLELUJAH_CHECKPOINT_BYTES } = process.env;
 
 async function start(message: ToHallelu & { type: "start" }): Promise<void> {
   const journal = openJournal(message.data, "hallelu");
@@ -46,6 +46,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     journal,
     tellLoads: (loads) => tell({ type: "loads", streams: loads }),
     ...(HALLELUJAH_PARK_AFTER_MS ? { parkAfterMs: Number(HALLELUJAH_PARK_AFTER_MS) } : {}),
+    ...(HALLELUJAH_CHECKPOINT_BYTES ? { checkpointBytes: Number(HALLELUJAH_CHECKPOINT_BYTES) } : {}),
     ...(HALLELUJAH_FRAME_TIMEOUT_MS ? { frameTimeoutMs: Number(HALLELUJAH_FRAME_TIMEOUT_MS) } : {}),
   });
   await streams.resume();

@@ -2,6 +2,7 @@
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import type { StreamInfo, StreamState } from "../wire/http.ts";
+import type { Checkpoints } from "./checkpoints.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Jah } from "./jahs.ts";
@@ -21,6 +22,7 @@ export interface Reported {
   readonly rates: Rates;
   readonly progress: Pick<Progress, "counts">;
   readonly dead: DeadLetters;
+  readonly checkpoints: Pick<Checkpoints, "made">;
   readonly outputs: { readonly next: number };
   readonly lateOutputs: { readonly next: number };
   readonly shown: StreamState;
@@ -88,6 +90,7 @@ export function infoOf(stream: Reported): StreamInfo {
     bytesPerSecond: rates.bytesPerSecond,
     deadLetters: stream.dead.count,
     outputs: stream.outputs.next,
+    checkpoints: { frame: record.frame, ...stream.checkpoints.made },
     lateOutputs: stream.lateOutputs.next,
     frame: stream.lowest,
     frames: stream.frames.next,

@@ -61,6 +61,7 @@ export interface StreamParts {
   note: (level: "info" | "warn" | "error", message: string, more?: object) => void;
   parkAfterMs?: number;
   frameTimeoutMs?: number;
+  checkpointBytes?: number;
 }
 
 export class Stream implements JahOwner {
@@ -123,6 +124,7 @@ export class Stream implements JahOwner {
     const fail = (message: string) => this.fail(message);
     this.progress = new Progress(record, { kernel, log, outputs, lateOutputs, frames, shards, fail });
     this.checkpoints = new Checkpoints({
+      everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
       outputs: (frame) => this.progress.outputUpTo(frame),

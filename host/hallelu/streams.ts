@@ -48,6 +48,7 @@ export interface StreamsOptions {
   tellLoads: (streams: StreamLoad[]) => void;
   parkAfterMs?: number;
   frameTimeoutMs?: number;
+  checkpointBytes?: number;
 }
 
 interface Running {
@@ -240,7 +241,7 @@ export class Streams implements Host {
   }
 
   private async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
-    const { data, jahs, registry, journal, parkAfterMs, frameTimeoutMs } = this.options;
+    const { data, jahs, registry, journal, parkAfterMs, frameTimeoutMs, checkpointBytes } = this.options;
     const folder = streamFolder(data, record.name);
     const stream = new Stream(record, {
       jahs,
@@ -256,6 +257,7 @@ export class Streams implements Host {
       note: (level, message, more) => journal[level]({ stream: record.name, ...more }, message),
       ...(parkAfterMs === undefined ? {} : { parkAfterMs }),
       ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
+      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
     });
     const running = { stream, stop: new AbortController(), feeding: [] };
     this.running.set(record.name, running);

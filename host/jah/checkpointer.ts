@@ -95,13 +95,11 @@ export class Checkpointer {
     const meta = this.jah.meta();
     const { frame } = meta;
     this.making = { meta, frame, moves: this.moves, pages, copied: 0, inFlight: 0, startedAt, bytes: 0 };
-    this.copy();
+    this.goOn(this.making);
   }
 
-  /** Copies pages out, as far as they may take memory. */
-  private copy(): void {
-    const { making } = this;
-    if (!making) return;
+  /** Copies pages out, as far as they may take memory; when all are written, says so. */
+  private goOn(making: Making): void {
     const { pages } = making;
     while (making.copied < pages.length && making.inFlight < CHECKPOINT_COPY_BYTES) {
       const batch = pages.slice(making.copied, making.copied + BATCH_PAGES);
@@ -115,16 +113,15 @@ export class Checkpointer {
         (error: unknown) => this.failed(making, error),
       );
     }
-    if (!pages.length) this.written(making, 0);
-    if (!this.blocks) this.jah.wake();
+    if (this.blocks) return;
+    this.jah.wake();
+    if (!making.inFlight) this.jah.tell({ type: "prepared", frame: making.frame });
   }
 
   private written(making: Making, bytes: number): void {
     if (this.making !== making) return;
     making.inFlight -= bytes;
-    this.copy();
-    const all = making.copied === making.pages.length && !making.inFlight;
-    if (all) this.jah.tell({ type: "prepared", frame: making.frame });
+    this.goOn(making);
   }
 
   /** The Hallelu allows it: the checkpoint is made durable. */

@@ -58,6 +58,14 @@ export const StreamInfo = z
     bytesPerSecond: z.number(),
     deadLetters: z.number().int().describe("frames that were set aside"),
     outputs: z.number().describe("rows of output so far: the next sequence number"),
+    checkpoints: z
+      .object({
+        frame: z.number().describe("the lowest frame that is not on disk as state everywhere"),
+        count: z.number().describe("made since the host started"),
+        bytes: z.number().describe("of pages written for them"),
+        ms: z.number().describe("from their moment until they were durable"),
+      })
+      .describe("the state on disk"),
     lateOutputs: z.number().describe("rows that the kernel's function `late` emitted"),
     frame: z.number().int().describe("the lowest frame that is not applied everywhere"),
     frames: z.number().int().describe("frames logged"),

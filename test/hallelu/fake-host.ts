@@ -16,6 +16,7 @@ const info: StreamInfo = {
   backlog: { bytes: 0, records: 0, seconds: 0 },
   records: 5,
   badRecords: 0,
+  checkpoints: { frame: 0, count: 0, bytes: 0, ms: 0 },
   lateRecords: 0,
   lateOutputs: 0,
   recordsPerSecond: 0,

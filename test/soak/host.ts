@@ -9,6 +9,8 @@ import { family, isAlive, type Kind, type Process, signal } from "./processes.ts
 /** Time in which a host must be up, and in which processes must be gone whose Congregation was killed, ms. */
 const START_MS = 60_000;
 const GONE_MS = 15_000;
+/** Bytes of frames after which a shard is saved: few, so that there are many checkpoints to be killed in. */
+const CHECKPOINT_BYTES = 500_000;
 
 export class SoakHost {
   /** Holds its data, and the sinks of its streams. */
@@ -47,7 +49,8 @@ export class SoakHost {
     });
     late.catch(() => {});
     // Sinks are named from its working folder, so that a copy of the folder has sinks of its own.
-    const started = startHost({ cpus: this.cpus, data: this.data, cwd: this.folder, args });
+    const env = { HALLELUJAH_CHECKPOINT_BYTES: String(CHECKPOINT_BYTES) };
+    const started = startHost({ cpus: this.cpus, data: this.data, cwd: this.folder, args, env });
     const host = await Promise.race([started, late]);
     this.host = host;
     this.wanted = true;

@@ -21,6 +21,14 @@ export async function metricsText(host: Host): Promise<string> {
     deadLetters: gauge("stream_dead_letters", "frames that were set aside", by),
     outputs: gauge("stream_output_rows_total", "rows of output", by),
     frames: gauge("stream_frames_total", "frames logged", by),
+    checkpoints: gauge("stream_checkpoints_total", "checkpoints that were made", by),
+    checkpointBytes: gauge("stream_checkpoint_bytes_total", "bytes of pages written for checkpoints", by),
+    checkpointSeconds: gauge(
+      "stream_checkpoint_seconds_total",
+      "time from the moments of checkpoints until they were durable",
+      by,
+    ),
+    savedFrame: gauge("stream_saved_frame", "the lowest frame that is not on disk as state everywhere", by),
     frame: gauge("stream_applied_frame", "the lowest frame that is not applied everywhere", by),
     jahs: gauge("stream_jahs", "Jahs of the stream", by),
   };
@@ -33,6 +41,10 @@ export async function metricsText(host: Host): Promise<string> {
     streams.deadLetters.set(labels, info.deadLetters);
     streams.outputs.set(labels, info.outputs);
     streams.frames.set(labels, info.frames);
+    streams.checkpoints.set(labels, info.checkpoints.count);
+    streams.checkpointBytes.set(labels, info.checkpoints.bytes);
+    streams.checkpointSeconds.set(labels, info.checkpoints.ms / 1000);
+    streams.savedFrame.set(labels, info.checkpoints.frame);
     streams.frame.set(labels, info.frame);
     streams.jahs.set(labels, info.jahs);
   }

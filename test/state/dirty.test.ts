@@ -102,14 +102,14 @@ export function close(window: Window, key: i64, state: Seen): void {}`;
 const seed = seedOf("dirty pages");
 
 const KERNELS: [name: string, source: string, keys: number, first: number, steps: number][] = [
-  ["sketches", SKETCHES, 5000, 10_000, 150],
-  ["folded", FOLDED, 5000, 10_000, 150],
-  ["plain", PLAIN, 40_000, 30_000, 150],
-  ["panes", PANES, 3000, 6000, 150],
-  ["folded-windows", FOLDED_WINDOWS, 400, 4000, 150],
-  ["sessions", SESSIONS, 600, 6000, 150],
-  ["timers", TIMERS, 60_000, 30_000, 200],
-  ["windows", WINDOWS, 30_000, 20_000, 200],
+  ["sketches", SKETCHES, 5000, 10_000, 100],
+  ["folded", FOLDED, 5000, 10_000, 100],
+  ["plain", PLAIN, 40_000, 30_000, 100],
+  ["panes", PANES, 3000, 6000, 100],
+  ["folded-windows", FOLDED_WINDOWS, 400, 4000, 100],
+  ["sessions", SESSIONS, 600, 6000, 100],
+  ["timers", TIMERS, 60_000, 30_000, 120],
+  ["windows", WINDOWS, 30_000, 20_000, 120],
 ];
 
 for (const [name, source, keys, first, steps] of KERNELS) {

@@ -5,7 +5,8 @@
  *
  *   directory   `setLasting`, as nothing in it changes but while blocks come from the arena; clock.ts
  *   blocks      `takeBlock` marks the whole block, `giveBlock` the link that it leaves there
- *   entries     `Home` marks entries and slots as it makes, moves and removes them; timers.ts the places of timers
+ *   entries     `Home` marks entries and slots that it moves and removes, `Entries.touchNew` those that are made, timers.ts
+ *               the places of timers
  *   values      `Entries.touchState` before a lasting value is merged into or handed to the kernel, and with it the
  *               blocks of its aggregates, each by its `touch`
  *

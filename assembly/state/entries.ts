@@ -7,7 +7,7 @@
  *   key: u64 for a word, else u32 length and the bytes
  */
 import { ENTRIES, LATE, OUTPUT_END, OWNERS } from "../abi";
-import { touchRange } from "../dirty";
+import { touch, touchRange } from "../dirty";
 import { HOMES, HOME_BYTES, growing, lasting, releaseFrame, setLasting, takeFrame } from "../heap";
 import { follow, hashBytes, hashLead, hashLong, hashWord, lead } from "../hash";
 import {
@@ -70,14 +70,17 @@ export class Entries<K, V> {
     return isWord<K>() ? WORD_HEADER : BYTES_HEADER;
   }
 
-  /** The entry of a key in a home; a new one if the key was not there. `stays`: see Home.insertBytes. */
+  /** The entry of a key in a home; a new one if the key was not there. `stays`: see Home.insertBytes; false in the lasting one. */
   @inline protected entryOf(home: Home, key: K, stays: bool): usize {
     if (isWord<K>()) {
       const word = wordOf<K>(key);
       const hash = hashWord(word);
       const slot = home.findWord(home.slotOf(hash), hash, word);
       const entry = <usize>load<u32>(slot);
-      return entry ? entry : this.insertWord(home, slot, hash, word);
+      if (entry) return entry;
+      const fresh = this.insertWord(home, slot, hash, word);
+      if (!stays) this.touchNew(slot, fresh);
+      return fresh;
     } else {
       const bytes = changetype<usize>(key);
       const ptr = <usize>load<u32>(bytes);
@@ -87,8 +90,17 @@ export class Entries<K, V> {
       const hash = this.hashOfBytes(a, b, ptr, length);
       const slot = home.findBytes(home.slotOf(hash), hash, a, b, ptr, length);
       const entry = <usize>load<u32>(slot);
-      return entry ? entry : this.insertBytes(home, slot, hash, ptr, length, stays);
+      if (entry) return entry;
+      const fresh = this.insertBytes(home, slot, hash, ptr, length, stays);
+      if (!stays) this.touchNew(slot, fresh);
+      return fresh;
     }
+  }
+
+  /** A lasting entry was made. Frames' tables do not pay for marks: `at` makes none. */
+  @inline protected touchNew(slot: usize, entry: usize): void {
+    touch(slot);
+    this.touchEntry(entry);
   }
 
   /** The bytes of a lasting entry are about to change. */
@@ -292,8 +304,10 @@ export class Entries<K, V> {
     const word = load<u64>(p);
     const slot = home.findWord(from, hash, word);
     let entry = <usize>load<u32>(slot);
-    if (!entry) entry = this.insertWord(home, slot, hash, word);
-    else {
+    if (!entry) {
+      entry = this.insertWord(home, slot, hash, word);
+      this.touchNew(slot, entry);
+    } else {
       this.touchState(entry);
       return changetype<V>(entry + WORD_HEADER).__merge(p + 8);
     }
@@ -311,8 +325,10 @@ export class Entries<K, V> {
     }
     const slot = home.findBytes(from, hash, lead(ptr, length), follow(ptr, length), ptr, length);
     let entry = <usize>load<u32>(slot);
-    if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, false);
-    else {
+    if (!entry) {
+      entry = this.insertBytes(home, slot, hash, ptr, length, false);
+      this.touchNew(slot, entry);
+    } else {
       this.touchState(entry);
       return changetype<V>(entry + BYTES_HEADER).__merge(ptr + length);
     }

@@ -104,7 +104,6 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     if (at + this.stride > <usize>this.end) return this.entryInNewChunk();
     this.next = <u32>(at + this.stride);
     this.count++;
-    touchRange(at, this.stride);
     return at;
   }
 
@@ -132,12 +131,14 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
 
   /** The slot is found anew after the index grew. */
   @inline private claim(slot: usize, hash: u32, entry: usize): void {
-    touch(slot);
     store<u64>(slot, (<u64>entry) | ((<u64>hash) << 32));
     if (this.count > this.room) this.resize((this.mask + 1) << 1);
   }
 
-  /** A new entry of a word key in a free slot; its value is not initialised. */
+  /**
+   * A new entry of a word key in a free slot; its value is not initialised. In a lasting home, slot and entry are for the caller
+   * to mark, as frames' tables should not pay for it.
+   */
   insertWord(slot: usize, hash: u32, key: u64): usize {
     const entry = this.entry();
     store<u64>(entry, key);

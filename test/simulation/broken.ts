@@ -3,6 +3,7 @@
  * changes a class for a while; what it answers undoes that.
  */
 import { Ledger } from "../../host/congregation/ledger.ts";
+import { FrameCounts } from "../../host/hallelu/counts.ts";
 import { Dispatch } from "../../host/hallelu/dispatch.ts";
 import { Scaler } from "../../host/hallelu/scaler.ts";
 import type { ScalingMemory } from "../../host/hallelu/scaling.ts";
@@ -151,18 +152,23 @@ export const MUTANTS: Mutant[] = [
       ),
   },
   {
-    name: "dispatch: a frame that is mapped again counts again",
+    name: "counts: a frame that is mapped again counts again",
     where: { kind: "storm" },
-    breaks: () =>
-      replace(
-        Dispatch,
-        "mapped",
-        (real) =>
-          function (this: Open, jah: number, routing: number, frame: number) {
-            real.call(this, jah, routing, frame);
-            return true;
-          },
-      ),
+    breaks: () => {
+      const forget = (real: Open) =>
+        function (this: Open, frame: number, counts: unknown) {
+          this.open.delete(frame);
+          real.call(this, frame, counts);
+        };
+      // Two parts see to it.
+      const always = (real: Open) =>
+        function (this: Open, ...frame: unknown[]) {
+          real.call(this, ...frame);
+          return true;
+        };
+      const undo = [replace(FrameCounts, "set", forget), replace(Dispatch, "mapped", always)];
+      return () => undo.forEach((each) => each());
+    },
   },
   {
     name: "inbox: takes whatever came first",

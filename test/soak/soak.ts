@@ -138,14 +138,9 @@ class Soak {
     const { host, over, abandoned, summary } = this;
     const { seconds } = this.options;
     await host.start();
-    for (const { name, kernel, from, sink } of STREAMS)
-      await host.client.deploy(name, {
-        kernel,
-        min: 0,
-        max: 2,
-        ...(from === undefined ? {} : { from }),
-        ...(sink === undefined ? {} : { sink }),
-      });
+    const first = STREAMS.filter(({ from }) => from === undefined);
+    await Promise.all(first.map((stream) => this.deploy(stream)));
+    for (const stream of STREAMS) if (!first.includes(stream)) await this.deploy(stream);
     this.startedAt = performance.now();
     const outputs = STREAMS.filter(({ output }) => output).map((stream) => new Subscriber(stream));
     const following = outputs.map((each) => this.watched(each.follow(host, abandoned.signal)));
@@ -162,11 +157,13 @@ class Soak {
     await Promise.all(happening);
     abandoned.signal.throwIfAborted();
 
-    this.say("at rest: comparing");
+    this.say("the time is over");
     const counts = this.acknowledged;
     await settle(host.client, abandoned.signal);
+    this.say("everything is applied");
     Object.assign(summary, await verify(host.client, host.folder, counts));
     for (const each of outputs) await each.complete(host, counts, abandoned.signal);
+    this.say("all is there: once more after an orderly end");
     await host.stop();
     await host.start();
     await verify(host.client, host.folder, counts, { outputs: false });
@@ -175,6 +172,11 @@ class Soak {
     await host.stop();
     summary.bodies = this.loaders.reduce((sum, { sequence }) => sum + sequence, 0);
     return summary;
+  }
+
+  private async deploy({ name, kernel, from, sink }: StreamSpec): Promise<void> {
+    const options = { ...(from === undefined ? {} : { from }), ...(sink === undefined ? {} : { sink }) };
+    await this.host.client.deploy(name, { kernel, min: 0, max: 2, ...options });
   }
 
   /** Kills whatever is left. */

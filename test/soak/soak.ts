@@ -31,7 +31,9 @@ export interface SoakOptions {
 
 export interface SoakSummary {
   kills: Record<string, number>;
+  /** Starts of the whole host after its Congregation was killed, and after an orderly end. */
   restarts: number;
+  stops: number;
   powerLosses: number;
   changes: number;
   answers: number;
@@ -109,6 +111,7 @@ class Soak {
   private readonly summary: SoakSummary = {
     kills: {},
     restarts: 0,
+    stops: 0,
     powerLosses: 0,
     changes: 0,
     answers: 0,
@@ -314,7 +317,10 @@ class Soak {
       this.say("SIGTERM to the host");
       await host.stop();
       await host.start();
-    } else if (kind === "everything") {
+      summary.stops++;
+      return;
+    }
+    if (kind === "everything") {
       this.say("SIGKILL to everything");
       await host.kill(host.processes());
     } else {
@@ -325,7 +331,7 @@ class Soak {
       if (!(await host.kill([target]))) return;
     }
     summary.kills[kind] = (summary.kills[kind] ?? 0) + 1;
-    summary.restarts += host.starts - starts;
+    if (host.starts > starts) summary.restarts++;
   }
 
   /**

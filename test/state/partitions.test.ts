@@ -27,7 +27,8 @@ const SOURCE = { format: "ndjson" as const, size: 0, dataStart: 0, delimiter: 0,
 
 /** A Jah without its process. */
 class Shard {
-  readonly kernel: KernelInstance;
+  kernel: KernelInstance;
+  readonly answers = new Answers(() => this.kernel);
   private readonly mapper: Mapper;
   private readonly owner: Owner;
   private frame = 0;
@@ -80,15 +81,13 @@ class Shard {
 
   /** Begins to read a table; `rendered` goes on with it. */
   split(table: number): void {
-    const answers = new Answers(() => this.kernel);
-    answers.perform("split", { table, column: -1, descending: false, splitters: [] });
+    this.answers.perform("split", { table, column: -1, descending: false, splitters: [] });
   }
 
   rendered(table: number): string[] {
-    const answers = new Answers(() => this.kernel);
     const argument = { table, range: 0, limit: 1e9, format: map.NDJSON, others: [] };
-    const { chunks } = answers.perform("render", argument) as { chunks: Uint8Array[] };
-    answers.perform("finish", { table });
+    const { chunks } = this.answers.perform("render", argument) as { chunks: Uint8Array[] };
+    this.answers.perform("finish", { table });
     return Buffer.concat(chunks).toString().split("\n").filter(Boolean);
   }
 }
@@ -200,15 +199,28 @@ test("frames that are mapped while a table is read change nothing of what is rea
   assert.is(shard.kernel.exports.arenaEnd(), end);
 });
 
+test("a kernel that was instantiated anew answers nothing of a table that was being read", async () => {
+  const shard = new Shard();
+  await shard.add(lines(100, 11));
+  const rows = shard.rows();
+  shard.split(0);
+  shard.kernel = new KernelInstance(module, shard.kernel.memory);
+  shard.kernel.exports.start(map.NDJSON, 0x2c);
+  assert.throws(
+    () => shard.rendered(0),
+    (error: { code: string }) => error.code === "shard-lost",
+  );
+  assert.equal(shard.rows(), rows);
+});
+
 test("a row is found by its key", async () => {
   const shard = new Shard();
   await shard.add(
     '{"key":"a","n":-3,"x":1}\n{"key":"a longer key than thirty-two bytes are","n":7,"x":-2}\n',
   );
-  const answers = new Answers(() => shard.kernel);
   const find = (table: number, key: unknown) =>
     Buffer.from(
-      answers.perform("find", {
+      shard.answers.perform("find", {
         table,
         key: encodeKey(built.descriptor.tables[table].key, key),
         format: map.NDJSON,

@@ -49,6 +49,7 @@ try {
   print(
     `restarts         ${rest.restarts} of the whole host, ${rest.stops} after an orderly end, ${rest.powerLosses} from copies of its folder`,
   );
+  print(`frozen           ${rest.freezes} processes for a while`);
   print(`records          ${rest.records} acknowledged, in ${rest.bodies} bodies`);
   print(`rows sent out    ${rest.outputs}`);
   print(`queries          ${rest.answers} answered; not answered: ${counted(refusals)}`);

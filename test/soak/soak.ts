@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { StreamChange } from "../../host/client/live.ts";
 import { random } from "../run.ts";
 import { SoakHost } from "./host.ts";
+import { signal } from "./processes.ts";
 import { Loader, patiently } from "./loader.ts";
 import { type Counts, type StreamSpec, STREAMS } from "./streams.ts";
 import { producersOf, settle, verify } from "./verify.ts";
@@ -34,6 +35,8 @@ export interface SoakSummary {
   /** Starts of the whole host after its Congregation was killed, and after an orderly end. */
   restarts: number;
   stops: number;
+  /** Processes that got to nothing for a while. */
+  freezes: number;
   powerLosses: number;
   changes: number;
   answers: number;
@@ -45,15 +48,22 @@ export interface SoakSummary {
   outputs: number;
 }
 
-/** What is killed, and how often of a hundred times; `stop` is no kill, but an orderly end. */
+/**
+ * What is killed, and how often of a hundred times. `leader` is a Congregation whose other processes get to nothing, so that
+ * they do not end by themselves. `freeze` and `stop` are no kills: a process that gets to nothing for a while, and an orderly end.
+ */
 const TARGETS = [
-  ["Jah", 50],
+  ["Jah", 45],
   ["Hallelu", 18],
-  ["Congregation", 12],
-  ["everything", 10],
-  ["spare", 5],
+  ["Congregation", 10],
+  ["everything", 9],
+  ["leader", 4],
+  ["spare", 4],
+  ["freeze", 5],
   ["stop", 5],
 ] as const;
+/** The longest time for which a process is frozen, ms. */
+const FREEZE_MS = 3_000;
 /** Records are allowed in waves, so that they come at full rate and streams come to rest between them, ms. */
 const WAVE_MS = 4_000;
 /** Longest pauses between two queries of a table, and between two changes, ms. */
@@ -112,6 +122,7 @@ class Soak {
     kills: {},
     restarts: 0,
     stops: 0,
+    freezes: 0,
     powerLosses: 0,
     changes: 0,
     answers: 0,
@@ -292,17 +303,21 @@ class Soak {
   private async disturb(): Promise<void> {
     const chance = this.chance("kill");
     const { seconds, killEverySeconds, powerLosses } = this.options;
-    let copying: Promise<void> = Promise.resolve();
+    /** The copy that is being compared; one at a time. */
+    let copying: Promise<void> | undefined;
+    let due = performance.now();
     while (!this.over.signal.aborted) {
       const part = (performance.now() - this.startedAt) / (seconds * 1000);
       const losses = this.summary.powerLosses;
-      if (losses < powerLosses && part * (powerLosses + 1) > losses + 1) {
-        await copying;
-        const check = await this.losePower();
-        copying = check();
-        copying.catch((error: Error) => this.abandon(error));
+      if (!copying && losses < powerLosses && part * (powerLosses + 1) > losses + 1) {
+        const compare = await this.losePower();
+        copying = this.watched(compare()).then(() => {
+          copying = undefined;
+        });
       }
-      await this.pause(Math.min(-Math.log(1 - chance()) * killEverySeconds * 1000, seconds * 1000));
+      due += Math.min(-Math.log(1 - chance()) * killEverySeconds, seconds) * 1000;
+      await this.pause(Math.max(0, due - performance.now()));
+      due = Math.max(due, performance.now());
       if (!this.over.signal.aborted) await this.kill(chance);
     }
     await copying;
@@ -320,7 +335,23 @@ class Soak {
       summary.stops++;
       return;
     }
-    if (kind === "everything") {
+    if (kind === "freeze") {
+      const there = [...host.processes("Jah"), ...host.processes("Hallelu")];
+      const target = there[Math.floor(chance() * there.length)];
+      if (!target) return;
+      this.say(`SIGSTOP to ${target.kind} ${target.pid} for a while`);
+      signal(target, "SIGSTOP");
+      await this.pause(chance() * FREEZE_MS);
+      signal(target, "SIGCONT");
+      summary.freezes++;
+      return;
+    }
+    if (kind === "leader") {
+      this.say("SIGKILL to the Congregation, and SIGSTOP to the others");
+      const [leader, ...others] = host.processes();
+      for (const each of others) signal(each, "SIGSTOP");
+      await host.kill([leader]);
+    } else if (kind === "everything") {
       this.say("SIGKILL to everything");
       await host.kill(host.processes());
     } else {

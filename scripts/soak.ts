@@ -46,7 +46,10 @@ try {
   const total = Object.values(kills).reduce((sum, count) => sum + count, 0);
   print(`seed ${seed}, ${minutes} minutes`);
   print(`kills            ${total} (${counted(kills)})`);
-  print(`restarts         ${rest.restarts} of the whole host, ${rest.powerLosses} from copies of its folder`);
+  print(
+    `restarts         ${rest.restarts} of the whole host, ${rest.stops} after an orderly end, ${rest.powerLosses} from copies of its folder`,
+  );
+  print(`frozen           ${rest.freezes} processes for a while`);
   print(`records          ${rest.records} acknowledged, in ${rest.bodies} bodies`);
   print(`rows sent out    ${rest.outputs}`);
   print(`queries          ${rest.answers} answered; not answered: ${counted(refusals)}`);

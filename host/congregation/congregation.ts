@@ -8,6 +8,7 @@ import { HallelujahError } from "../core/errors.ts";
 import { STOP_GRACE_MS } from "../core/limits.ts";
 import { type Journal, openJournal, rotateJournal } from "../store/journal.ts";
 import type { FromHallelu } from "../wire/congregation.ts";
+import { Children } from "./children.ts";
 import { Ledger, type LedgerCommand } from "./ledger.ts";
 import { lockFolder } from "./lock.ts";
 import { type Ended, startHallelu, startJah, startSpare, tell } from "./processes.ts";
@@ -46,8 +47,10 @@ export interface Congregation {
 export async function startCongregation(options: CongregationOptions): Promise<Congregation> {
   const unlock = await lockFolder(options.data, LOCK_PATIENCE_MS);
   try {
+    const children = new Children(options.data);
+    await children.endLeft();
     rotateJournal(options.data);
-    const host = new Host(options, openJournal(options.data, "congregation"), unlock);
+    const host = new Host(options, openJournal(options.data, "congregation"), children, unlock);
     const url = await host.start();
     return { url, stop: () => host.stop(), failed: host.failed };
   } catch (error) {
@@ -60,6 +63,7 @@ class Host {
   readonly failed: Promise<never>;
   private readonly options: CongregationOptions;
   private readonly journal: Journal;
+  private readonly children: Children;
   private readonly unlock: () => void;
   private readonly ledger: Ledger;
   private readonly secret = randomBytes(32).toString("hex");
@@ -76,9 +80,10 @@ class Host {
   private fail!: (error: Error) => void;
   private onListening: ((url: string) => void) | undefined;
 
-  constructor(options: CongregationOptions, journal: Journal, unlock: () => void) {
+  constructor(options: CongregationOptions, journal: Journal, children: Children, unlock: () => void) {
     this.options = options;
     this.journal = journal;
+    this.children = children;
     this.unlock = unlock;
     this.ledger = new Ledger(options.cpus);
     this.failed = new Promise((_, fail) => {
@@ -105,6 +110,7 @@ class Host {
       (message) => this.hear(message as FromHallelu),
       (ended) => this.halleluEnded(ended),
     );
+    this.children.add(this.hallelu);
     const { listen, data, cpus, token } = this.options;
     const secret = this.secret;
     tell(this.hallelu, {
@@ -181,7 +187,7 @@ class Host {
 
   private startJah(jah: number, cpu: number): void {
     const birth = { jah, port: this.jahPort, secret: this.secret };
-    const child = this.takeSpare() ?? startSpare();
+    const child = this.takeSpare() ?? this.startSpare();
     startJah(child, birth, cpu, this.options.pin, (ended) => this.jahEnded(jah, ended));
     this.jahs.set(jah, child);
     tell(this.hallelu, { type: "granted", jah, cpu, pid: child.pid ?? 0 });
@@ -196,7 +202,7 @@ class Host {
     } else if (!this.spare) {
       this.spareTimer ??= setTimeout(() => {
         this.spareTimer = undefined;
-        const spare = startSpare();
+        const spare = this.startSpare();
         this.spare = spare;
         const gone = () => {
           if (this.spare === spare) this.spare = undefined;
@@ -204,6 +210,12 @@ class Host {
         spare.on("exit", gone).on("error", gone);
       }, SPARE_AFTER_MS);
     }
+  }
+
+  private startSpare(): ChildProcess {
+    const spare = startSpare();
+    this.children.add(spare);
+    return spare;
   }
 
   private takeSpare(): ChildProcess | undefined {

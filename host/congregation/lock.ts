@@ -8,18 +8,15 @@ import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, wri
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { type Identity, identityOf, isAlive } from "./identity.ts";
 
 const PAUSE_MS = 50;
 /** No system gives a process a number as high as this. */
 const PIDS = 2 ** 31;
 const NAME = /^lock\.(\d{1,15})$/;
 
-interface Holder {
-  /** 0: nobody. */
-  pid: number;
-  /** Start of the process in clock ticks since boot, where that can be had. */
-  started: string;
-}
+/** The number 0: nobody. */
+type Holder = Identity;
 
 /**
  * Takes the lock; waits `patienceMs` for a holder that is ending. Resolves with what gives it back. Rejects with `data-locked`
@@ -29,7 +26,7 @@ export async function lockFolder(folder: string, patienceMs: number): Promise<()
   const mine = join(folder, `taking-${process.pid}`);
   try {
     mkdirSync(folder, { recursive: true });
-    writeFileSync(mine, JSON.stringify({ pid: process.pid, started: startOf(process.pid) } satisfies Holder));
+    writeFileSync(mine, JSON.stringify(identityOf(process.pid) satisfies Holder));
   } catch (cause) {
     throw unwritable(folder, cause);
   }
@@ -97,28 +94,6 @@ function readHolder(path: string): Holder | undefined {
       : undefined;
   } catch {
     return undefined;
-  }
-}
-
-function isAlive({ pid, started }: Holder): boolean {
-  if (pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    // Somebody else's process may not be signalled, but is there.
-    if ((error as NodeJS.ErrnoException).code !== "EPERM") return false;
-  }
-  const now = startOf(pid);
-  return !now || !started || now === started;
-}
-
-/** When a process started, as /proc has it; empty where there is none. */
-function startOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return "";
   }
 }
 

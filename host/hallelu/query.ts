@@ -45,10 +45,10 @@ export function planQuery(kernel: KernelDescriptor, stream: string, request: Que
 }
 
 /**
- * Asks the shards; `jahs` are their owners. Resolves when the first rows are known; the shards are held until the rows
- * are read or given up, then `release` is called.
+ * Asks the shards; `jahs` are their owners. The answer holds the frames below `least` at least. Resolves when the first
+ * rows are known; the shards are held until the rows are read or given up, then `release` is called.
  */
-export async function ask(jahs: Jah[], query: Query, release: () => void): Promise<Answer> {
+export async function ask(jahs: Jah[], query: Query, least: number, release: () => void): Promise<Answer> {
   let held = false;
   const letGo = () => {
     if (held) for (const jah of jahs) void jah.call("release", undefined).catch(() => {});
@@ -57,7 +57,7 @@ export async function ask(jahs: Jah[], query: Query, release: () => void): Promi
   try {
     held = true;
     const now = await Promise.all(jahs.map((jah) => jah.call("hold", { at: -1 })));
-    const frame = Math.max(...now.map(({ next }) => next));
+    const frame = Math.max(least, ...now.map(({ next }) => next));
     await Promise.all(jahs.map((jah) => jah.call("hold", { at: frame })));
     return { frame, rows: released(framed(query, rows(jahs, query)), letGo) };
   } catch (error) {

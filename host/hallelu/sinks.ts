@@ -3,7 +3,7 @@
  * on where it stopped, by the number of the next row, which is kept beside the stream.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { open, rename, writeFile } from "node:fs/promises";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { WEBHOOK_PATIENCE_MS, WEBHOOK_RETRY_MS_MAX } from "../core/limits.ts";
@@ -38,8 +38,10 @@ async function appendFile(
   read: (from: number) => AsyncIterable<OutputRows>,
 ): Promise<void> {
   let handle;
+  let marks;
   try {
     handle = await open(path, existsSync(path) ? "r+" : "w+");
+    marks = new Marks(handle, positionFile);
     const { size } = await handle.stat();
     let at = size;
     if (position) {
@@ -48,15 +50,62 @@ async function appendFile(
       await handle.truncate(at);
     } else await writePosition(positionFile, { next: 0, bytes: at });
     for await (const { from, count, bytes } of read(position?.next ?? 0)) {
-      await handle.write(bytes, 0, bytes.length, at);
+      for (let done = 0; done < bytes.length; )
+        done += (await handle.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
       at += bytes.length;
-      await writePosition(positionFile, { next: from + count, bytes: at });
+      marks.reached({ next: from + count, bytes: at });
     }
+    await marks.settled();
   } catch (cause) {
+    await marks?.settled().catch(() => {});
     if (cause instanceof HallelujahError) throw cause;
     throw new HallelujahError("sink-failed", `${path} cannot be written: ${messageOf(cause)}`, { cause });
   } finally {
     await handle?.close();
+  }
+}
+
+/**
+ * Keeps how far a file has got. A position reaches the disk behind the rows that it counts, or a loss of power would leave a gap;
+ * those that come while one is written are one more.
+ */
+class Marks {
+  private readonly handle: FileHandle;
+  private readonly positionFile: string;
+  private next: Position | undefined;
+  private writing: Promise<void> | undefined;
+  private failure: { cause: unknown } | undefined;
+
+  constructor(handle: FileHandle, positionFile: string) {
+    this.handle = handle;
+    this.positionFile = positionFile;
+  }
+
+  /** Throws if one before could not be kept. */
+  reached(position: Position): void {
+    if (this.failure) throw this.failure.cause;
+    this.next = position;
+    this.writing ??= this.write();
+  }
+
+  /** Resolves when the last one is kept. Rejects if it cannot be. */
+  async settled(): Promise<void> {
+    await this.writing;
+    if (this.failure) throw this.failure.cause;
+  }
+
+  private async write(): Promise<void> {
+    try {
+      while (this.next) {
+        const position = this.next;
+        this.next = undefined;
+        await this.handle.datasync();
+        await writePosition(this.positionFile, position);
+      }
+    } catch (cause) {
+      this.failure = { cause };
+    }
+    this.writing = undefined;
   }
 }
 
@@ -126,6 +175,12 @@ function readPosition(path: string): Position | undefined {
 }
 
 async function writePosition(path: string, position: Position): Promise<void> {
-  await writeFile(`${path}.new`, JSON.stringify(position));
+  const handle = await open(`${path}.new`, "w");
+  try {
+    await handle.writeFile(JSON.stringify(position));
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
   await rename(`${path}.new`, path);
 }

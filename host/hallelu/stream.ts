@@ -94,6 +94,11 @@ export class Stream implements JahOwner {
   private readonly frameTimeoutMs: number;
   /** Settles when it was last parked. */
   private parking: Promise<void> = Promise.resolve();
+  /**
+   * Answers hold the frames below this: no answer goes behind one that was given before, though a Jah that comes back has
+   * to apply them again. What was in the log before this process may have been in answers.
+   */
+  private answered: number;
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
@@ -103,6 +108,7 @@ export class Stream implements JahOwner {
     this.record = record;
     this.parts = parts;
     this.log = log;
+    this.answered = log.next;
     this.kernel = kernel;
     this.outputs = outputs;
     this.lateOutputs = lateOutputs;
@@ -197,13 +203,16 @@ export class Stream implements JahOwner {
     const query = planQuery(this.kernel, this.name, request);
     const release = await this.turnOfOwners();
     this.lastWorkAt = performance.now();
-    return ask(this.shards.owners as Jah[], query, release);
+    const answer = await ask(this.shards.owners as Jah[], query, this.answered, release);
+    this.answered = Math.max(this.answered, answer.frame);
+    return answer;
   }
 
   /** A turn in which all shards are there; the one before may have been that which parked the stream. */
   private async turnOfOwners(): Promise<() => void> {
     for (let tries = 2; tries; tries--) {
-      if (this.shards.hasVacant || this.shown !== "running") await this.awake();
+      if (this.shards.hasVacant || this.shown !== "running") await this.awake(this.log.next);
+      else if (this.lowest < this.answered) await this.awake(this.answered);
       const release = await this.turn();
       if (this.shards.owners.every((jah) => jah?.state === "working")) return release;
       release();
@@ -211,10 +220,10 @@ export class Stream implements JahOwner {
     throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);
   }
 
-  /** Resolves when all shards are there and have applied what is in the log now. Rejects with `no-capacity`. */
-  private async awake(): Promise<void> {
+  /** Resolves when all shards are there and have applied the frames below `next`. Rejects with `no-capacity`. */
+  private async awake(next: number): Promise<void> {
     this.wake();
-    if (await this.progress.reaches(this.log.next, WAKE_PATIENCE_MS)) return;
+    if (await this.progress.reaches(next, WAKE_PATIENCE_MS)) return;
     const message = this.shards.hasVacant
       ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
       : `${this.name} is still working through its backlog; ask again later`;

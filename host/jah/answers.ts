@@ -2,6 +2,7 @@
  * What a Jah answers of its tables, between frames: the row of a key, or its part of an ordered result, range by range as
  * in a run (host/jah/results.ts). The Hallelu holds the shards still meanwhile, so that all ranges are of one frame.
  */
+import { HallelujahError } from "../core/errors.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import type { LiveMethods } from "../wire/live.ts";
@@ -13,6 +14,8 @@ type Argument<M extends keyof LiveMethods> = LiveMethods[M]["argument"];
 
 export class Answers {
   private readonly kernel: () => KernelInstance;
+  /** Has the split that is under way. */
+  private splitBy: KernelInstance | undefined;
 
   constructor(kernel: () => KernelInstance) {
     this.kernel = kernel;
@@ -69,12 +72,20 @@ export class Answers {
       bytes.set(splitter, at);
       at += splitter.length;
     });
+    this.splitBy = kernel;
     kernel.exports.split(table, map.INPUT, splitters.length);
     while (kernel.exports.splitStep(table));
   }
 
-  private part({ table, range }: Argument<"part">): Uint8Array[] {
+  /** A kernel that stops in a frame is instantiated anew, and knows of no split. */
+  private splitKernel(): KernelInstance {
     const kernel = this.kernel();
+    if (kernel === this.splitBy) return kernel;
+    throw new HallelujahError("shard-lost", "a frame stopped the kernel while this was read; ask again");
+  }
+
+  private part({ table, range }: Argument<"part">): Uint8Array[] {
+    const kernel = this.splitKernel();
     const size = kernel.exports.rangeSize(table, range);
     const parts: Uint8Array[] = [];
     for (let from = 0; from < size; from += ENTRIES_PER_PART) {
@@ -91,7 +102,7 @@ export class Answers {
     format,
     others,
   }: Argument<"render">): LiveMethods["render"]["answer"] {
-    const kernel = this.kernel();
+    const kernel = this.splitKernel();
     const { exports } = kernel;
     exports.beginPart();
     for (const part of others) {

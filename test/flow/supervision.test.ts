@@ -95,6 +95,30 @@ test("when the Congregation is killed, all its processes end, also inside a kern
   }
 });
 
+test("what a killed Congregation left, and is too slow to end by itself, is ended before the next host begins", async () => {
+  const first = await startHost({ cpus: 2 });
+  await first.client.deploy("slow", { kernel: stations });
+  await first.client.push("slow", readings(100), { producer: "p" });
+  await until(first.client, "slow", drained);
+  const pids = [(await first.client.host()).pid, ...(await first.client.jahs()).map(({ pid }) => pid)];
+  assert.is(pids.length, 2);
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  first.process.kill("SIGKILL");
+  const second = await startHost({
+    cpus: 2,
+    data: first.data,
+    args: ["--listen", new URL(first.url).host],
+  });
+  try {
+    assert.equal(pids.filter(isAlive), []);
+    await second.client.push("slow", readings(100), { producer: "p", sequence: 1 });
+    await until(second.client, "slow", drained);
+    assert.is(await countOf(second, "slow"), 200);
+  } finally {
+    assert.is(await second.stop(), 0);
+  }
+});
+
 test("a host that is asked to end does so, whatever its streams are at", async () => {
   const host = await startHost({ cpus: 2 });
   await host.client.deploy("words", { kernel: LOOPS });

@@ -1,5 +1,6 @@
 /** Sinks: each row once in a file, whatever was in the middle of being written; the same batches to a webhook until it takes them. */
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -58,6 +59,36 @@ test("rows written before the first position are not doubled", async () => {
   appendFileSync(path, '{"row":0}\n{"row":1}\n');
   await runSink(path, "s", position, rowsTo(4), stop.signal);
   assert.equal(rowsOf(readFileSync(path, "utf8")), [-1, ...upTo(4)]);
+});
+
+test("the position never counts rows that a loss of power would take away", async () => {
+  const path = join(root, "synced.ndjson");
+  const position = join(root, "synced.json");
+  const probe = await open(join(root, "probe"), "w");
+  const handles = Object.getPrototypeOf(probe) as FileHandle;
+  await probe.close();
+  const real = handles.datasync;
+  /** Bytes of the file that are on the disk, and of the position's. */
+  let synced = 0;
+  let positionIsSynced = false;
+  handles.datasync = async function (this: FileHandle) {
+    const { size, ino } = await this.stat();
+    await real.call(this);
+    if (ino === statSync(path).ino) synced = size;
+    else {
+      positionIsSynced = true;
+      const { bytes } = JSON.parse(readFileSync(`${position}.new`, "utf8")) as { bytes: number };
+      assert.ok(bytes <= synced, `${bytes} bytes are counted, and ${synced} on the disk`);
+    }
+  };
+  try {
+    await runSink(path, "s", position, rowsTo(50), new AbortController().signal);
+  } finally {
+    handles.datasync = real;
+  }
+  assert.ok(positionIsSynced);
+  assert.equal(JSON.parse(readFileSync(position, "utf8")), { next: 50, bytes: synced });
+  assert.is(statSync(path).size, synced);
 });
 
 interface Hook {

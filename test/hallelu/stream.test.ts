@@ -50,7 +50,7 @@ function streamOf() {
     log,
     outputs,
     lateOutputs: outputs,
-    kernel: { ordered: false, input: { fields: [] }, tables: [] },
+    kernel: { ordered: false, input: { fields: [] }, tables: [{ name: "t", key: "text", fields: [] }] },
     folder: "",
     freeCpus: () => 0,
     save: async () => {},
@@ -64,7 +64,7 @@ function streamOf() {
     jah.receive({ type: "ready", port: 1, next: 0 });
     return told;
   };
-  return { stream, start };
+  return { stream, start, jahs };
 }
 
 /** Settles with `promise`, or rejects if it hangs. */
@@ -106,5 +106,43 @@ for (const [name, end] of ENDS)
     stream.busy();
     assert.is(stream.jahs.size, 0, "it never works again");
   });
+
+test("no answer goes behind one before, though its Jah has to apply the frames again", async () => {
+  const { stream, start, jahs } = streamOf();
+  const ask = () => stream.query({ table: "t", limit: 0, format: "ndjson" });
+  /** The owner of all partitions; it answers that it holds still at the frame that it is asked for, or at `next`. */
+  const owner = (next: () => number) => {
+    const [jah] = stream.jahs.values();
+    start(jah);
+    jah.send = (message) => {
+      if (message.type !== "call") return;
+      const at = (message.argument as { at?: number } | undefined)?.at ?? 0;
+      jah.receive({ type: "answer", id: message.id, value: { next: Math.max(at, next()) } });
+    };
+    return jah;
+  };
+  const applied = (jah: Jah, next: number) =>
+    jah.receive({ type: "did", mapped: [], outputs: [], next, nextClose: null });
+  stream.wake();
+  const first = owner(() => 3);
+  await stream.frames.append(Array.from({ length: 5 }, () => ({ source: 0, body: [], producers: [] })));
+  applied(first, 3);
+  assert.is((await ask()).frame, 3);
+  jahs.hear({ type: "exited", jah: first.id, code: null, signal: "SIGKILL", complaint: "" });
+  let next = 0;
+  const second = owner(() => next);
+  assert.is(stream.info().state, "running");
+  let frame = -1;
+  const asked = ask().then((answer) => {
+    frame = answer.frame;
+  });
+  applied(second, 2);
+  await new Promise((done) => setImmediate(done));
+  assert.is(frame, -1, "it waits");
+  next = 4;
+  applied(second, 4);
+  await soon(asked);
+  assert.is(frame, 4);
+});
 
 test.run();

@@ -44,7 +44,7 @@ export class SoakHost {
 
   async start(): Promise<void> {
     const args = this.host ? ["--listen", new URL(this.host.url).host] : [];
-    const late = sleep(START_MS).then(() => {
+    const late = sleep(START_MS, undefined, { ref: false }).then(() => {
       throw new Error(`the host was not up within ${START_MS / 1000} s`);
     });
     late.catch(() => {});

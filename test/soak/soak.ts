@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { StreamChange } from "../../host/client/live.ts";
 import { random } from "../run.ts";
 import { SoakHost } from "./host.ts";
+import { signal } from "./processes.ts";
 import { Loader, patiently } from "./loader.ts";
 import { type Counts, type StreamSpec, STREAMS } from "./streams.ts";
 import { producersOf, settle, verify } from "./verify.ts";
@@ -31,7 +32,11 @@ export interface SoakOptions {
 
 export interface SoakSummary {
   kills: Record<string, number>;
+  /** Starts of the whole host after its Congregation was killed, and after an orderly end. */
   restarts: number;
+  stops: number;
+  /** Processes that got to nothing for a while. */
+  freezes: number;
   powerLosses: number;
   changes: number;
   answers: number;
@@ -43,15 +48,22 @@ export interface SoakSummary {
   outputs: number;
 }
 
-/** What is killed, and how often of a hundred times; `stop` is no kill, but an orderly end. */
+/**
+ * What is killed, and how often of a hundred times. `leader` is a Congregation whose other processes get to nothing, so that
+ * they do not end by themselves. `freeze` and `stop` are no kills: a process that gets to nothing for a while, and an orderly end.
+ */
 const TARGETS = [
-  ["Jah", 50],
+  ["Jah", 45],
   ["Hallelu", 18],
-  ["Congregation", 12],
-  ["everything", 10],
-  ["spare", 5],
+  ["Congregation", 10],
+  ["everything", 9],
+  ["leader", 4],
+  ["spare", 4],
+  ["freeze", 5],
   ["stop", 5],
 ] as const;
+/** The longest time for which a process is frozen, ms. */
+const FREEZE_MS = 3_000;
 /** Records are allowed in waves, so that they come at full rate and streams come to rest between them, ms. */
 const WAVE_MS = 4_000;
 /** Longest pauses between two queries of a table, and between two changes, ms. */
@@ -109,6 +121,8 @@ class Soak {
   private readonly summary: SoakSummary = {
     kills: {},
     restarts: 0,
+    stops: 0,
+    freezes: 0,
     powerLosses: 0,
     changes: 0,
     answers: 0,
@@ -138,14 +152,9 @@ class Soak {
     const { host, over, abandoned, summary } = this;
     const { seconds } = this.options;
     await host.start();
-    for (const { name, kernel, from, sink } of STREAMS)
-      await host.client.deploy(name, {
-        kernel,
-        min: 0,
-        max: 2,
-        ...(from === undefined ? {} : { from }),
-        ...(sink === undefined ? {} : { sink }),
-      });
+    const first = STREAMS.filter(({ from }) => from === undefined);
+    await Promise.all(first.map((stream) => this.deploy(stream)));
+    for (const stream of STREAMS) if (!first.includes(stream)) await this.deploy(stream);
     this.startedAt = performance.now();
     const outputs = STREAMS.filter(({ output }) => output).map((stream) => new Subscriber(stream));
     const following = outputs.map((each) => this.watched(each.follow(host, abandoned.signal)));
@@ -162,11 +171,13 @@ class Soak {
     await Promise.all(happening);
     abandoned.signal.throwIfAborted();
 
-    this.say("at rest: comparing");
+    this.say("the time is over");
     const counts = this.acknowledged;
     await settle(host.client, abandoned.signal);
+    this.say("everything is applied");
     Object.assign(summary, await verify(host.client, host.folder, counts));
     for (const each of outputs) await each.complete(host, counts, abandoned.signal);
+    this.say("all is there: once more after an orderly end");
     await host.stop();
     await host.start();
     await verify(host.client, host.folder, counts, { outputs: false });
@@ -175,6 +186,11 @@ class Soak {
     await host.stop();
     summary.bodies = this.loaders.reduce((sum, { sequence }) => sum + sequence, 0);
     return summary;
+  }
+
+  private async deploy({ name, kernel, from, sink }: StreamSpec): Promise<void> {
+    const options = { ...(from === undefined ? {} : { from }), ...(sink === undefined ? {} : { sink }) };
+    await this.host.client.deploy(name, { kernel, min: 0, max: 2, ...options });
   }
 
   /** Kills whatever is left. */
@@ -287,17 +303,21 @@ class Soak {
   private async disturb(): Promise<void> {
     const chance = this.chance("kill");
     const { seconds, killEverySeconds, powerLosses } = this.options;
-    let copying: Promise<void> = Promise.resolve();
+    /** The copy that is being compared; one at a time. */
+    let copying: Promise<void> | undefined;
+    let due = performance.now();
     while (!this.over.signal.aborted) {
       const part = (performance.now() - this.startedAt) / (seconds * 1000);
       const losses = this.summary.powerLosses;
-      if (losses < powerLosses && part * (powerLosses + 1) > losses + 1) {
-        await copying;
-        const check = await this.losePower();
-        copying = check();
-        copying.catch((error: Error) => this.abandon(error));
+      if (!copying && losses < powerLosses && part * (powerLosses + 1) > losses + 1) {
+        const compare = await this.losePower();
+        copying = this.watched(compare()).then(() => {
+          copying = undefined;
+        });
       }
-      await this.pause(Math.min(-Math.log(1 - chance()) * killEverySeconds * 1000, seconds * 1000));
+      due += Math.min(-Math.log(1 - chance()) * killEverySeconds, seconds) * 1000;
+      await this.pause(Math.max(0, due - performance.now()));
+      due = Math.max(due, performance.now());
       if (!this.over.signal.aborted) await this.kill(chance);
     }
     await copying;
@@ -312,6 +332,25 @@ class Soak {
       this.say("SIGTERM to the host");
       await host.stop();
       await host.start();
+      summary.stops++;
+      return;
+    }
+    if (kind === "freeze") {
+      const there = [...host.processes("Jah"), ...host.processes("Hallelu")];
+      const target = there[Math.floor(chance() * there.length)];
+      if (!target) return;
+      this.say(`SIGSTOP to ${target.kind} ${target.pid} for a while`);
+      signal(target, "SIGSTOP");
+      await this.pause(chance() * FREEZE_MS);
+      signal(target, "SIGCONT");
+      summary.freezes++;
+      return;
+    }
+    if (kind === "leader") {
+      this.say("SIGKILL to the Congregation, and SIGSTOP to the others");
+      const [leader, ...others] = host.processes();
+      for (const each of others) signal(each, "SIGSTOP");
+      await host.kill([leader]);
     } else if (kind === "everything") {
       this.say("SIGKILL to everything");
       await host.kill(host.processes());
@@ -323,7 +362,7 @@ class Soak {
       if (!(await host.kill([target]))) return;
     }
     summary.kills[kind] = (summary.kills[kind] ?? 0) + 1;
-    summary.restarts += host.starts - starts;
+    if (host.starts > starts) summary.restarts++;
   }
 
   /**

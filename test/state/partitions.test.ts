@@ -2,7 +2,6 @@ import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type BuiltKernel, buildKernel } from "../../host/compiler/cache.ts";
-import { Answers } from "../../host/jah/answers.ts";
 import { encodeKey } from "../../host/kernel/keys.ts";
 import * as map from "../../host/kernel/memory-map.ts";
 import { kernelFile, seeded } from "../run.ts";
@@ -107,15 +106,27 @@ test("frames that are mapped while a table is read change nothing of what is rea
   assert.is(shard.kernel.arenaEnd, end);
 });
 
+test("a kernel that was instantiated anew answers nothing of a table that was being read", async () => {
+  const shard = new Shard(built);
+  await shard.add(lines(100, 11));
+  const rows = shard.rows();
+  shard.split(0);
+  shard.instantiate();
+  assert.throws(
+    () => shard.rendered(0),
+    (error: { code: string }) => error.code === "shard-lost",
+  );
+  assert.equal(shard.rows(), rows);
+});
+
 test("a row is found by its key", async () => {
   const shard = new Shard(built);
   await shard.add(
     '{"key":"a","n":-3,"x":1}\n{"key":"a longer key than thirty-two bytes are","n":7,"x":-2}\n',
   );
-  const answers = new Answers(() => shard.kernel);
   const find = (table: number, key: unknown) =>
     Buffer.from(
-      answers.perform("find", {
+      shard.answers.perform("find", {
         table,
         key: encodeKey(built.descriptor.tables[table].key, key),
         format: map.NDJSON,

@@ -15,18 +15,27 @@ const SOURCE = { format: "ndjson" as const, size: 0, dataStart: 0, delimiter: 0,
 let moves = 0;
 
 export class Shard {
-  readonly kernel: KernelInstance;
+  kernel: KernelInstance;
+  readonly answers = new Answers(() => this.kernel);
   private readonly built: BuiltKernel;
+  private readonly module: WebAssembly.Module;
   private readonly mapper: Mapper;
   private readonly owner: Owner;
   private frame = 0;
 
   constructor(built: BuiltKernel, memory = createMemory(512 << 20)) {
     this.built = built;
-    this.kernel = new KernelInstance(new WebAssembly.Module(readFileSync(built.path)), memory);
+    this.module = new WebAssembly.Module(readFileSync(built.path));
+    this.kernel = new KernelInstance(this.module, memory);
     this.kernel.exports.start(map.NDJSON, 0x2c);
     this.mapper = new Mapper(this.kernel, [SOURCE], 1, [], 0);
     this.owner = new Owner(this.kernel);
+  }
+
+  /** The kernel anew over the same memory, as after one that stopped. */
+  instantiate(): void {
+    this.kernel = new KernelInstance(this.module, this.kernel.memory);
+    this.kernel.exports.start(map.NDJSON, 0x2c);
   }
 
   /** Maps a frame, and applies what of it is of partitions [from, to); answers what was emitted then. */
@@ -77,12 +86,11 @@ export class Shard {
 
   /** Begins to read a table; `rendered` goes on with it. */
   split(table: number): void {
-    const answers = new Answers(() => this.kernel);
-    answers.perform("split", { table, column: -1, descending: false, splitters: [] });
+    this.answers.perform("split", { table, column: -1, descending: false, splitters: [] });
   }
 
   rendered(table: number): string[] {
-    const answers = new Answers(() => this.kernel);
+    const { answers } = this;
     const render = { table, range: 0, limit: 1e9, format: map.NDJSON, others: [] };
     const { chunks } = answers.perform("render", render) as { chunks: Uint8Array[] };
     answers.perform("finish", { table });

@@ -21,6 +21,11 @@ export class Answers {
     this.kernel = kernel;
   }
 
+  /** Whether a table is being read, which takes room in the arena meanwhile. */
+  get isReading(): boolean {
+    return this.splitBy === this.kernel();
+  }
+
   perform(method: keyof LiveMethods, argument: unknown): unknown {
     switch (method) {
       case "size":
@@ -36,10 +41,15 @@ export class Answers {
       case "render":
         return this.render(argument as Argument<"render">);
       case "finish":
-        return this.kernel().exports.splitEnd((argument as Argument<"finish">).table);
+        return this.finish(argument as Argument<"finish">);
       default:
         throw new TypeError(`no method ${method}`);
     }
+  }
+
+  private finish({ table }: Argument<"finish">): void {
+    this.kernel().exports.splitEnd(table);
+    this.splitBy = undefined;
   }
 
   private size({ table }: Argument<"size">): LiveMethods["size"]["answer"] {

@@ -228,7 +228,7 @@ export class LiveJah {
     let done = false;
     let lacking = false;
     for (let i = 0; i < LIVE_RUN_FRAMES; i++) {
-      if (this.held && !this.handover.busy) this.checkpointer?.begin();
+      if (this.held && !this.handover.busy && !this.answers.isReading) this.checkpointer?.begin();
       if (this.checkpointer?.blocks) break;
       const handover = this.handover.step();
       if (handover === "waiting") break;

@@ -38,6 +38,7 @@ export interface PagesError {
 const AHEAD = 2;
 
 const port = parentPort!;
+const stores = new Map<number, Served>();
 
 class Served {
   private store: Promise<PageVersions> | undefined;
@@ -49,9 +50,10 @@ class Served {
 
   ask(request: PagesRequest): void {
     if (request.call === "open") this.store = RocksDatabase.open(request.folder).then(PageVersions.open);
-    this.answer(request).catch((error: unknown) =>
-      this.reply({ store: this.id, kind: "failed", error: told(error) }),
-    );
+    this.answer(request).catch((error: unknown) => {
+      if (request.call === "open") stores.delete(this.id);
+      this.reply({ store: this.id, kind: "failed", error: told(error) });
+    });
   }
 
   taken(): void {
@@ -92,7 +94,6 @@ function told(error: unknown): PagesError {
   return { code: error instanceof HallelujahError ? error.code : "", message: messageOf(error) };
 }
 
-const stores = new Map<number, Served>();
 port.on("message", (message: PagesMessage) => {
   let store = stores.get(message.store);
   if (!store) stores.set(message.store, (store = new Served(message.store)));

@@ -108,13 +108,12 @@ export class RocksDatabase implements Database {
       if (isFull(text)) throw this.error("disk-full", "cannot be opened", text);
       if (/lock |LockFile|lock file/.test(text))
         throw this.error("store-unwritable", "is in use by another process", text);
-      const denied = /permission denied|read-only file system|too many open files/i.test(text);
-      throw this.error(denied ? "store-unwritable" : "store-damaged", "cannot be opened", text);
+      throw this.error(isDenied(text) ? "store-unwritable" : "store-damaged", "cannot be opened", text);
     }
   }
 
   private unreadable(cause: unknown): HallelujahError {
-    return this.error("store-damaged", "cannot be read", cause);
+    return this.error(isDenied(cause) ? "store-unwritable" : "store-damaged", "cannot be read", cause);
   }
 
   private error(code: string, what: string, cause: unknown): HallelujahError {
@@ -137,6 +136,11 @@ function load(folder: string): Binding {
 
 function isFull(cause: unknown): boolean {
   return /no space left|quota exceeded/i.test(messageOf(cause));
+}
+
+/** Whether the system has something against it, and not the files. */
+function isDenied(cause: unknown): boolean {
+  return /permission denied|read-only file system|too many open files/i.test(messageOf(cause));
 }
 
 type Callback<T = void> = (error: Error | null | undefined, value: T) => void;

@@ -30,7 +30,7 @@ const NAMED = 3;
 /** Pages that are read in vain rather than that another scan is begun. */
 const SKIPPED_MAX = 8;
 
-/** A page as it was read; `value` has its memory to itself, so that it can be transferred. */
+/** A page as it was read, with its header. */
 export interface ReadPage {
   page: number;
   value: Buffer;

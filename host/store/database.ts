@@ -10,7 +10,7 @@ export interface Batch {
 
 export interface Entry {
   key: Buffer;
-  /** Empty where only keys were asked for. Its memory belongs to the caller. */
+  /** Empty where only keys were asked for. */
   value: Buffer;
 }
 

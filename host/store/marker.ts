@@ -53,20 +53,23 @@ export class Marker {
         "store-newer",
         `${folder} was written by a newer version; start it with Node ${found.node} or newer${found.format > FORMAT ? " and the Hallelujah that wrote it" : ""}`,
       );
+    let fd = -1;
     try {
       const there = existsSync(path);
       if (!there) {
         mkdirSync(folder, { recursive: true });
         syncFolder(dirname(folder));
       }
-      const marker = new Marker(openSync(path, there ? "r+" : "w"), writer, found?.checkpoint ?? 0);
+      fd = openSync(path, there ? "r+" : "w");
+      const marker = new Marker(fd, writer, found?.checkpoint ?? 0);
       if (found?.rocksdb !== writer.rocksdb) {
         marker.write();
-        fdatasyncSync(marker.fd);
+        fdatasyncSync(fd);
         syncFolder(folder);
       }
       return marker;
     } catch (cause) {
+      if (fd >= 0) closeSync(fd);
       const full = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException).code ?? "");
       throw new HallelujahError(
         full ? "disk-full" : "store-unwritable",

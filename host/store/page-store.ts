@@ -35,7 +35,8 @@ export interface PageStore {
 
   /**
    * Hands over all pages of a checkpoint, each once, in no order; a page that does not come is all zeros. The checkpoint
-   * becomes the base, and all later ones are forgotten with the next commit. `bytes` are the callee's to keep.
+   * becomes the base, and all later ones are forgotten with the next commit. `bytes` may be used again
+   * as soon as `take` returns.
    * Rejects with `store-damaged` if any page is, when others may have been handed over; then there is no base.
    * There must be nothing written and not committed.
    */

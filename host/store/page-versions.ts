@@ -30,7 +30,7 @@ const NAMED = 3;
 /** Pages that are read in vain rather than that another scan is begun. */
 const SKIPPED_MAX = 8;
 
-/** A page as it was read; `value` has its memory to itself, so that it can be transferred. */
+/** A page as it was read, with its header. */
 export interface ReadPage {
   page: number;
   value: Buffer;
@@ -199,9 +199,11 @@ export class PageVersions implements PageStore {
     this.keep(records.toSorted((a, b) => b.number - a.number));
     const newest = Math.max(this.database.newest, ...found.keys());
     this.next = newest + 1;
-    if (newest === (this.records[0]?.number ?? 0)) return;
-    const why = found.get(newest) ?? unreadable ?? "it is not there";
-    this.damage = this.damaged(`the record of checkpoint ${newest}: ${why as string}`);
+    const wanted = newest ? [newest, this.records[0]?.before || newest] : [];
+    const lost = wanted.find((number) => this.records.every((each) => each.number !== number));
+    if (lost === undefined) return;
+    const why = found.get(lost) ?? unreadable ?? "it is not there";
+    this.damage = this.damaged(`the record of checkpoint ${lost}: ${why as string}`);
   }
 
   private keep(records: CheckpointRecord[]): void {

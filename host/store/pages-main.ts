@@ -4,6 +4,8 @@
  */
 import { parentPort } from "node:worker_threads";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { PAGE_BYTES, PAGES_WRITE_BYTES } from "../core/limits.ts";
+import { pageBytes } from "./keys.ts";
 import type { Checkpoint } from "./page-store.ts";
 import { PageVersions, type ReadPage } from "./page-versions.ts";
 import { loadRocks, RocksDatabase } from "./rocks-database.ts";
@@ -17,12 +19,12 @@ export type PagesRequest =
   | { call: "abandon" }
   | { call: "close" };
 
-/** A message to the thread; `taken` acknowledges one of `pages`. */
-export type PagesMessage = { store: number } & (PagesRequest | { call: "taken" });
+/** A message to the thread; `taken` acknowledges one of `pages`, and brings its memory back. */
+export type PagesMessage = { store: number } & (PagesRequest | { call: "taken"; bytes: ArrayBuffer });
 
 /** A message from it: the answer to the first request that has none yet, or pages that belong to it. */
 export type PagesReply = { store: number } & (
-  | { kind: "pages"; pages: Uint32Array; values: ArrayBuffer[] }
+  | { kind: "pages"; pages: Uint32Array; bytes: ArrayBuffer }
   | { kind: "done"; value: unknown; checkpoints: readonly Checkpoint[]; damage: PagesError | undefined }
   | { kind: "failed"; error: PagesError }
 );
@@ -38,24 +40,29 @@ export interface PagesError {
 const AHEAD = 2;
 
 const port = parentPort!;
+const stores = new Map<number, Served>();
 
 class Served {
   private store: Promise<PageVersions> | undefined;
   /** Messages of pages that are not acknowledged. */
   private ahead = 0;
   private onTaken: () => void = () => {};
+  /** Memory that pages were sent in, to be used again: fresh memory costs more than the copy. */
+  private spare: ArrayBuffer[] = [];
 
   constructor(private readonly id: number) {}
 
   ask(request: PagesRequest): void {
     if (request.call === "open") this.store = RocksDatabase.open(request.folder).then(PageVersions.open);
-    this.answer(request).catch((error: unknown) =>
-      this.reply({ store: this.id, kind: "failed", error: told(error) }),
-    );
+    this.answer(request).catch((error: unknown) => {
+      if (request.call === "open") stores.delete(this.id);
+      this.reply({ store: this.id, kind: "failed", error: told(error) });
+    });
   }
 
-  taken(): void {
+  taken(bytes: ArrayBuffer): void {
     this.ahead--;
+    this.spare.push(bytes);
     this.onTaken();
   }
 
@@ -63,7 +70,8 @@ class Served {
     const store = await this.store!;
     let value: unknown;
     // A store does one after the other, so the answers come in the order of the requests.
-    if (request.call === "restore") await store.send(request.number, (pages) => this.sendPages(pages));
+    if (request.call === "restore")
+      await store.send(request.number, (pages) => this.sendPages(pages)).finally(() => (this.spare = []));
     if (request.call === "write") value = await store.write(request.pages, request.bytes);
     if (request.call === "commit") value = await store.commit(request.meta, request.end);
     if (request.call === "abandon") value = await store.abandon();
@@ -78,9 +86,13 @@ class Served {
   private async sendPages(read: ReadPage[]): Promise<void> {
     while (this.ahead >= AHEAD) await new Promise<void>((done) => (this.onTaken = done));
     this.ahead++;
-    const values = read.map(({ value }) => value.buffer as ArrayBuffer);
+    let bytes = this.spare.pop();
+    const size = read.length * PAGE_BYTES;
+    if (!bytes || bytes.byteLength < size) bytes = new ArrayBuffer(Math.max(size, PAGES_WRITE_BYTES));
+    const into = new Uint8Array(bytes);
+    read.forEach(({ value }, i) => into.set(pageBytes(value), i * PAGE_BYTES));
     const pages = Uint32Array.from(read, ({ page }) => page);
-    this.reply({ store: this.id, kind: "pages", pages, values }, values);
+    this.reply({ store: this.id, kind: "pages", pages, bytes }, [bytes]);
   }
 
   private reply(message: PagesReply, transfer: ArrayBuffer[] = []): void {
@@ -92,11 +104,10 @@ function told(error: unknown): PagesError {
   return { code: error instanceof HallelujahError ? error.code : "", message: messageOf(error) };
 }
 
-const stores = new Map<number, Served>();
 port.on("message", (message: PagesMessage) => {
   let store = stores.get(message.store);
   if (!store) stores.set(message.store, (store = new Served(message.store)));
-  if (message.call === "taken") return store.taken();
+  if (message.call === "taken") return store.taken(message.bytes);
   store.ask(message);
   if (message.call === "close") stores.delete(message.store);
 });

@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { HallelujahError } from "../core/errors.ts";
+import { PAGE_BYTES } from "../core/limits.ts";
 import { packageRoot } from "../core/package-root.ts";
-import { pageBytes } from "./keys.ts";
 import type { Checkpoint, PageStore } from "./page-store.ts";
 import type { PagesError, PagesMessage, PagesReply, PagesRequest } from "./pages-main.ts";
 
@@ -127,7 +127,7 @@ export class ThreadPages implements PageStore {
 
   /** What the thread says. */
   receive(reply: PagesReply): void {
-    if (reply.kind === "pages") return this.take(this.waiting[0], reply.pages, reply.values);
+    if (reply.kind === "pages") return this.take(this.waiting[0], reply.pages, reply.bytes);
     const { done, fail, thrown } = this.waiting.shift()!;
     this.thread.hold();
     if (reply.kind === "failed") return fail(revived(reply.error));
@@ -152,14 +152,14 @@ export class ThreadPages implements PageStore {
     });
   }
 
-  private take(waiting: Waiting, pages: Uint32Array, values: ArrayBuffer[]): void {
+  private take(waiting: Waiting, pages: Uint32Array, bytes: ArrayBuffer): void {
     try {
       if (waiting.thrown === undefined)
-        pages.forEach((page, i) => waiting.take!(page, pageBytes(new Uint8Array(values[i]))));
+        pages.forEach((page, i) => waiting.take!(page, new Uint8Array(bytes, i * PAGE_BYTES, PAGE_BYTES)));
     } catch (error) {
       waiting.thrown = error;
     }
-    this.thread.post({ call: "taken", store: this.id });
+    this.thread.post({ call: "taken", store: this.id, bytes }, [bytes]);
   }
 
   private unusable(why: string): HallelujahError {

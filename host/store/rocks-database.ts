@@ -108,13 +108,12 @@ export class RocksDatabase implements Database {
       if (isFull(text)) throw this.error("disk-full", "cannot be opened", text);
       if (/lock |LockFile|lock file/.test(text))
         throw this.error("store-unwritable", "is in use by another process", text);
-      const denied = /permission denied|read-only file system|too many open files/i.test(text);
-      throw this.error(denied ? "store-unwritable" : "store-damaged", "cannot be opened", text);
+      throw this.error(isDenied(text) ? "store-unwritable" : "store-damaged", "cannot be opened", text);
     }
   }
 
   private unreadable(cause: unknown): HallelujahError {
-    return this.error("store-damaged", "cannot be read", cause);
+    return this.error(isDenied(cause) ? "store-unwritable" : "store-damaged", "cannot be read", cause);
   }
 
   private error(code: string, what: string, cause: unknown): HallelujahError {
@@ -129,7 +128,7 @@ function load(folder: string): Binding {
   } catch (cause) {
     throw new HallelujahError(
       "store-unwritable",
-      `RocksDB is missing for this platform (${messageOf(cause)}); install again, with a C++ compiler at hand`,
+      `RocksDB cannot be loaded (${messageOf(cause)}); where there is none for this platform, install again with a C++ compiler at hand`,
       { cause },
     );
   }
@@ -139,10 +138,33 @@ function isFull(cause: unknown): boolean {
   return /no space left|quota exceeded/i.test(messageOf(cause));
 }
 
+/** Whether the system has something against it, and not the files. */
+function isDenied(cause: unknown): boolean {
+  return /permission denied|read-only file system|too many open files/i.test(messageOf(cause));
+}
+
 type Callback<T = void> = (error: Error | null | undefined, value: T) => void;
 
 function promised<T = void>(call: (done: Callback<T>) => void): Promise<T> {
   return new Promise((done, fail) => call((error, value) => (error ? fail(error) : done(value))));
+}
+
+/** All entries until none come, each time with the next ones on their way while those before are worked on. */
+async function* readAhead(read: () => Promise<Entry[]>, end: () => Promise<void>): AsyncGenerator<Entry[]> {
+  let next = read();
+  try {
+    for (;;) {
+      const entries = await next;
+      if (!entries.length) return;
+      next = read();
+      // What fails now is thrown when its turn comes.
+      next.catch(() => {});
+      yield entries;
+    }
+  } finally {
+    await next.catch(() => {});
+    await end();
+  }
 }
 
 /** The part of `rocksdb` 5.2.1 that is used here. */
@@ -176,24 +198,22 @@ function loadOlder(folder: string): Binding {
     async *scan({ from, to }, keysOnly) {
       const options = { gte: from, lt: to, values: !keysOnly, fillCache: false, highWaterMark: READ_BYTES };
       const iterator = db.iterator(options);
-      try {
-        let bytes = 1;
-        while (bytes) {
-          const entries: Entry[] = [];
-          bytes = 0;
-          while (bytes < READ_BYTES) {
-            const entry = await promised<Entry | undefined>((done) =>
-              iterator.next((error, key, value) => done(error, key && { key, value: value! })),
-            );
-            if (!entry) break;
-            bytes += entry.key.length + entry.value.length;
-            entries.push(entry);
-          }
-          if (entries.length) yield entries;
+      // The binding reads one entry first, then so many at once; to be read ahead, chunks have to end where its own do.
+      let limit = 1;
+      const read = async () => {
+        const entries: Entry[] = [];
+        for (let bytes = 0; bytes < limit; ) {
+          const entry = await promised<Entry | undefined>((done) =>
+            iterator.next((error, key, value) => done(error, key && { key, value: value! })),
+          );
+          if (!entry) break;
+          bytes += entry.key.length + entry.value.length;
+          entries.push(entry);
         }
-      } finally {
-        await promised((done) => iterator.end(done));
-      }
+        limit = READ_BYTES;
+        return entries;
+      };
+      yield* readAhead(read, () => promised((done) => iterator.end(done)));
     },
     write(fill, sync) {
       const operations: object[] = [];
@@ -243,15 +263,11 @@ function loadNewer(folder: string): Binding {
         highWaterMarkBytes: READ_BYTES,
       };
       const iterator = db.iterator(options);
-      try {
-        for (;;) {
-          const rows = await iterator.nextv(1000);
-          if (!rows.length) return;
-          yield rows.map(([key, value]) => ({ key, value: value ?? Buffer.alloc(0) }));
-        }
-      } finally {
-        await iterator.close();
-      }
+      const read = async () => {
+        const rows = await iterator.nextv(1000);
+        return rows.map(([key, value]) => ({ key, value: value ?? Buffer.alloc(0) }));
+      };
+      yield* readAhead(read, () => iterator.close());
     },
     async write(fill, sync) {
       // One batch for all: each new one would keep its megabytes until some garbage collection.

@@ -22,12 +22,18 @@ await put(
 await store.commit(2);
 const numbers = () => store.checkpoints.map(({ number }) => number);
 
-let written = 0;
-let code = "none";
-while (code === "none" && written < 2000) {
-  const pages = Array.from({ length: 32 }, () => 100 + written++);
-  code = await failure(put(store, new Map(pages.map((page) => [page, page]))));
+/** Writes until it fails; says how many pages that were, and how it failed. */
+async function writeAll(): Promise<{ written: number; code: string }> {
+  let written = 0;
+  let code = "none";
+  while (code === "none" && written < 2000) {
+    const pages = Array.from({ length: 32 }, () => 100 + written++);
+    code = await failure(put(store, new Map(pages.map((page) => [page, page]))));
+  }
+  return { written, code };
 }
+
+const { written, code } = await writeAll();
 assert.is(code, "disk-full");
 assert.is(await failure(store.commit(3)), "disk-full");
 assert.is(await failure(store.abandon()), "disk-full");
@@ -50,4 +56,10 @@ assert.equal(sorted(await restored(store, number)), [
   [2, 2],
   [7, 7],
 ]);
+await store.close();
+
+// Also a store that cannot be gone on with can be closed.
+store = await openPages(join(disk, "store"));
+assert.is((await writeAll()).code, "disk-full");
+assert.is(await failure(store.abandon()), "disk-full");
 await store.close();

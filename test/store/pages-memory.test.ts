@@ -154,6 +154,25 @@ test("what a process left that was killed is deleted, too", async () => {
   assert.is(place.database.size, 2 + 2 * 2);
 });
 
+test("records of which both copies are damaged are reported, the older one's too", async () => {
+  for (const which of [0, 1]) {
+    const place = disk();
+    let store = await place.open();
+    await put(store, new Map([[1, 1]]));
+    await store.commit(1);
+    await put(store, new Map([[1, 2]]));
+    await store.commit(2);
+    // Keys sort as records, pages, records, by checkpoint.
+    for (const index of [which, which + 4]) place.database.flip((index + 0.5) / 6, 99);
+    store = await place.open();
+    assert.equal(
+      store.checkpoints.map(({ number }) => number),
+      [2 - which],
+    );
+    assert.match(store.damage!.message, `checkpoint ${which + 1}`);
+  }
+});
+
 test("after a restore that failed there is no base", async () => {
   const place = disk();
   const store = await place.open();

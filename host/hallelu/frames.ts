@@ -3,7 +3,7 @@
  * be told what to map.
  */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import type { Log } from "../store/log.ts";
+import { damagedError, type Log } from "../store/log.ts";
 import { NO_SOURCE } from "../wire/batch.ts";
 import type { FrameDone } from "../wire/jah.ts";
 import type { LiveTask } from "../wire/live.ts";
@@ -14,6 +14,7 @@ import type { PushBody } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import { Rates } from "./rates.ts";
 import type { StreamRecord } from "./record.ts";
+import type { Tally } from "./tally.ts";
 import { Shapes } from "./shapes.ts";
 
 /** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
@@ -21,6 +22,7 @@ const TIME_KIND = 0xffff;
 
 export interface FramesParts {
   log: Log;
+  tally: Tally;
   kernel: KernelDescriptor;
   dead: DeadLetters;
   /** Writes the record to the registry, or rejects. */
@@ -56,7 +58,7 @@ export class Frames {
       this.sourcesUnsaved = true;
       parts.onSource(source);
     });
-    this.intake = new Intake((frames) => this.append(frames));
+    this.intake = new Intake((frames) => this.append(frames), parts.tally);
   }
 
   /** The number of the next frame. */
@@ -103,43 +105,35 @@ export class Frames {
     return first + frames.length - 1;
   }
 
-  /** Frames that came before this process: producers' numbers and references, from the log. */
-  async recall(): Promise<void> {
-    for (let frame = this.log.first; frame < this.log.next; frame++) {
-      const { kind, headBytes } = this.log.place(frame);
-      if (this.parts.kernel.time && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
-      if (!headBytes) continue;
-      const { head } = await this.log.read(frame);
-      if (!head) continue;
-      if (kind === TIME_KIND) {
-        this.timeLogged(frame, JSON.parse(head.toString()) as TimeHead);
-        continue;
-      }
-      const { producers = [], index } = JSON.parse(head.toString()) as {
-        producers?: [string, number][];
-        index?: number;
-      };
-      for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
-      if (index !== undefined) this.refer(kind, frame, index);
+  /**
+   * What is to be known of the frames from `from` on, which came before this process: the log tells references, and how time
+   * passes. Throws `log-damaged`.
+   */
+  recall(from: number): void {
+    const { log, shapes, parts } = this;
+    const needed = log.damageFrom(from);
+    if (needed) throw damagedError(needed);
+    const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
+    const timed = parts.kernel.time !== undefined;
+    for (const { number, kind, head } of log.heads(from, (kind) => timed || !isHere(kind))) {
+      if (timed && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
+      if (!head || isHere(kind)) continue;
+      const said = JSON.parse(head.toString()) as TimeHead & { index?: number };
+      if (kind === TIME_KIND) this.timeLogged(number, said);
+      else if (said.index !== undefined) this.refer(kind, number, said.index);
     }
+    const found = log.damageFrom(from);
+    if (found) throw damagedError(found);
   }
 
-  /** Frames in the log of a source. */
+  /** Frames that were logged of a source. */
   countOf(source: number): number {
-    let count = 0;
-    for (let frame = this.log.first; frame < this.log.next; frame++)
-      if (this.log.place(frame).kind === source) count++;
-    return count;
+    return this.parts.tally.framesOf(source);
   }
 
   /** The row behind the last one that was taken in from another stream; undefined if there is none. */
-  async lastRowOf(source: number): Promise<number | undefined> {
-    for (let frame = this.log.next - 1; frame >= this.log.first; frame--) {
-      if (this.log.place(frame).kind !== source) continue;
-      const { head } = await this.log.read(frame);
-      return (JSON.parse(head!.toString()) as { rows: number }).rows;
-    }
-    return undefined;
+  nextRowOf(source: number): number | undefined {
+    return this.parts.tally.nextRowOf(source);
   }
 
   /** A frame lies in a file, as range or row group `index`. */
@@ -209,7 +203,7 @@ export class Frames {
   /** What a Jah is told to map. */
   taskOf(frame: number): LiveTask {
     const { kernel, dead } = this.parts;
-    const { kind: source, path, offset, bytes } = this.log.place(frame);
+    const { kind: source, path, offset, bytes, sum } = this.log.place(frame);
     if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
     const voids = dead.voidsOf(frame);
     const { kind } = this.shapes.sources[source];
@@ -218,7 +212,7 @@ export class Frames {
     const from = start === undefined ? {} : { start };
     const task: LiveTask["task"] =
       kind === "slice"
-        ? { kind, frame, source, path, offset, bytes }
+        ? { kind, frame, source, path, offset, bytes, sum }
         : { kind, frame, source, index, ...from };
     const skip = dead.isSkipped(frame) ? { skip: true } : {};
     const clock = kernel.time ? this.clockOf(source) : 0;

@@ -35,6 +35,7 @@ import type { Rates } from "./rates.ts";
 import { applyChange, Registration, type StreamRecord } from "./record.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
+import type { Tally } from "./tally.ts";
 import { Turns } from "./turns.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
@@ -43,6 +44,8 @@ const FAILED_STARTS_MAX = 5;
 export interface StreamParts {
   jahs: Jahs;
   log: Log;
+  /** What is known of all frames that were logged. */
+  tally: Tally;
   outputs: Outputs;
   /** Of the kernel's `late`. */
   lateOutputs: Outputs;
@@ -105,6 +108,7 @@ export class Stream implements JahOwner {
     const shards = new Shards(record, log, this, parts.jahs);
     const frames = new Frames(record, {
       log,
+      tally: parts.tally,
       kernel,
       dead,
       save: () => registration.write(),
@@ -218,6 +222,19 @@ export class Stream implements JahOwner {
 
   info(): StreamInfo {
     return infoOf(this);
+  }
+
+  /** Learns what the log says of the frames that are not applied. A stream whose log is damaged there has failed. */
+  recall(): void {
+    try {
+      this.frames.recall(this.lowest);
+    } catch (error) {
+      this.logDamaged(messageOf(error));
+    }
+  }
+
+  private logDamaged(message: string): void {
+    this.fail(`log-damaged: ${message}`);
   }
 
   // --- its life --------------------------------------------------------------------------------------------------
@@ -372,6 +389,7 @@ export class Stream implements JahOwner {
         this.scaler.imported(jah);
         break;
       case "trapped":
+        if (message.failure.code === "log-damaged") return this.logDamaged(message.failure.message);
         this.failures.mapping(message.frame, message.failure.message);
         this.dispatch.again(message.routing, message.frame);
         this.pump();

@@ -39,7 +39,7 @@ export class Outputs {
   }
 
   static async open(folder: string, bytesKept = OUTPUT_BYTES_KEPT): Promise<Outputs> {
-    const log = await Log.open(folder);
+    const log = await Log.open(folder, { durable: false });
     const outputs = new Outputs(log, bytesKept);
     // An entry's head tells its first row; the count of its rows stands in its header.
     if (log.next > log.first) {
@@ -71,6 +71,11 @@ export class Outputs {
     this.lastFrame = frame;
     for (const wake of this.wakers) wake();
     if (this.log.bytes > this.bytesKept) await this.trim();
+  }
+
+  /** Resolves when all that was appended would survive a loss of power. Rejects with `disk-full` or `log-unwritable`. */
+  sync(): Promise<void> {
+    return this.log.sync();
   }
 
   private async trim(): Promise<void> {

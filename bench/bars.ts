@@ -35,6 +35,14 @@ export const bars: Bar[] = [
   { figure: "live-up", peer: null, valueMax: 800, words: "<= 800 ms" },
   { figure: "live-idle-memory", peer: null, valueMax: 200, words: "<= 200 MB" },
   { figure: "live-idle-cpu", peer: null, valueMax: 1, words: "<= 1 %" },
+  {
+    figure: "log-push",
+    peer: null,
+    valueMin: 150,
+    ratioMin: 0.4,
+    words: ">= 150 MB/s and 0.4x of the bare loop",
+  },
+  { figure: "log-push-small", peer: null, valueMin: 6_000, words: ">= 6,000 requests/s" },
 ];
 
 export function barOf(figure: string, peer: string | null): Bar | undefined {

@@ -25,6 +25,7 @@
  */
 import { crc32 } from "node:zlib";
 import { HallelujahError } from "../core/errors.ts";
+import { checksum } from "./checksum.ts";
 
 const SEGMENT_MAGIC = 0x676f6c68; // "hlog"
 const ENTRY_MAGIC = 0x72746e65; // "entr"
@@ -77,27 +78,28 @@ export function encodeEntry(entry: LogEntry, number: number, follow: number, uns
   header.writeUInt32LE(sum, 28);
   header.writeUInt32LE(follow, 32);
   header.writeUInt32LE(Math.min(unsynced, 0xffffffff), 36);
-  header.writeUInt32LE(entry.head ? crc32(entry.head) : 0, 40);
-  header.writeUInt32LE(crc32(header.subarray(0, 44)), 44);
+  header.writeUInt32LE(entry.head ? checksum(entry.head) : 0, 40);
+  header.writeUInt32LE(checksum(header, 0, 44), 44);
   return header;
 }
 
-/** Reads an entry's header; a sentence if these bytes are none. */
-export function decodeEntry(bytes: Buffer): EntryHeader | string {
-  if (bytes.length < ENTRY_HEADER) return "it ends too early";
-  if (bytes.readUInt32LE(0) !== ENTRY_MAGIC) return "it does not start as an entry does";
-  if (crc32(bytes.subarray(0, 44)) !== bytes.readUInt32LE(44)) return "its header was changed";
-  if (bytes.readUInt16LE(4) !== LOG_VERSION) return `it has version ${bytes.readUInt16LE(4)}`;
+/** Reads an entry's header at a place within bytes; a sentence if there is none. */
+export function decodeEntry(bytes: Buffer, at = 0): EntryHeader | string {
+  if (at + ENTRY_HEADER > bytes.length) return "it ends too early";
+  if (bytes.readUInt32LE(at) !== ENTRY_MAGIC) return "it does not start as an entry does";
+  if (checksum(bytes, at, at + 44) !== bytes.readUInt32LE(at + 44)) return "its header was changed";
+  const version = bytes.readUInt16LE(at + 4);
+  if (version !== LOG_VERSION) return `it has version ${version}`;
   return {
-    kind: bytes.readUInt16LE(6),
-    number: readNumber(bytes, 8),
-    headBytes: bytes.readUInt32LE(16),
-    bodyBytes: bytes.readUInt32LE(20),
-    records: bytes.readUInt32LE(24),
-    bodySum: bytes.readUInt32LE(28),
-    follow: bytes.readUInt32LE(32),
-    unsynced: bytes.readUInt32LE(36),
-    headSum: bytes.readUInt32LE(40),
+    kind: bytes.readUInt16LE(at + 6),
+    number: readNumber(bytes, at + 8),
+    headBytes: bytes.readUInt32LE(at + 16),
+    bodyBytes: bytes.readUInt32LE(at + 20),
+    records: bytes.readUInt32LE(at + 24),
+    bodySum: bytes.readUInt32LE(at + 28),
+    follow: bytes.readUInt32LE(at + 32),
+    unsynced: bytes.readUInt32LE(at + 36),
+    headSum: bytes.readUInt32LE(at + 40),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Reads a segment through, and says which entries it has and what is damaged. Never throws for what the bytes are. */
 import { readSync } from "node:fs";
 import { crc32 } from "node:zlib";
+import { checksum } from "./checksum.ts";
 import { decodeEntry, ENTRY_HEADER, ENTRY_MARK, type EntryHeader } from "./log-format.ts";
 import { SegmentIndex } from "./log-index.ts";
 
@@ -32,6 +33,41 @@ export class FileWindow {
 
   /** The `bytes` bytes at `at`, or what the file has of them. Valid until the next call. */
   get(at: number, bytes: number): Buffer {
+    const offset = this.load(at, bytes);
+    return this.buffer.subarray(offset, Math.min(offset + bytes, this.length));
+  }
+
+  /** What is at hand from `at` on, at least `bytes` bytes if the file has them. Valid until the next call. */
+  rest(at: number, bytes: number): Buffer {
+    const offset = this.load(at, bytes);
+    return this.buffer.subarray(offset, this.length);
+  }
+
+  /** The header of an entry at `at`; a sentence if there is none. */
+  entry(at: number): EntryHeader | string {
+    const offset = this.load(at, ENTRY_HEADER);
+    return offset + ENTRY_HEADER > this.length ? "it ends too early" : decodeEntry(this.buffer, offset);
+  }
+
+  /** CRC-32 of a range; undefined if the file ends within. */
+  sum(at: number, bytes: number): number | undefined {
+    if (at + bytes > this.size) return undefined;
+    if (bytes <= this.buffer.length) {
+      const offset = this.load(at, bytes);
+      return offset + bytes > this.length ? undefined : checksum(this.buffer, offset, offset + bytes);
+    }
+    let sum = 0;
+    for (const end = at + bytes; at < end; ) {
+      const part = this.get(at, Math.min(end - at, this.buffer.length));
+      if (!part.length) return undefined;
+      sum = crc32(part, sum);
+      at += part.length;
+    }
+    return sum;
+  }
+
+  /** Brings a range, as far as the file has it, into the buffer; where it starts there. */
+  private load(at: number, bytes: number): number {
     const wanted = Math.max(0, Math.min(bytes, this.size - at));
     if (wanted > this.buffer.length) {
       this.buffer = Buffer.allocUnsafe(wanted);
@@ -41,26 +77,7 @@ export class FileWindow {
       this.start = at;
       this.length = readFully(this.fd, this.buffer, at);
     }
-    const offset = at - this.start;
-    return this.buffer.subarray(offset, Math.min(offset + wanted, this.length));
-  }
-
-  /** What is at hand from `at` on, at least `bytes` bytes if the file has them. Valid until the next call. */
-  rest(at: number, bytes: number): Buffer {
-    this.get(at, bytes);
-    return this.buffer.subarray(at - this.start, this.length);
-  }
-
-  /** CRC-32 of a range; undefined if the file ends within. */
-  sum(at: number, bytes: number): number | undefined {
-    let sum = 0;
-    for (const end = at + bytes; at < end; ) {
-      const part = this.get(at, Math.min(end - at, this.buffer.length));
-      if (!part.length) return undefined;
-      sum = crc32(part, sum);
-      at += part.length;
-    }
-    return sum;
+    return at - this.start;
   }
 }
 
@@ -117,7 +134,7 @@ export function scanSegment(window: FileWindow, options: ScanOptions): Scanned {
   };
   while (at < window.size && first + index.count < until) {
     const number = first + index.count;
-    const header = decodeEntry(window.get(at, ENTRY_HEADER));
+    const header = window.entry(at);
     const why = typeof header === "string" ? header : misplaced(header, number, at, window.size);
     if (why !== undefined) {
       const next = findEntry(window, at + 1, at, number, until);
@@ -185,7 +202,7 @@ export function findEntry(
       continue;
     }
     at += found;
-    const header = decodeEntry(window.get(at, ENTRY_HEADER));
+    const header = window.entry(at);
     if (typeof header !== "string") {
       const gone = header.number - number;
       const fits = gone >= 0 && gone <= (at - damagedAt) / ENTRY_HEADER && header.number < until;

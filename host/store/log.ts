@@ -174,7 +174,13 @@ export class Log {
       if (!count) continue;
       orphan.size = size;
       this.nextNumber = first + count;
-      this.lost.push({ path: orphan.path, byte: 0, from: first, to: first + count, why: "the file is missing" });
+      this.lost.push({
+        path: orphan.path,
+        byte: 0,
+        from: first,
+        to: first + count,
+        why: "the file is missing",
+      });
       this.missing = orphan;
     }
   }

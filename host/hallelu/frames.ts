@@ -3,7 +3,9 @@
  * be told what to map.
  */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { parseRetain } from "../core/retain.ts";
 import { damagedError, type Log } from "../store/log.ts";
+import { trimmableBelow } from "../store/retention.ts";
 import { NO_SOURCE } from "../wire/batch.ts";
 import type { FrameDone } from "../wire/jah.ts";
 import type { LiveTask } from "../wire/live.ts";
@@ -38,6 +40,7 @@ export class Frames {
   readonly time: EventTime;
   /** What comes in. */
   readonly rate = new Rates();
+  private readonly record: StreamRecord;
   private readonly parts: FramesParts;
   private readonly log: Log;
   private readonly intake: Intake;
@@ -51,6 +54,7 @@ export class Frames {
   private passing = false;
 
   constructor(record: StreamRecord, parts: FramesParts) {
+    this.record = record;
     this.parts = parts;
     this.log = parts.log;
     this.time = new EventTime(record.clocks);
@@ -124,6 +128,14 @@ export class Frames {
     }
     const found = log.damageFrom(from);
     if (found) throw damagedError(found);
+  }
+
+  /** The state can be brought back from frame `bound` on: the log is trimmed as far as its policy has it. */
+  async trimTo(bound: number): Promise<void> {
+    const retain = parseRetain(this.record.retain);
+    await this.log.trim(trimmableBelow(retain, this.log.extents, bound, Date.now()));
+    for (const known of [this.references, this.timeFrames])
+      for (const frame of known.keys()) if (frame < bound) known.delete(frame);
   }
 
   /** Frames that were logged of a source. */

@@ -15,7 +15,6 @@
  */
 import { closeSync, fsyncSync, ftruncateSync, openSync, readdirSync, rmSync } from "node:fs";
 import { type FileHandle, open, unlink } from "node:fs/promises";
-import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { LOG_BATCH_BYTES, SEGMENT_BYTES } from "../core/limits.ts";

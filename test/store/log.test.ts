@@ -337,9 +337,10 @@ test("sidecars are made anew where they are missing, damaged, or of something el
     const name = names[Math.floor(chance() * names.length)];
     const bytes = Buffer.from(good.get(name)!);
     bytes[Math.floor(chance() * bytes.length)] ^= 1 << Math.floor(chance() * 8);
-    if (chance() < 0.2) rmSync(name);
-    else if (chance() < 0.2) copyFileSync(names[Math.floor(chance() * names.length)], name);
-    else writeFileSync(name, chance() < 0.2 ? bytes.subarray(0, chance() * bytes.length) : bytes);
+    const harm = Math.floor(chance() * 4);
+    if (harm === 0) rmSync(name);
+    else if (harm === 1) copyFileSync(names[Math.floor(chance() * names.length)], name);
+    else writeFileSync(name, harm === 2 ? bytes.subarray(0, chance() * bytes.length) : bytes);
     const log = await Log.open(path, { segmentBytes: 400 });
     assert.equal(await texts(log), bodies);
     assert.is(log.damageFrom(0), undefined);

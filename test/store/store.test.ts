@@ -40,6 +40,49 @@ test("output rows have dense numbers; readers start anywhere and follow", async 
   assert.equal([again.next, again.lastFrame], [5, 5]);
 });
 
+test("output that is trimmed while it is read is said to be; what is kept can be read from any row, also when it is opened again", async () => {
+  const path = folder();
+  const open = () => Outputs.open(path, 6000, 1000);
+  let outputs = await open();
+  const row = (number: number) => `row ${number}`.padEnd(40, "-");
+  const stop = new AbortController();
+  let rows = 0;
+  for (let frame = 0; frame < 100; frame++) {
+    const count = 1 + (frame % 4);
+    const lines = Array.from({ length: count }, (_, i) => `${row(rows + i)}\n`);
+    await outputs.append(Buffer.from(lines.join("")), count, frame);
+    rows += count;
+    if (frame % 20 !== 19) continue;
+    await outputs.sync();
+    await outputs.close();
+    outputs = await open();
+    assert.equal([outputs.next, outputs.lastFrame], [rows, frame]);
+    for (let from = outputs.first; from < rows; from += 7) {
+      let next = from;
+      for await (const { from: at, count: some, bytes } of outputs.read(from, stop.signal)) {
+        assert.is(at, next);
+        const texts = bytes.toString().trim().split("\n");
+        assert.equal(
+          texts,
+          Array.from({ length: some }, (_, i) => row(at + i)),
+        );
+        next += some;
+        if (next >= rows) break;
+      }
+    }
+  }
+  assert.ok(outputs.first > 0);
+  const slow = outputs.read(outputs.first, stop.signal);
+  await slow.next();
+  for (let frame = 100; frame < 200; frame++) await outputs.append(Buffer.from(`${row(0)}\n`), 1, frame);
+  assert.is(await code(() => slow.next()), "output-trimmed");
+  assert.throws(
+    () => outputs.read(outputs.first - 1, stop.signal),
+    (error: { code: string }) => error.code === "output-trimmed",
+  );
+  await outputs.close();
+});
+
 test("an image that is not whole, or was changed, is refused", async () => {
   const path = join(folder(), "image");
   const arena = new Uint8Array(100_000).map((_, i) => i % 251);

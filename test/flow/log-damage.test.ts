@@ -53,10 +53,16 @@ test("a bit that flips in a log stops the stream that needs the frame, and none 
   host = await startHost({ data, cpus: 2 });
   try {
     const { client } = host;
-    assert.match((await client.stream("open")).error ?? "", /^log-damaged: .*\.seg is damaged at byte \d+.*entry 2$/);
+    assert.match(
+      (await client.stream("open")).error ?? "",
+      /^log-damaged: .*\.seg is damaged at byte \d+.*entry 2$/,
+    );
     await client.change("needed", { paused: false });
     const { error } = await until(client, "needed", ({ state }) => state === "failed");
-    assert.match(error ?? "", /^log-damaged: frame 2 cannot be read from the log: .*\.seg is damaged at byte \d+/);
+    assert.match(
+      error ?? "",
+      /^log-damaged: frame 2 cannot be read from the log: .*\.seg is damaged at byte \d+/,
+    );
     for (const name of ["whole", "history"]) {
       await client.push(name, body(5));
       assert.is(await stations(host, name), 6, name);

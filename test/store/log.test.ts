@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   appendFileSync,
   copyFileSync,
@@ -481,6 +481,46 @@ test("a segment's name is synced before an entry in it is answered for", async (
   await log.append(entry("b"));
   assert.equal(steps, ["file", "folder", "file", "answered", "file"]);
   await log.close();
+});
+
+test("what was answered is there after its process was killed, at any moment, again and again", async () => {
+  const seed = seedOf("killed");
+  const chance = random(seed);
+  const path = folder();
+  const script = join(packageRoot, "test", "store", "append.ts");
+  const answered = new Map<number, number>();
+  for (let round = 0; round < 5; round++) {
+    const child = spawn(process.execPath, ["--import", "tsx", script, path], { cwd: packageRoot });
+    let said = "";
+    child.stderr.on("data", (chunk: Buffer) => (said += chunk));
+    const wanted = answered.size + 20 + chance() * 300;
+    let rest = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      const lines = (rest + chunk).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) {
+        const [number, producer] = line.split(" ").map(Number);
+        assert.not(answered.has(number), "a number is given once");
+        answered.set(number, producer);
+      }
+      if (answered.size >= wanted) child.kill("SIGKILL");
+    });
+    await new Promise((done) => child.once("close", done));
+    assert.is(said, "");
+    const tally = new Tally();
+    const log = await Log.open(path, { digest: tally });
+    assert.is(log.damageFrom(0), undefined);
+    for (const [number, producer] of answered) {
+      const { kind, body } = await log.read(number);
+      assert.is(kind, producer);
+      assert.is(body.toString().slice(0, 4), `${producer} 1 `);
+    }
+    const counted = [1, 2, 3, 4, 5].map((producer) => tally.framesOf(producer));
+    assert.is(
+      counted.reduce((sum, count) => sum + count, 0),
+      log.next,
+    );
+  }
 });
 
 // --- what is known of trimmed entries ------------------------------------------------------------------------------

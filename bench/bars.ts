@@ -37,6 +37,14 @@ export const bars: Bar[] = [
   { figure: "live-idle-cpu", peer: null, valueMax: 1, words: "<= 1 %" },
   { figure: "store-restore", peer: "bare", ratioMin: 1 / 1.5, words: "<= 1.5x the time" },
   { figure: "store-wake", peer: null, valueMax: 250, words: "<= 250 ms" },
+  {
+    figure: "log-push",
+    peer: null,
+    valueMin: 150,
+    ratioMin: 0.4,
+    words: ">= 150 MB/s and 0.4x of the bare loop",
+  },
+  { figure: "log-push-small", peer: null, valueMin: 6_000, words: ">= 6,000 requests/s" },
 ];
 
 export function barOf(figure: string, peer: string | null): Bar | undefined {

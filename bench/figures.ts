@@ -6,6 +6,7 @@ import { type DataSet, ensureData } from "./data.ts";
 import * as engines from "./engines.ts";
 import { compete, digest } from "./harness.ts";
 import { live } from "./live.ts";
+import { log } from "./log.ts";
 import { cores, type Machine } from "./machine.ts";
 import { flightsFile } from "./paths.ts";
 import { PeakSampler } from "./processes.ts";
@@ -38,6 +39,7 @@ const ANSWER_JAHS = [1, 2, 4, 8];
 export const figures: Record<string, Figure> = {
   live: (settings) => live(settings),
   store: (settings) => store(settings),
+  log: (settings) => log(settings),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

@@ -1,15 +1,11 @@
 /** The live host: pushes, latencies, starting and scaling, each on a host of its own, with a push client in this process. */
-import { type ChildProcess, fork, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { Agent, request } from "node:http";
-import { tmpdir } from "node:os";
+import { fork } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, type Hallelujah } from "../host/client/live.ts";
-import { barOf, isMet } from "./bars.ts";
+import { agent, CONNECTIONS, drained, largeBody, post, startHost, type TestHost } from "./host.ts";
 import { peersFolder, root } from "./paths.ts";
-import { alone, type Context, type Result } from "./results.ts";
-import { median, rounded } from "./statistics.ts";
+import { alone, beside, type Context, type Result } from "./results.ts";
 
 export interface LiveSettings {
   cli: string;
@@ -19,7 +15,6 @@ export interface LiveSettings {
 }
 
 const BODIES = 400;
-const CONNECTIONS = 64;
 const SMALL_MS = 3000;
 const LOOKS = 100;
 /** Time over which an idle host is watched, ms. */
@@ -31,78 +26,6 @@ const SCALE_MS = 20_000;
 const SLOW_BODIES = 160;
 /** Time after which a host has its spare process and is done with starting, ms. */
 const SETTLED_MS = 10_000;
-
-interface TestHost {
-  client: Hallelujah;
-  port: number;
-  child: ChildProcess;
-  readyMs: number;
-  stop(): Promise<void>;
-}
-
-async function startHost(cli: string): Promise<TestHost> {
-  const data = mkdtempSync(path.join(tmpdir(), "hallelujah-bench-"));
-  const startedAt = performance.now();
-  const child = spawn(process.execPath, [cli, "up", "--listen", "127.0.0.1:0", "--data", data], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const ended = new Promise<void>((done) => child.once("exit", () => done()));
-  const url = await new Promise<string>((done) => {
-    child.stdout.on("data", (chunk: Buffer) => {
-      const found = /is up at (\S+)/.exec(chunk.toString());
-      if (found) done(found[1]);
-    });
-  });
-  const readyMs = performance.now() - startedAt;
-  return {
-    client: connect({ url }),
-    port: Number(new URL(url).port),
-    child,
-    readyMs,
-    async stop() {
-      child.kill("SIGTERM");
-      await ended;
-      rmSync(data, { recursive: true, force: true });
-    },
-  };
-}
-
-const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
-
-/** Posts a body; its status. */
-function post(port: number, stream: string, body: Buffer): Promise<number> {
-  return new Promise((done, fail) => {
-    const headers = { "content-type": "application/x-ndjson", "content-length": body.length };
-    const sent = request(
-      { agent, host: "127.0.0.1", port, path: `/v1/streams/${stream}/records`, method: "POST", headers },
-      (response) => {
-        response.resume();
-        response.on("end", () => done(response.statusCode!));
-      },
-    );
-    sent.on("error", fail);
-    sent.end(body);
-  });
-}
-
-/** About 1 MiB of readings of 413 stations. */
-function largeBody(): { body: Buffer; records: number } {
-  let text = "";
-  let records = 0;
-  for (; text.length < (1 << 20) - 100; records++) {
-    const temperature = ((records * 31) % 600) / 10 - 20;
-    text += `{"station":"station-${(records * 7919) % 413}","temperature":${temperature}}\n`;
-  }
-  return { body: Buffer.from(text), records };
-}
-
-async function drained(client: Hallelujah, stream: string): Promise<void> {
-  for (;;) {
-    const { frame, frames, backlog, state } = await client.stream(stream);
-    if (frame === frames && !backlog.bytes && state === "running") return;
-    await sleep(5);
-  }
-}
 
 /** MB/s until all bodies are applied; a body that is refused for want of room is sent again. */
 async function pushLarge(port: number, body: Buffer, whenSent: () => Promise<void>): Promise<number> {
@@ -298,10 +221,25 @@ export async function live({ cli, runs, machine, log }: LiveSettings): Promise<R
   agent.destroy();
   const one = (name: string, unit: string, words: string) =>
     alone(`live-${name}`, found[name], unit, context, words);
+  const sinkOf = (name: string) => ({ name: "sink", values: found[`${name}-sink`] });
   return [
-    beside("push-large", "MB/s", found, context, "NDJSON in 1 MiB bodies, until all is applied"),
+    beside(
+      "live-push-large",
+      "MB/s",
+      found["push-large"],
+      sinkOf("push-large"),
+      context,
+      "NDJSON in 1 MiB bodies, until all is applied",
+    ),
     one("push-records", "M records/s", "the same in records"),
-    beside("push-small", "requests/s", found, context, "one record each, 64 connections"),
+    beside(
+      "live-push-small",
+      "requests/s",
+      found["push-small"],
+      sinkOf("push-small"),
+      context,
+      "one record each, 64 connections",
+    ),
     one("push-small-p99", "ms", "their 99th percentile"),
     one("visible-p50", "ms", "from a push to an answer that holds it"),
     one("visible-p99", "ms", "the 99th percentile"),
@@ -311,27 +249,4 @@ export async function live({ cli, runs, machine, log }: LiveSettings): Promise<R
     one("idle-memory", "MB", "all processes of a host without a stream"),
     one("idle-cpu", "%", "of one CPU, without a stream"),
   ];
-}
-
-/** A rate of ours beside that of the bare server. */
-function beside(
-  name: string,
-  unit: string,
-  found: Record<string, number[]>,
-  context: Context,
-  note: string,
-): Result {
-  const peer = found[`${name}-sink`];
-  const ratio = rounded(median(found[name].map((value, i) => value / peer[i])));
-  const result = alone(`live-${name}`, found[name], unit, context, note);
-  const bar = barOf(`live-${name}`, null);
-  return {
-    ...result,
-    peer: "sink",
-    peer_value: rounded(median(peer)),
-    peer_min: rounded(Math.min(...peer)),
-    peer_max: rounded(Math.max(...peer)),
-    ratio,
-    met: bar ? isMet(bar, result.value, ratio) : null,
-  };
 }

@@ -117,6 +117,29 @@ export function alone(
   };
 }
 
+/** A rate of ours beside a peer's; the ratio is ours over theirs, round by round. */
+export function beside(
+  name: string,
+  unit: string,
+  values: number[],
+  peer: { name: string; values: number[] },
+  context: Context,
+  note: string,
+): Result {
+  const ratio = rounded(median(values.map((value, i) => value / peer.values[i])));
+  const result = alone(name, values, unit, context, note);
+  const bar = barOf(name, null);
+  return {
+    ...result,
+    peer: peer.name,
+    peer_value: rounded(median(peer.values)),
+    peer_min: rounded(Math.min(...peer.values)),
+    peer_max: rounded(Math.max(...peer.values)),
+    ratio,
+    met: bar ? isMet(bar, result.value, ratio) : null,
+  };
+}
+
 export function writeResults(folder: string, figure: string, results: Result[]): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, `${figure}.json`), `${JSON.stringify(results, null, 2)}\n`);

@@ -3,6 +3,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { FRAME_TIMEOUT_MS } from "../core/limits.ts";
+import { RETAIN_WORDS } from "../core/retain.ts";
 import { bytes, character, collect, list, milliseconds, positive, whole } from "./arguments.ts";
 
 /** Errors of the call itself rather than of the work. */
@@ -13,6 +14,7 @@ const MISUSED = new Set([
   "stream-name-invalid",
   "key-invalid",
   "order-unknown",
+  "retain-invalid",
   "table-unknown",
   "csv-tables",
 ]);
@@ -183,7 +185,7 @@ pushing(
   )
   .option("--from <stream>", "take in the output of another stream")
   .option("--sink <target>", "file of the host, or URL, for the output", collect)
-  .option("--retain <what>", "how much of the log is kept: all, and nothing else yet")
+  .option("--retain <what>", RETAIN_WORDS)
   .action(async (name, kernel, options) => {
     const { deployCommand } = await import("./deploy.ts");
     await deployCommand(name, kernel, options);

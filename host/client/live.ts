@@ -38,7 +38,7 @@ export interface DeployOptions {
   from?: string;
   /** Files of the host, or URLs, to which its output goes. */
   sink?: string | string[];
-  /** How much of the log is kept: `all`, which is also what is kept if not given; the host refuses anything else. */
+  /** How much of the log is kept: `applied` (if not given: what checkpoints need), `all`, a size (`10GB`) or an age (`7d`). */
   retain?: string;
   signal?: AbortSignal;
 }

@@ -89,6 +89,9 @@ export const SOURCES_MAX = 60_000;
 /** Bytes of a segment of a log, after which the next one is begun. */
 export const SEGMENT_BYTES = 64 * MiB;
 
+/** Bytes that a log writes and syncs at once: so many that the sync costs little, and few enough that nobody waits long. */
+export const LOG_BATCH_BYTES = 16 * MiB;
+
 /** Bytes of output that a stream keeps for subscribers to come back to. */
 export const OUTPUT_BYTES_KEPT = 1024 * MiB;
 

@@ -3,7 +3,9 @@
  * be told what to map.
  */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import type { Log } from "../store/log.ts";
+import { parseRetain } from "../core/retain.ts";
+import { damagedError, type Log } from "../store/log.ts";
+import { trimmableBelow } from "../store/retention.ts";
 import { NO_SOURCE } from "../wire/batch.ts";
 import type { FrameDone } from "../wire/jah.ts";
 import type { LiveTask } from "../wire/live.ts";
@@ -14,6 +16,7 @@ import type { PushBody } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import { Rates } from "./rates.ts";
 import type { StreamRecord } from "./record.ts";
+import type { Tally } from "./tally.ts";
 import { Shapes } from "./shapes.ts";
 
 /** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
@@ -21,6 +24,7 @@ const TIME_KIND = 0xffff;
 
 export interface FramesParts {
   log: Log;
+  tally: Tally;
   kernel: KernelDescriptor;
   dead: DeadLetters;
   /** Writes the record to the registry, or rejects. */
@@ -36,6 +40,7 @@ export class Frames {
   readonly time: EventTime;
   /** What comes in. */
   readonly rate = new Rates();
+  private readonly record: StreamRecord;
   private readonly parts: FramesParts;
   private readonly log: Log;
   private readonly intake: Intake;
@@ -49,6 +54,7 @@ export class Frames {
   private passing = false;
 
   constructor(record: StreamRecord, parts: FramesParts) {
+    this.record = record;
     this.parts = parts;
     this.log = parts.log;
     this.time = new EventTime(record.clocks);
@@ -56,7 +62,7 @@ export class Frames {
       this.sourcesUnsaved = true;
       parts.onSource(source);
     });
-    this.intake = new Intake((frames) => this.append(frames));
+    this.intake = new Intake((frames) => this.append(frames), parts.tally);
   }
 
   /** The number of the next frame. */
@@ -103,25 +109,25 @@ export class Frames {
     return first + frames.length - 1;
   }
 
-  /** Frames that came before this process: producers' numbers and references, from the log. */
-  async recall(): Promise<void> {
-    for (let frame = this.log.first; frame < this.log.next; frame++) {
-      const { kind, headBytes } = this.log.place(frame);
-      if (this.parts.kernel.time && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
-      if (!headBytes) continue;
-      const { head } = await this.log.read(frame);
-      if (!head) continue;
-      if (kind === TIME_KIND) {
-        this.timeLogged(frame, JSON.parse(head.toString()) as TimeHead);
-        continue;
-      }
-      const { producers = [], index } = JSON.parse(head.toString()) as {
-        producers?: [string, number][];
-        index?: number;
-      };
-      for (const [producer, sequence] of producers) this.intake.remember(producer, sequence, frame);
-      if (index !== undefined) this.refer(kind, frame, index);
+  /**
+   * What is to be known of the frames from `from` on, which came before this process: the log tells references, and how time
+   * passes. Throws `log-damaged`.
+   */
+  recall(from: number): void {
+    const { log, shapes, parts } = this;
+    const needed = log.damageFrom(from);
+    if (needed) throw damagedError(needed);
+    const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
+    const timed = parts.kernel.time !== undefined;
+    for (const { number, kind, head } of log.heads(from, (kind) => timed || !isHere(kind))) {
+      if (timed && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
+      if (!head || isHere(kind)) continue;
+      const said = JSON.parse(head.toString()) as TimeHead & { index?: number };
+      if (kind === TIME_KIND) this.timeLogged(number, said);
+      else if (said.index !== undefined) this.refer(kind, number, said.index);
     }
+    const found = log.damageFrom(from);
+    if (found) throw damagedError(found);
   }
 
   /** A shard was read back as of `frame`, before which each source had ended at a place. */
@@ -130,22 +136,22 @@ export class Frames {
     this.time.restore(clocks);
   }
 
-  /** Frames in the log of a source. */
+  /** The state can be brought back from frame `bound` on: the log is trimmed as far as its policy has it. */
+  async trimTo(bound: number): Promise<void> {
+    const retain = parseRetain(this.record.retain);
+    await this.log.trim(trimmableBelow(retain, this.log.extents, bound, Date.now()));
+    for (const known of [this.references, this.timeFrames])
+      for (const frame of known.keys()) if (frame < bound) known.delete(frame);
+  }
+
+  /** Frames that were logged of a source. */
   countOf(source: number): number {
-    let count = 0;
-    for (let frame = this.log.first; frame < this.log.next; frame++)
-      if (this.log.place(frame).kind === source) count++;
-    return count;
+    return this.parts.tally.framesOf(source);
   }
 
   /** The row behind the last one that was taken in from another stream; undefined if there is none. */
-  async lastRowOf(source: number): Promise<number | undefined> {
-    for (let frame = this.log.next - 1; frame >= this.log.first; frame--) {
-      if (this.log.place(frame).kind !== source) continue;
-      const { head } = await this.log.read(frame);
-      return (JSON.parse(head!.toString()) as { rows: number }).rows;
-    }
-    return undefined;
+  nextRowOf(source: number): number | undefined {
+    return this.parts.tally.nextRowOf(source);
   }
 
   /** A frame lies in a file, as range or row group `index`. */
@@ -215,7 +221,7 @@ export class Frames {
   /** What a Jah is told to map. */
   taskOf(frame: number): LiveTask {
     const { kernel, dead } = this.parts;
-    const { kind: source, path, offset, bytes } = this.log.place(frame);
+    const { kind: source, path, offset, bytes, sum } = this.log.place(frame);
     if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
     const voids = dead.voidsOf(frame);
     const { kind } = this.shapes.sources[source];
@@ -224,7 +230,7 @@ export class Frames {
     const from = start === undefined ? {} : { start };
     const task: LiveTask["task"] =
       kind === "slice"
-        ? { kind, frame, source, path, offset, bytes }
+        ? { kind, frame, source, path, offset, bytes, sum }
         : { kind, frame, source, index, ...from };
     const skip = dead.isSkipped(frame) ? { skip: true } : {};
     const clock = kernel.time ? this.clockOf(source) : 0;

@@ -17,6 +17,8 @@ export interface DeployRequest {
   from?: string;
   /** Where the output goes: a file on this host, or an http(s) URL that is called with NDJSON. */
   sink?: string[];
+  /** How much of the log is kept (core/retain.ts). */
+  retain?: string;
 }
 
 export type RecordFormat = "ndjson" | "csv" | "lines";

@@ -1,11 +1,12 @@
 /**
  * From pushed bodies to frames of a stream's log: bodies are cut at record boundaries into frames of at most
  * FRAME_BYTES; small ones that come while the log is being written share a frame. A producer's numbered bodies are taken
- * once each.
+ * once each, in order: where one cannot be stored, those behind it are refused with it.
  */
 import { HallelujahError } from "../core/errors.ts";
-import { FRAME_BYTES, PRODUCERS_MAX } from "../core/limits.ts";
+import { FRAME_BYTES } from "../core/limits.ts";
 import { Cutter } from "../input/cutter.ts";
+import type { LoggedBody } from "./tally.ts";
 
 const LF = 0x0a;
 const QUOTE = 0x22;
@@ -36,56 +37,55 @@ interface Waiting {
   fail: (error: unknown) => void;
 }
 
-interface Producer {
+/** A producer's last body that is not stored yet. */
+interface Flying {
   sequence: number;
   /** Resolves with the frame of that body. */
   frame: Promise<number>;
 }
 
+/** Knows the last body of a producer that is stored. */
+interface Stored {
+  lastOf(producer: string): LoggedBody | undefined;
+}
+
 export class Intake {
   /** Appends frames to the log; resolves with the number of the last when all are written. */
   private readonly append: (frames: IntakeFrame[]) => Promise<number>;
-  private readonly producers = new Map<string, Producer>();
+  private readonly stored: Stored;
+  private readonly flying = new Map<string, Flying>();
   private waiting: Waiting[] = [];
   private writing = false;
 
-  constructor(append: (frames: IntakeFrame[]) => Promise<number>) {
+  constructor(append: (frames: IntakeFrame[]) => Promise<number>, stored: Stored) {
     this.append = append;
-  }
-
-  /** A producer's last body, as the log says. */
-  remember(producer: string, sequence: number, frame: number): void {
-    this.producers.delete(producer); // the one heard of last is the last to be forgotten
-    this.producers.set(producer, { sequence, frame: Promise.resolve(frame) });
-    if (this.producers.size > PRODUCERS_MAX) this.producers.delete(this.producers.keys().next().value!);
+    this.stored = stored;
   }
 
   /**
    * Takes in a body; resolves with the frame that holds its last record, once that is written. Rejects with
    * `sequence-gap` or `record-too-large`, and nothing of it is stored.
    */
-  take(body: IntakeBody): Promise<number> {
+  async take(body: IntakeBody): Promise<number> {
     const { producer, sequence } = body;
     if (producer === undefined || sequence === undefined) return this.enqueue(cutBody(body));
-    const last = this.producers.get(producer);
+    const last = this.flying.get(producer) ?? this.stored.lastOf(producer);
     if (last && sequence <= last.sequence) return last.frame;
     if (last ? sequence !== last.sequence + 1 : sequence > 1) {
       const expected = last ? String(last.sequence + 1) : "0 or 1";
       const message = `${producer} sent body ${sequence}, but ${expected} comes next; send the ones that are missing first`;
-      return Promise.reject(new HallelujahError("sequence-gap", message));
+      throw new HallelujahError("sequence-gap", message);
     }
     const pieces = cutBody(body);
     pieces.at(-1)!.producers.push([producer, sequence]);
     const frame = this.enqueue(pieces);
-    this.remember(producer, sequence, 0);
-    this.producers.get(producer)!.frame = frame;
-    frame.catch(() => {
-      // Not stored: the same number may come again.
-      if (this.producers.get(producer)?.frame !== frame) return;
-      if (last) this.producers.set(producer, last);
-      else this.producers.delete(producer);
-    });
-    return frame;
+    const flying = { sequence, frame };
+    this.flying.set(producer, flying);
+    try {
+      return await frame;
+    } finally {
+      if (this.flying.get(producer) === flying) this.flying.delete(producer);
+    }
   }
 
   private enqueue(pieces: IntakeFrame[]): Promise<number> {
@@ -112,7 +112,10 @@ export class Intake {
         const last = await this.append(frames);
         waiting.forEach(({ done }, i) => done(last - (frames.length - ends[i])));
       } catch (error) {
-        for (const { fail } of waiting) fail(error);
+        // Also those that came meanwhile, as a producer's next body must not be stored without this one.
+        for (const { fail } of [...waiting, ...this.waiting]) fail(error);
+        this.waiting = [];
+        this.flying.clear();
       }
     }
     this.writing = false;

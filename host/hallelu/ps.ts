@@ -71,6 +71,7 @@ export function infoOf(stream: Reported): StreamInfo {
     tables: stream.kernel.tables.map(({ name }) => name),
     min: record.min,
     max: record.max,
+    retain: record.retain,
     jahs: [...jahs.values()].filter(({ state }) => state !== "claimed").length,
     shards: dispatch.routing.targets.map(({ from, to, jah }) => ({
       from,

@@ -1,7 +1,7 @@
 /** What the registry keeps of a stream, and where its files lie. */
-import { mkdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { messageOf } from "../core/errors.ts";
+import { makeFolder } from "../store/durable.ts";
 import type { StreamChange } from "../wire/http.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
 import type { SavedClocks } from "./event-time.ts";
@@ -16,6 +16,8 @@ export interface StreamRecord {
   min: number;
   max: number;
   paused: boolean;
+  /** How much of the log is kept (core/retain.ts). */
+  retain: string;
   /** How many Jahs share the state, if the user wants a number. */
   shards?: number;
   /** Deploy options that are carried out elsewhere (streams.ts). */
@@ -58,7 +60,7 @@ interface RegistrationParts {
 }
 
 /** A user's wishes; those that are not named stay, but the bounds keep their order. */
-export function applyChange(record: StreamRecord, { min, max, shards, paused }: StreamChange): void {
+export function applyChange(record: StreamRecord, { min, max, shards, paused, retain }: StreamChange): void {
   if (shards !== undefined) record.shards = shards;
   if (max !== undefined) {
     record.max = max;
@@ -70,6 +72,7 @@ export function applyChange(record: StreamRecord, { min, max, shards, paused }: 
     record.max = Math.max(record.max, min);
   }
   if (paused !== undefined) record.paused = paused;
+  if (retain !== undefined) record.retain = retain;
 }
 
 /** Writes the record of one stream when it has changed. */
@@ -110,6 +113,6 @@ export function located(record: StreamRecord, data: string): StreamRecord {
 /** The folder of a stream, made if it is not there. */
 export function streamFolder(data: string, name: string): string {
   const folder = join(data, "streams", name);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   return folder;
 }

@@ -38,16 +38,21 @@ import type { Rates } from "./rates.ts";
 import { applyChange, Registration, type StreamRecord } from "./record.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
+import type { Tally } from "./tally.ts";
 import { Turns } from "./turns.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
 const FAILED_STARTS_MAX = 5;
+/** Pause between two words to the registry of how much is saved, ms: after a crash, shards know it better. */
+const RECORD_MS = 5_000;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
 export interface StreamParts {
   jahs: Jahs;
   log: Log;
+  /** What is known of all frames that were logged. */
+  tally: Tally;
   outputs: Outputs;
   /** Of the kernel's `late`. */
   lateOutputs: Outputs;
@@ -99,6 +104,8 @@ export class Stream implements JahOwner {
    * to apply them again. What was in the log before this process may have been in answers.
    */
   private answered: number;
+  /** When the registry was last told how much is saved, ms. */
+  private recordedAt = 0;
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
@@ -118,6 +125,7 @@ export class Stream implements JahOwner {
     const shards = new Shards(record, log, this, parts.jahs);
     const frames = new Frames(record, {
       log,
+      tally: parts.tally,
       kernel,
       dead,
       save: () => registration.write(),
@@ -244,6 +252,19 @@ export class Stream implements JahOwner {
 
   info(): StreamInfo {
     return infoOf(this);
+  }
+
+  /** Learns what the log says of the frames that are not applied. A stream whose log is damaged there has failed. */
+  recall(): void {
+    try {
+      this.frames.recall(Math.max(this.lowest, this.log.first));
+    } catch (error) {
+      this.logDamaged(messageOf(error));
+    }
+  }
+
+  private logDamaged(message: string): void {
+    this.fail(`log-damaged: ${message}`);
   }
 
   // --- its life --------------------------------------------------------------------------------------------------
@@ -423,6 +444,7 @@ export class Stream implements JahOwner {
         this.scaler.imported(jah);
         break;
       case "trapped":
+        if (message.failure.code === "log-damaged") return this.logDamaged(message.failure.message);
         this.failures.mapping(message.frame, message.failure.message);
         this.dispatch.again(message.routing, message.frame);
         this.pump();
@@ -447,7 +469,7 @@ export class Stream implements JahOwner {
 
   /** A shard was saved: what all have saved need not be counted frame by frame any more, nor be in the log. */
   private saved(): void {
-    const { record, checkpoints, progress } = this;
+    const { record, checkpoints, progress, frames } = this;
     const saved = this.shards.keepers.map((jah) => jah && checkpoints.saved.get(jah));
     if (saved.some((each) => !each)) return;
     const frame = Math.min(...saved.map((each) => each!.frame));
@@ -455,6 +477,16 @@ export class Stream implements JahOwner {
     record.frame = frame;
     record.counts = progress.counts.below(frame);
     progress.counts.close(frame);
+    if (this.kernel.time) record.clocks = frames.time.saved;
+    // The checkpoint before is used if the last one is damaged; where there is none, the log is, from where it would do.
+    const needed = record.stored.map(({ start }, i) => saved[i]!.before ?? (start ? saved[i]!.frame : 0));
+    frames
+      .trimTo(Math.min(...needed))
+      .catch((error: unknown) => this.note("warn", `the log cannot be trimmed: ${messageOf(error)}`));
+    const now = performance.now();
+    if (now - this.recordedAt < RECORD_MS) return;
+    this.recordedAt = now;
+    void this.save();
   }
 
   holdBack(donor: Jah, frame: number): void {

@@ -8,8 +8,10 @@ import { readDescriptor } from "../compiler/cache.ts";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf, nearest } from "../core/errors.ts";
 import { BACKLOG_BYTES_MAX, STREAMS_MAX } from "../core/limits.ts";
+import { parseRetain, RETAIN_DEFAULT } from "../core/retain.ts";
 import { sdkVersion } from "../core/version.ts";
 import { type Journal, readJournal } from "../store/journal.ts";
+import { replaceFile } from "../store/durable.ts";
 import { Log } from "../store/log.ts";
 import { Outputs } from "../store/outputs.ts";
 import type { Registry } from "../store/registry.ts";
@@ -32,6 +34,7 @@ import { runSink } from "./sinks.ts";
 import { readSources } from "./sources.ts";
 import { located, streamFolder, type StreamRecord } from "./record.ts";
 import { Stream } from "./stream.ts";
+import { Tally } from "./tally.ts";
 
 /** How often streams are looked at, ms. */
 const TICK_MS = 100;
@@ -82,7 +85,8 @@ export class Streams implements Host {
       const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
       try {
         const { stream } = await this.open(record, readDescriptor(record.kernel));
-        await stream.frames.recall();
+        stream.recall();
+        if (stream.error !== undefined) continue;
         if (stream.isBehind) stream.busy();
         else await stream.park();
         this.feed(record.name);
@@ -134,6 +138,7 @@ export class Streams implements Host {
       throw new HallelujahError("too-many-streams", `there are ${STREAMS_MAX} streams; remove one first`);
     this.changing.add(name);
     try {
+      if (request.retain !== undefined) parseRetain(request.retain);
       const { wasm, descriptor } = await this.kernelOf(request);
       this.checkFrom(name, request.from);
       const min = request.min ?? 1;
@@ -206,7 +211,7 @@ export class Streams implements Host {
     rmSync(join(folder), { recursive: true, force: true });
     streamFolder(data, name);
     const path = join(folder, "kernel-1.wasm");
-    writeFileSync(path, kernel.wasm);
+    await replaceFile(path, kernel.wasm);
     const record: StreamRecord = {
       name,
       version: 1,
@@ -215,6 +220,7 @@ export class Streams implements Host {
       min: kernel.min,
       max: kernel.max,
       paused: false,
+      retain: request.retain ?? RETAIN_DEFAULT,
       source: request.source ?? [],
       ...(request.from === undefined ? {} : { from: request.from }),
       sink: request.sink ?? [],
@@ -243,11 +249,13 @@ export class Streams implements Host {
   private async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
     const { data, jahs, registry, journal, parkAfterMs, frameTimeoutMs, checkpointBytes } = this.options;
     const folder = streamFolder(data, record.name);
+    const tally = new Tally();
     const stream = new Stream(record, {
       jahs,
       kernel,
       folder,
-      log: await Log.open(join(folder, "log")),
+      log: await Log.open(join(folder, "log"), { digest: tally }),
+      tally,
       outputs: await Outputs.open(join(folder, "output")),
       lateOutputs: await Outputs.open(join(folder, "late")),
       freeCpus: () => this.freeCpus,
@@ -343,7 +351,7 @@ export class Streams implements Host {
         plan: [],
       });
     }
-    const start = (await stream.frames.lastRowOf(source)) ?? outputs.first;
+    const start = stream.frames.nextRowOf(source) ?? outputs.first;
     for await (const { from: row, count, bytes } of outputs.read(start, signal)) {
       await this.room(stream, signal);
       await stream.frames.append([{ source, body: [bytes], producers: [] }], [{ rows: row + count }]);
@@ -381,7 +389,8 @@ export class Streams implements Host {
 
   async change(name: string, change: StreamChange): Promise<StreamInfo> {
     const { stream } = this.find(name);
-    const { min, max } = change;
+    const { min, max, retain } = change;
+    if (retain !== undefined) parseRetain(retain);
     if (min !== undefined && max !== undefined && max < min)
       throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
     await stream.change(change);

@@ -189,7 +189,7 @@ export class Mapper {
 
   /** Records of a log: cut already, so that the window holds them all. */
   private mapSlice(task: FrameTask & { kind: "slice" }, source: SourceSpec, done: FrameDone): void {
-    this.reader.readSlice(task.path, task.offset, task.bytes);
+    this.reader.readSlice(task);
     const end = map.INPUT + task.bytes;
     const window = { start: 0, end: task.bytes, final: true };
     let from = map.INPUT;

@@ -1,10 +1,11 @@
 /** Brings the bytes of a frame into the input window and finds where its first record starts. */
 import { closeSync, openSync, readSync } from "node:fs";
+import { crc32 } from "node:zlib";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { FRAME_BYTES, FRAME_TAIL_BYTES, RECORD_BYTES_MAX, SENTINEL_BYTES } from "../core/limits.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import { INPUT } from "../kernel/memory-map.ts";
-import type { SourceSpec } from "../wire/jah.ts";
+import type { FrameTask, SourceSpec } from "../wire/jah.ts";
 
 const LF = 0x0a;
 const QUOTE = 0x22;
@@ -53,9 +54,17 @@ export class RangeReader {
     return { start: window.start, end, final: end >= source.size || end >= record + RECORD_BYTES_MAX };
   }
 
-  /** Reads `bytes` bytes at `offset` of a file, all of which belong to the frame. */
-  readSlice(path: string, offset: number, bytes: number): void {
-    this.fill({ path }, offset, offset + bytes, INPUT);
+  /** Reads bytes of a log, all of which belong to the frame. Throws `log-damaged`. */
+  readSlice({ frame, path, offset, bytes, sum }: FrameTask & { kind: "slice" }): void {
+    let why = "its bytes were changed";
+    try {
+      this.fill({ path }, offset, offset + bytes, INPUT);
+      if (crc32(this.kernel.bytes.subarray(INPUT, INPUT + bytes)) === sum) return;
+    } catch (error) {
+      why = messageOf(error);
+    }
+    const message = `frame ${frame} cannot be read from the log: ${path} is damaged at byte ${offset}: ${why}`;
+    throw new HallelujahError("log-damaged", message);
   }
 
   private fill(source: { path?: string }, start: number, end: number, address: number): void {

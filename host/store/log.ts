@@ -1,42 +1,38 @@
 /**
  * A stream's log: entries numbered from 0, in append-only segment files NNNNNNNNNNNNNNNN.seg, each named by its first
- * number. Jahs read the bodies from the files themselves.
+ * number (log-format.ts draws the bytes). Jahs read the bodies from the files themselves.
  *
- *   segment   { u32 magic "hlog", u32 version, u64 first number } then entries, back to back
- *   entry     +0   u32 magic "entr"   u16 version   u16 kind
- *             +8   u64 number
- *             +16  u32 head bytes     u32 body bytes
- *             +24  u32 records (0: unknown)   u32 CRC-32 of head and body
- *             +32  u32 how many entries of its group follow   u32 CRC-32 of the 36 bytes before
- *             +40  head (JSON), then body
+ * Appends that come while others are written go together in the next write, and are answered when that is synced (group
+ * commit). Entries that are appended together are a group: all of them are kept, or none.
  *
- * Entries that are appended together are a group: all of them are kept, or none. The index (number -> place) is kept in
- * memory, some 40 bytes an entry, and made anew from the headers when a log is opened. A torn tail is cut off then, with what
- * is there of its group; damage that has whole entries behind it is an error, as these were acknowledged.
+ * A segment that is full, or was the last one when the log was closed, has a sidecar NNNNNNNNNNNNNNNN.idx: where its entries
+ * lie. It is derived, and made anew where it is missing or damaged; so opening a log reads a header of each sidecar, and
+ * through the last segment at most. What has to be known of all entries, also of those that were trimmed, is a digest (the
+ * writer's to make), which stands at the start of each segment.
+ *
+ * A torn tail is cut off, with what is there of its group. A place that is damaged and had been synced is kept in mind: its
+ * entries cannot be read, all others can.
  */
-import { mkdirSync, readdirSync, readSync, openSync, closeSync, fstatSync, ftruncateSync } from "node:fs";
+import { closeSync, fsyncSync, ftruncateSync, openSync, readdirSync, rmSync } from "node:fs";
 import { type FileHandle, open, unlink } from "node:fs/promises";
-import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { HallelujahError, messageOf } from "../core/errors.ts";
-import { SEGMENT_BYTES } from "../core/limits.ts";
+import { LOG_BATCH_BYTES, SEGMENT_BYTES } from "../core/limits.ts";
+import { makeFolder, syncFolder } from "./durable.ts";
+import {
+  decodeEntry,
+  ENTRY_HEADER,
+  encodeEntry,
+  encodeSegment,
+  type LogEntry,
+  SEGMENT_HEADER,
+} from "./log-format.ts";
+import { type Damage, windowOf } from "./log-scan.ts";
+import type { Extent } from "./retention.ts";
+import { Segment } from "./segment.ts";
 
-const SEGMENT_MAGIC = 0x676f6c68; // "hlog"
-const ENTRY_MAGIC = 0x72746e65; // "entr"
-const VERSION = 2;
-const SEGMENT_HEADER = 16;
-const ENTRY_HEADER = 40;
-/** Bytes of the entry's header that its own checksum covers. */
-const CHECKED = 36;
-
-export interface LogEntry {
-  /** 0 to 65535, the writer's to choose. */
-  kind: number;
-  head?: Buffer | undefined;
-  body: Buffer[];
-  /** Records in the body; 0 if that is not known. */
-  records: number;
-}
+export type { LogEntry } from "./log-format.ts";
+export type { Damage } from "./log-scan.ts";
 
 export interface Place {
   kind: number;
@@ -45,28 +41,28 @@ export interface Place {
   offset: number;
   /** Bytes of the body. */
   bytes: number;
+  /** CRC-32 of the body. */
+  sum: number;
   headBytes: number;
   records: number;
 }
 
-interface Segment {
-  path: string;
-  first: number;
-  size: number;
-}
-
-interface Waiting {
-  entries: LogEntry[];
-  done: (placed: { number: number }) => void;
-  fail: (error: unknown) => void;
+/** What is known of all entries that there were. Entries are added in order, when they are kept. */
+export interface Digest {
+  add(number: number, kind: number, head: Buffer | undefined): void;
+  save(): Buffer;
+  /** Takes the place of all that was added. Throws if these bytes are none of its own. */
+  load(saved: Buffer): void;
 }
 
 /** How bytes get to the disk; tests put something that fails in its place. */
-export interface Writer {
+export interface Disk {
   writev(handle: FileHandle, buffers: Buffer[], position: number): Promise<void>;
+  datasync(handle: FileHandle): Promise<void>;
+  syncFolder(path: string): Promise<void>;
 }
 
-const WRITER: Writer = {
+export const DISK: Disk = {
   async writev(handle, buffers, position) {
     // The system takes at most 1024 buffers at once, and may write less than it was given.
     for (let i = 0; i < buffers.length; i += 1024) {
@@ -80,48 +76,148 @@ const WRITER: Writer = {
       }
     }
   },
+  datasync: (handle) => handle.datasync(),
+  syncFolder,
 };
+
+export interface LogOptions {
+  segmentBytes?: number;
+  disk?: Disk;
+  digest?: Digest;
+  /** Whether an append is answered only when it is synced; else `sync` does that for all so far. */
+  durable?: boolean;
+}
+
+interface Waiting {
+  entries: LogEntry[];
+  bytes: number;
+  done: (placed: { number: number }) => void;
+  fail: (error: unknown) => void;
+}
+
+/** Segments, beside the last, whose places are kept in memory. */
+const LOADED_MAX = 4;
+/** Places and lengths within a segment have 32 bits. */
+const GROUP_BYTES_MAX = 2 ** 31;
 
 export class Log {
   private readonly folder: string;
   private readonly segmentBytes: number;
-  private readonly writer: Writer;
+  private readonly disk: Disk;
+  private readonly digest: Digest | undefined;
+  private readonly durable: boolean;
   private readonly segments: Segment[] = [];
-  private readonly index = new Index();
+  /** Segments whose places are in memory, the one used last at the end. */
+  private readonly loaded: Segment[] = [];
+  private readonly lost: Damage[] = [];
+  /** The last segment, if only its sidecar is there. */
+  private missing: Segment | undefined;
+  /** The number of the next entry. */
+  private nextNumber = 0;
   private handle: FileHandle | undefined;
   private waiting: Waiting[] = [];
   private writing: Promise<void> | undefined;
   private closed = false;
+  /** All entries below are known to be synced. */
+  private syncedNext = 0;
+  private syncing: Promise<void> = Promise.resolve();
+  /** After a sync that failed, what was to be synced has to be written again: the system takes it for synced. */
+  private mustRewrite = false;
 
-  private constructor(folder: string, segmentBytes: number, writer: Writer) {
+  private constructor(folder: string, options: LogOptions) {
+    const { segmentBytes = SEGMENT_BYTES, disk = DISK, digest, durable = true } = options;
     this.folder = folder;
     this.segmentBytes = segmentBytes;
-    this.writer = writer;
+    this.disk = disk;
+    this.digest = digest;
+    this.durable = durable;
   }
 
-  /** Opens the log in a folder, which is made if it is not there. Rejects with `log-damaged`. */
-  static async open(
-    folder: string,
-    { segmentBytes = SEGMENT_BYTES, writer = WRITER }: { segmentBytes?: number; writer?: Writer } = {},
-  ): Promise<Log> {
-    const log = new Log(folder, segmentBytes, writer);
-    mkdirSync(folder, { recursive: true });
-    const names = readdirSync(folder)
-      .filter((name) => /^\d{16}\.seg$/.test(name))
-      .toSorted();
-    names.forEach((name, i) =>
-      log.scan(join(folder, name), Number(name.slice(0, 16)), i === names.length - 1),
-    );
+  /** Opens the log in a folder, which is made if it is not there. Rejects with `log-version`. */
+  static async open(folder: string, options: LogOptions = {}): Promise<Log> {
+    const log = new Log(folder, options);
+    makeFolder(folder);
+    log.openSegments();
+    log.recall();
     return log;
+  }
+
+  private openSegments(): void {
+    const firsts = segmentsIn(this.folder);
+    firsts.forEach((first, i) => {
+      const path = Segment.pathOf(this.folder, first);
+      const { segment, torn } = Segment.open(path, first, firsts[i + 1]);
+      if (i < firsts.length - 1) segment.unload();
+      else if (!segment.isSealed) settleTail(this.folder, segment, torn?.byte);
+      this.segments.push(segment);
+    });
+    const last = this.segments.at(-1);
+    this.nextNumber = last?.next ?? 0;
+    // Its making was torn, so that nothing was in it.
+    if (last && last.headerDamage !== undefined && !last.count && !last.damages.length) {
+      this.segments.pop();
+      rmSync(last.path, { force: true });
+      rmSync(last.sidecar, { force: true });
+    }
+    this.openOrphans();
+    this.syncedNext = this.nextNumber;
+  }
+
+  /** Sidecars of segments that are gone: trimmed, or missing, if they were the last. */
+  private openOrphans(): void {
+    for (const first of numbersIn(this.folder, "idx")) {
+      const orphan = new Segment(Segment.pathOf(this.folder, first), first, 0, 0);
+      if (first < this.first) rmSync(orphan.sidecar, { force: true });
+      if (first < this.nextNumber) continue;
+      const { count = 0, size = 0 } = orphan.readSidecar() ?? {};
+      if (!count) continue;
+      orphan.size = size;
+      this.nextNumber = first + count;
+      this.lost.push({
+        path: orphan.path,
+        byte: 0,
+        from: first,
+        to: first + count,
+        why: "the file is missing",
+      });
+      this.missing = orphan;
+    }
+  }
+
+  /** Brings the digest to where the log ends. */
+  private recall(): void {
+    const { digest } = this;
+    const last = this.missing ?? this.segments.at(-1);
+    if (!digest || this.nextNumber === 0) return;
+    if (this.load(last?.readDigest())) return;
+    let from = this.segments.length - 1;
+    while (from >= 0 && !this.load(this.segments[from].readPreface())) from--;
+    if ((from < 0 && this.first > 0) || this.missing) {
+      const why = "what is known of the entries before cannot be read";
+      const path = this.segments[0]?.path ?? this.folder;
+      this.lost.push({ path, byte: 0, from: this.first, to: this.nextNumber + 1, why });
+    }
+    const start = this.segments[Math.max(0, from)]?.first ?? this.nextNumber;
+    for (const { number, kind, head } of this.heads(start, () => true)) digest.add(number, kind, head);
+  }
+
+  private load(saved: Buffer | undefined): boolean {
+    if (saved === undefined) return false;
+    try {
+      if (saved.length) this.digest!.load(saved);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** The lowest number that is kept, and the number of the next entry. */
   get first(): number {
-    return this.segments[0]?.first ?? this.index.next;
+    return this.segments[0]?.first ?? this.nextNumber;
   }
 
   get next(): number {
-    return this.index.next;
+    return this.nextNumber;
   }
 
   /** Bytes on disk. */
@@ -129,27 +225,62 @@ export class Log {
     return this.segments.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Bytes of the bodies from `number` on. */
-  bytesFrom(number: number): number {
-    return this.index.bytesFrom(Math.max(number, this.index.first));
+  /** Its segments, of which only whole ones can be trimmed (retention.ts). */
+  get extents(): Extent[] {
+    return this.segments.map(({ first, next, size, lastAt }) => ({ first, next, bytes: size, lastAt }));
   }
 
+  /** Bytes of the bodies from `number` on. */
+  bytesFrom(number: number): number {
+    let bytes = 0;
+    for (let i = this.segments.length - 1; i >= 0; i--) {
+      const segment = this.segments[i];
+      if (segment.next <= number) break;
+      if (segment.first >= number) bytes += segment.bodyBytes;
+      else return bytes + this.indexOf(segment).bytesFrom(number - segment.first);
+    }
+    return bytes;
+  }
+
+  /** Where an entry lies. Throws `log-damaged`; that it is there does not say that its bytes are what was written. */
   place(number: number): Place {
-    const at = this.index.at(number);
+    if (number < this.first || number >= this.next) throw new RangeError(`entry ${number} is not in the log`);
     const segment = this.segmentOf(number);
+    const damage = this.damageOf(segment, number);
+    if (damage) throw damagedError(damage);
+    const { kind, offset, headBytes, bytes, records, sum } = this.indexOf(segment).at(number - segment.first);
+    const body = offset + ENTRY_HEADER + headBytes;
+    return { kind, path: segment.path, offset: body, bytes, sum, headBytes, records };
+  }
+
+  /** The first damage, as far as is known, that affects an entry from `number` on. */
+  damageFrom(number: number): Damage | undefined {
+    if (number < this.first)
+      return {
+        path: this.folder,
+        byte: 0,
+        from: number,
+        to: this.first,
+        why: "its first segments are missing",
+      };
+    return [...this.lost, ...this.segments.flatMap(({ damages }) => damages)].find(({ to }) => to > number);
+  }
+
+  private damageOf(segment: Segment, number: number): Damage | undefined {
+    const found = segment.damages.find(({ from, to }) => from <= number && number < to);
+    if (found || number < segment.next) return found;
+    const { path, size, next } = segment;
     return {
-      kind: at.kind,
-      path: segment.path,
-      offset: at.offset + ENTRY_HEADER + at.headBytes,
-      bytes: at.bytes,
-      headBytes: at.headBytes,
-      records: at.records,
+      path,
+      byte: size,
+      from: next,
+      to: number + 1,
+      why: "the entries that should follow are missing",
     };
   }
 
   /**
-   * Appends an entry; resolves when it is written. Entries that come while others are written go together. Rejects with
-   * `disk-full` or `log-unwritable`, and nothing of it is kept.
+   * Appends an entry; resolves when it is synced. Rejects with `disk-full` or `log-unwritable`, and nothing of it is kept.
    */
   append(entry: LogEntry): Promise<{ number: number }> {
     return this.appendGroup([entry]);
@@ -159,28 +290,68 @@ export class Log {
   appendGroup(entries: LogEntry[]): Promise<{ number: number }> {
     if (this.closed)
       return Promise.reject(new HallelujahError("log-closed", `the log ${this.folder} is closed`));
+    const bytes = entries.reduce((sum, entry) => sum + bytesOf(entry), 0);
+    if (bytes > GROUP_BYTES_MAX)
+      return Promise.reject(new TypeError(`${bytes} bytes are too many for one group`));
     return new Promise((done, fail) => {
-      this.waiting.push({ entries, done, fail });
+      this.waiting.push({ entries, bytes, done, fail });
       this.writing ??= this.write();
     });
   }
 
   /** Reads an entry. Rejects with `log-damaged` if it is not what was written. */
   async read(number: number): Promise<{ kind: number; head: Buffer | undefined; body: Buffer }> {
-    const place = this.place(number);
-    const handle = await open(place.path, "r");
+    const { kind, path, offset, headBytes, bytes } = this.place(number);
+    const start = offset - headBytes - ENTRY_HEADER;
+    const handle = await open(path, "r");
     try {
-      const length = ENTRY_HEADER + place.headBytes + place.bytes;
-      const start = place.offset - place.headBytes - ENTRY_HEADER;
+      const length = ENTRY_HEADER + headBytes + bytes;
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, start);
-      const why = bytesRead < length ? "it ends too early" : invalid(buffer, number, true);
-      if (why) throw damaged(place.path, start, why);
-      const head = place.headBytes
-        ? buffer.subarray(ENTRY_HEADER, ENTRY_HEADER + place.headBytes)
-        : undefined;
-      return { kind: place.kind, head, body: buffer.subarray(ENTRY_HEADER + place.headBytes) };
+      const why = bytesRead < length ? "it ends too early" : invalid(buffer, number);
+      if (why !== undefined) throw damagedError({ path, byte: start, from: number, to: number + 1, why });
+      const body = buffer.subarray(ENTRY_HEADER + headBytes);
+      return {
+        kind,
+        head: headBytes ? buffer.subarray(ENTRY_HEADER, ENTRY_HEADER + headBytes) : undefined,
+        body,
+      };
     } finally {
       await handle.close();
+    }
+  }
+
+  /** Kinds and heads of the entries from `from` on that are `wanted`. What is damaged is left out, and kept in mind. */
+  *heads(
+    from: number,
+    wanted: (kind: number) => boolean,
+  ): Generator<{ number: number; kind: number; head: Buffer | undefined }> {
+    for (const segment of this.segments) {
+      if (segment.next <= from) continue;
+      const index = this.indexOf(segment);
+      const fd = openSync(segment.path, "r");
+      try {
+        const window = windowOf(fd, segment.size, false);
+        for (let i = Math.max(0, from - segment.first); i < index.count; i++) {
+          const { kind, offset, headBytes } = index.at(i);
+          const number = segment.first + i;
+          if (!wanted(kind) || this.damageOf(segment, number)) continue;
+          if (!headBytes) {
+            yield { number, kind, head: undefined };
+            continue;
+          }
+          const bytes = window.get(offset, ENTRY_HEADER + headBytes);
+          const head = bytes.subarray(ENTRY_HEADER);
+          const header = decodeEntry(bytes);
+          if (typeof header !== "string" && header.number === number && header.headSum === crc32(head))
+            yield { number, kind, head: Buffer.from(head) };
+          else {
+            const why = "its head was changed";
+            segment.damages.push({ path: segment.path, byte: offset, from: number, to: number + 1, why });
+          }
+        }
+      } finally {
+        closeSync(fd);
+      }
     }
   }
 
@@ -188,28 +359,71 @@ export class Log {
   async trim(below: number): Promise<void> {
     while (this.segments.length > 1 && this.segments[1].first <= below) {
       const segment = this.segments.shift()!;
-      this.index.trim(this.segments[0].first);
+      const at = this.loaded.indexOf(segment);
+      if (at >= 0) this.loaded.splice(at, 1);
       await unlink(segment.path);
+      await unlink(segment.sidecar).catch(() => {});
     }
   }
 
-  /** Makes what was written survive a loss of power. */
-  async sync(): Promise<void> {
-    await this.handle?.datasync();
+  /** Resolves when all that appends were answered for would survive a loss of power. Rejects as `append` does. */
+  sync(): Promise<void> {
+    if (this.durable) return Promise.resolve();
+    this.syncing = this.syncing.catch(() => {}).then(() => this.syncLast());
+    return this.syncing;
   }
 
+  private async syncLast(): Promise<void> {
+    const segment = this.segments.at(-1);
+    if (!segment || this.syncedNext === this.nextNumber) return;
+    const next = this.nextNumber;
+    try {
+      this.handle ??= await open(segment.path, "r+");
+      if (this.mustRewrite) await this.rewrite(segment, this.handle);
+      await this.disk.datasync(this.handle);
+    } catch (cause) {
+      this.mustRewrite = true;
+      throw writeError(segment.path, cause);
+    }
+    this.mustRewrite = false;
+    this.syncedNext = next;
+  }
+
+  /** Writes again what is not synced: as it is read now, if that is what was written. */
+  private async rewrite(segment: Segment, handle: FileHandle): Promise<void> {
+    for (let number = Math.max(segment.first, this.syncedNext); number < segment.next; number++) {
+      await this.read(number);
+      const { offset, headBytes, bytes } = this.place(number);
+      const whole = Buffer.allocUnsafe(ENTRY_HEADER + headBytes + bytes);
+      const start = offset - headBytes - ENTRY_HEADER;
+      await handle.read(whole, 0, whole.length, start);
+      await this.disk.writev(handle, [whole], start);
+    }
+  }
+
+  /** Ends the log; what is known of the last segment is written beside it, so that it need not be read to be opened. */
   async close(): Promise<void> {
     this.closed = true;
     await this.writing;
+    await this.sync().then(
+      () => this.seal(this.digest?.save()),
+      () => {}, // it is read through when it is opened
+    );
     await this.handle?.close();
     this.handle = undefined;
   }
 
+  private seal(digest?: Buffer): void {
+    const last = this.segments.at(-1);
+    if (last?.isLoaded && last.isIntact && last.count) last.writeSidecar(digest);
+  }
+
+  // --- writing ---------------------------------------------------------------------------------------------------
+
   private async write(): Promise<void> {
     await Promise.resolve(); // so that `writing` is set before it can be over
     while (this.waiting.length) {
-      const batch = this.waiting;
-      this.waiting = [];
+      const batch = this.nextBatch();
       try {
         await this.writeBatch(batch);
       } catch (error) {
@@ -220,63 +434,116 @@ export class Log {
     this.writing = undefined;
   }
 
+  private nextBatch(): Waiting[] {
+    let bytes = 0;
+    let count = 0;
+    while (count < this.waiting.length && (!count || bytes + this.waiting[count].bytes <= LOG_BATCH_BYTES))
+      bytes += this.waiting[count++].bytes;
+    return this.waiting.splice(0, count);
+  }
+
   private async writeBatch(batch: Waiting[]): Promise<void> {
     const segment = await this.current();
+    const first = this.nextNumber;
     const buffers: Buffer[] = [];
-    const places: { offset: number; entry: LogEntry; headBytes: number; bytes: number }[] = [];
-    let offset = segment.size;
+    const headers: Buffer[] = [];
+    const synced = this.syncedNext;
     for (const { entries } of batch) {
       entries.forEach((entry, i) => {
-        const follow = entries.length - 1 - i;
-        const { header, headBytes, bytes } = encodeHeader(entry, this.index.next + places.length, follow);
-        places.push({ offset, entry, headBytes, bytes });
+        const number = first + headers.length;
+        const header = encodeEntry(entry, number, entries.length - 1 - i, number - synced);
+        headers.push(header);
         buffers.push(header);
         if (entry.head) buffers.push(entry.head);
         for (const part of entry.body) if (part.length) buffers.push(part);
-        offset += ENTRY_HEADER + headBytes + bytes;
       });
     }
-    try {
-      await this.writer.writev(this.handle!, buffers, segment.size);
-    } catch (cause) {
-      await this.handle!.truncate(segment.size).catch(() => {});
-      throw writeError(segment.path, cause);
+    await this.writeOrCut(segment, buffers);
+    let at = segment.size;
+    let number = first;
+    for (const { entries } of batch) {
+      for (const { kind, head, records } of entries) {
+        const header = headers[number - first];
+        const bytes = header.readUInt32LE(20);
+        const headBytes = head?.length ?? 0;
+        segment.index.push({ offset: at, kind, headBytes, bytes, records, sum: header.readUInt32LE(28) });
+        this.digest?.add(number, kind, head);
+        number++;
+        at += ENTRY_HEADER + headBytes + bytes;
+      }
     }
-    segment.size = offset;
-    for (const { offset: at, entry, headBytes, bytes } of places) {
-      this.index.push({ offset: at, kind: entry.kind, headBytes, bytes, records: entry.records });
-    }
-    let number = this.index.next - places.length;
+    segment.wrote(at, Date.now());
+    this.nextNumber = number;
+    if (this.durable) this.syncedNext = number;
+    number = first;
     for (const { entries, done } of batch) {
       done({ number });
       number += entries.length;
     }
   }
 
+  /** Writes at the end of a segment, and syncs that; where it cannot be done, nothing is left of it. */
+  private async writeOrCut(segment: Segment, buffers: Buffer[]): Promise<void> {
+    const handle = this.handle!;
+    let step = "write";
+    try {
+      await this.disk.writev(handle, buffers, segment.size);
+      step = "sync";
+      if (this.durable) await this.disk.datasync(handle);
+    } catch (cause) {
+      const isCut = await handle
+        .truncate(segment.size)
+        .then(() => handle.datasync())
+        .then(
+          () => true,
+          () => false,
+        );
+      // The system forgets what it failed to sync, and says that all is well the next time (fsyncgate, 2018): so nothing more
+      // goes where that was.
+      if (!isCut || step === "sync") segment.isClosed = true;
+      throw writeError(segment.path, cause);
+    }
+  }
+
   /** The segment that is written to: a new one when the last is full. */
   private async current(): Promise<Segment> {
     const last = this.segments.at(-1);
-    if (last && last.size < this.segmentBytes) {
+    const isOpen = last?.until === undefined && last?.next === this.nextNumber && !last.isClosed;
+    if (isOpen && last.size < this.segmentBytes) {
       this.handle ??= await open(last.path, "r+");
       return last;
     }
-    const first = this.index.next;
-    const path = join(this.folder, `${String(first).padStart(16, "0")}.seg`);
-    try {
-      const handle = await open(path, "w+");
-      const header = Buffer.alloc(SEGMENT_HEADER);
-      header.writeUInt32LE(SEGMENT_MAGIC, 0);
-      header.writeUInt32LE(VERSION, 4);
-      header.writeBigUInt64LE(BigInt(first), 8);
-      await this.writer.writev(handle, [header], 0);
-      await this.handle?.close();
-      this.handle = handle;
-    } catch (cause) {
-      throw writeError(path, cause);
+    await this.sync();
+    const { segment, handle } = await this.create();
+    await this.handle?.close();
+    this.handle = handle;
+    if (last && !last.count) this.segments.pop();
+    else if (last) {
+      last.until = this.nextNumber;
+      this.seal();
+      this.loaded.push(last);
     }
-    const segment = { path, first, size: SEGMENT_HEADER };
     this.segments.push(segment);
     return segment;
+  }
+
+  private async create(): Promise<{ segment: Segment; handle: FileHandle }> {
+    const first = this.nextNumber;
+    const path = Segment.pathOf(this.folder, first);
+    const digest = this.digest?.save() ?? Buffer.alloc(0);
+    let handle: FileHandle | undefined;
+    try {
+      await unlink(path).catch(() => {}); // one in which nothing could be written
+      handle = await open(path, "wx+");
+      await this.disk.writev(handle, [encodeSegment(first, digest), digest], 0);
+      await this.disk.datasync(handle);
+      await this.disk.syncFolder(this.folder);
+    } catch (cause) {
+      await handle?.close();
+      await unlink(path).catch(() => {});
+      throw writeError(path, cause);
+    }
+    return { segment: Segment.created(path, first, SEGMENT_HEADER + digest.length), handle };
   }
 
   private segmentOf(number: number): Segment {
@@ -290,206 +557,79 @@ export class Log {
     return this.segments[low];
   }
 
-  /** Reads the headers of a segment; cuts off what was being written when the process ended. */
-  private scan(path: string, first: number, last: boolean): void {
-    const fd = openSync(path, last ? "r+" : "r");
+  /** Places of a segment; of those that are not written to, only some stay in memory. */
+  private indexOf(segment: Segment): Segment["index"] {
+    if (segment.until === undefined) return segment.index;
+    if (this.loaded.at(-1) !== segment) {
+      const at = this.loaded.indexOf(segment);
+      if (at >= 0) this.loaded.splice(at, 1);
+      this.loaded.push(segment);
+      if (this.loaded.length > LOADED_MAX) this.loaded.shift()!.unload();
+    }
+    return segment.index;
+  }
+}
+
+/** The first numbers of the segments in a folder, in order. */
+export function segmentsIn(folder: string): number[] {
+  return numbersIn(folder, "seg");
+}
+
+function numbersIn(folder: string, extension: "seg" | "idx"): number[] {
+  return readdirSync(folder)
+    .filter((name) => /^\d{16}\.\w+$/.test(name) && name.endsWith(`.${extension}`))
+    .map((name) => Number(name.slice(0, 16)))
+    .filter(Number.isSafeInteger)
+    .toSorted((a, b) => a - b);
+}
+
+/** Cuts off a torn tail. What is left may not be synced, as its writer was killed, and is taken for synced from now on. */
+function settleTail(folder: string, { path }: Segment, cutAt: number | undefined): void {
+  for (const [name, cut] of [
+    [path, cutAt],
+    [folder, undefined],
+  ] as const) {
+    const fd = openSync(name, cut === undefined ? "r" : "r+");
     try {
-      const { size } = fstatSync(fd);
-      const segment = { path, first, size: SEGMENT_HEADER };
-      const header = Buffer.alloc(ENTRY_HEADER);
-      if (this.segments.length && first !== this.index.next)
-        throw damaged(path, 0, `entry ${this.index.next} is missing`);
-      if (!this.segments.length) this.index.start(first);
-      const whole = readSync(fd, header, 0, SEGMENT_HEADER, 0) === SEGMENT_HEADER;
-      if (!whole && last && !this.segments.length && size === 0) return;
-      if (whole && header.readUInt32LE(4) > VERSION && header.readUInt32LE(0) === SEGMENT_MAGIC)
-        throw damaged(path, 4, "a newer version of Hallelujah wrote it");
-      if (!whole || header.readUInt32LE(0) !== SEGMENT_MAGIC || Number(header.readBigUInt64LE(8)) !== first) {
-        if (last) return this.cut(fd, segment, 0);
-        throw damaged(path, 0, "it is no segment of a log");
-      }
-      this.segments.push(segment);
-      /** Where the group at hand starts: its place, and the number of its first entry. */
-      let group = { at: segment.size, number: this.index.next };
-      while (segment.size < size) {
-        const at = segment.size;
-        const got = readSync(fd, header, 0, ENTRY_HEADER, at);
-        const why = got < ENTRY_HEADER ? "it ends too early" : invalid(header, this.index.next, false);
-        const headBytes = header.readUInt32LE(16);
-        const bytes = header.readUInt32LE(20);
-        const end = at + ENTRY_HEADER + headBytes + bytes;
-        const torn = why !== undefined || end > size || (last && !this.isWhole(fd, at, end));
-        if (torn && last && !this.hasEntryBehind(fd, at, size)) break;
-        if (torn) throw damaged(path, at, why ?? "its bytes were changed, or are missing");
-        this.index.push({
-          offset: at,
-          kind: header.readUInt16LE(6),
-          headBytes,
-          bytes,
-          records: header.readUInt32LE(24),
-        });
-        segment.size = end;
-        if (header.readUInt32LE(32) === 0) group = { at: end, number: this.index.next };
-      }
-      if (segment.size === size && group.at === size) return;
-      if (!last) throw damaged(path, group.at, "the end of a group is missing");
-      this.index.cut(group.number);
-      this.cut(fd, segment, group.at);
+      if (cut !== undefined) ftruncateSync(fd, cut);
+      fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
   }
-
-  /** Whether a header that is whole, of an entry that was to come, lies behind a place that is damaged. */
-  private hasEntryBehind(fd: number, at: number, size: number): boolean {
-    const bytes = Buffer.allocUnsafe(size - at);
-    readSync(fd, bytes, 0, bytes.length, at);
-    const magic = Buffer.alloc(4);
-    magic.writeUInt32LE(ENTRY_MAGIC);
-    for (
-      let i = bytes.indexOf(magic, 1);
-      i >= 0 && i + ENTRY_HEADER <= bytes.length;
-      i = bytes.indexOf(magic, i + 1)
-    ) {
-      const header = bytes.subarray(i, i + ENTRY_HEADER);
-      if (crc32(header.subarray(0, CHECKED)) !== header.readUInt32LE(CHECKED)) continue;
-      if (Number(header.readBigUInt64LE(8)) > this.index.next) return true;
-    }
-    return false;
-  }
-
-  private isWhole(fd: number, at: number, end: number): boolean {
-    const bytes = Buffer.allocUnsafe(end - at);
-    return (
-      readSync(fd, bytes, 0, bytes.length, at) === bytes.length && !invalid(bytes, this.index.next, true)
-    );
-  }
-
-  private cut(fd: number, segment: Segment, at: number): void {
-    ftruncateSync(fd, at);
-    segment.size = at;
-    if (at >= SEGMENT_HEADER) return;
-    this.segments.splice(this.segments.indexOf(segment) >>> 0, 1);
-  }
 }
 
-function encodeHeader(
-  entry: LogEntry,
-  number: number,
-  follow: number,
-): { header: Buffer; headBytes: number; bytes: number } {
-  const header = Buffer.alloc(ENTRY_HEADER);
-  let bytes = 0;
-  let sum = entry.head ? crc32(entry.head) : 0;
-  for (const part of entry.body) {
-    bytes += part.length;
-    sum = crc32(part, sum);
-  }
-  const headBytes = entry.head?.length ?? 0;
-  header.writeUInt32LE(ENTRY_MAGIC, 0);
-  header.writeUInt16LE(VERSION, 4);
-  header.writeUInt16LE(entry.kind, 6);
-  header.writeBigUInt64LE(BigInt(number), 8);
-  header.writeUInt32LE(headBytes, 16);
-  header.writeUInt32LE(bytes, 20);
-  header.writeUInt32LE(entry.records, 24);
-  header.writeUInt32LE(sum, 28);
-  header.writeUInt32LE(follow, 32);
-  header.writeUInt32LE(crc32(header.subarray(0, CHECKED)), CHECKED);
-  return { header, headBytes, bytes };
+/** Why these bytes are not entry `number`; undefined if they are. */
+function invalid(bytes: Buffer, number: number): string | undefined {
+  const header = decodeEntry(bytes);
+  if (typeof header === "string") return header;
+  const { headBytes, bodyBytes, headSum, bodySum } = header;
+  const body = ENTRY_HEADER + headBytes;
+  if (header.number !== number || body + bodyBytes !== bytes.length) return `entry ${number} should be here`;
+  if (crc32(bytes.subarray(ENTRY_HEADER, body)) !== headSum) return "its head was changed";
+  return crc32(bytes.subarray(body)) === bodySum ? undefined : "its bytes were changed";
 }
 
-/** Why these bytes are not entry `number`, header alone or whole; undefined if they are. */
-function invalid(bytes: Buffer, number: number, whole: boolean): string | undefined {
-  if (bytes.readUInt32LE(0) !== ENTRY_MAGIC) return "it does not start as an entry does";
-  if (crc32(bytes.subarray(0, CHECKED)) !== bytes.readUInt32LE(CHECKED)) return "its header was changed";
-  if (bytes.readUInt16LE(4) > VERSION) return "a newer version of Hallelujah wrote it";
-  if (Number(bytes.readBigUInt64LE(8)) !== number) return `entry ${number} should be here`;
-  if (whole && crc32(bytes.subarray(ENTRY_HEADER)) !== bytes.readUInt32LE(28))
-    return "its bytes were changed";
-  return undefined;
+function bytesOf({ head, body }: LogEntry): number {
+  return body.reduce((sum, { length }) => sum + length, ENTRY_HEADER + (head?.length ?? 0));
 }
 
-function damaged(path: string, offset: number, why: string): HallelujahError {
-  return new HallelujahError("log-damaged", `${path} is damaged at byte ${offset}: ${why}`);
+/** The frames that a damage affects, as a sentence says it. */
+export function damagedError({ path, byte, from, to, why }: Damage): HallelujahError {
+  const entries = to - from > 1 ? `entries ${from} to ${to - 1}` : `entry ${from}`;
+  const message = `${path} is damaged at byte ${byte}: ${why}; this affects ${entries}`;
+  return new HallelujahError("log-damaged", message);
 }
 
 function writeError(path: string, cause: unknown): HallelujahError {
-  const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
-  return full
-    ? new HallelujahError(
-        "disk-full",
-        `the disk is full, nothing was stored; make room and send it again (${path})`,
-        { cause },
-      )
-    : new HallelujahError("log-unwritable", `${path} cannot be written: ${messageOf(cause)}`, { cause });
-}
-
-/** Places of entries, in columns that grow. */
-class Index {
-  first = 0;
-  next = 0;
-  private room = 1024;
-  private offsets = new Uint32Array(this.room);
-  private kinds = new Uint16Array(this.room);
-  private headBytes = new Uint32Array(this.room);
-  private records = new Uint32Array(this.room);
-  /** Bytes of all bodies before this one. */
-  private before = new Float64Array(this.room + 1);
-
-  start(first: number): void {
-    this.first = first;
-    this.next = first;
-  }
-
-  push(at: { offset: number; kind: number; headBytes: number; bytes: number; records: number }): void {
-    const i = this.next - this.first;
-    if (i === this.room) this.resize(this.room * 2, 0);
-    this.offsets[i] = at.offset;
-    this.kinds[i] = at.kind;
-    this.headBytes[i] = at.headBytes;
-    this.records[i] = at.records;
-    this.before[i + 1] = this.before[i] + at.bytes;
-    this.next++;
-  }
-
-  at(number: number): { offset: number; kind: number; headBytes: number; bytes: number; records: number } {
-    if (number < this.first || number >= this.next) throw new RangeError(`entry ${number} is not in the log`);
-    const i = number - this.first;
-    return {
-      offset: this.offsets[i],
-      kind: this.kinds[i],
-      headBytes: this.headBytes[i],
-      bytes: this.before[i + 1] - this.before[i],
-      records: this.records[i],
-    };
-  }
-
-  bytesFrom(number: number): number {
-    if (number >= this.next) return 0;
-    return this.before[this.next - this.first] - this.before[number - this.first];
-  }
-
-  /** Forgets the entries from a number on. */
-  cut(next: number): void {
-    this.next = next;
-  }
-
-  trim(first: number): void {
-    this.resize(this.room, first - this.first);
-    this.first = first;
-  }
-
-  private resize(room: number, skip: number): void {
-    const moved = <A extends Uint32Array | Uint16Array | Float64Array>(from: A, to: A): A => {
-      to.set(from.subarray(skip));
-      return to;
-    };
-    this.room = room;
-    this.offsets = moved(this.offsets, new Uint32Array(room));
-    this.kinds = moved(this.kinds, new Uint16Array(room));
-    this.headBytes = moved(this.headBytes, new Uint32Array(room));
-    this.records = moved(this.records, new Uint32Array(room));
-    this.before = moved(this.before, new Float64Array(room + 1));
-  }
+  if (cause instanceof HallelujahError) return cause;
+  const { code } = cause as NodeJS.ErrnoException;
+  if (code === "ENOSPC" || code === "EDQUOT")
+    return new HallelujahError(
+      "disk-full",
+      `the disk is full, nothing was stored; make room and send it again (${path})`,
+      { cause },
+    );
+  const message = `${path} cannot be written, nothing was stored: ${messageOf(cause)}`;
+  return new HallelujahError("log-unwritable", message, { cause });
 }

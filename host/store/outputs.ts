@@ -5,7 +5,7 @@
  */
 import { HallelujahError } from "../core/errors.ts";
 import { OUTPUT_BYTES_KEPT } from "../core/limits.ts";
-import { Log } from "./log.ts";
+import { type Digest, Log } from "./log.ts";
 
 export interface Rows {
   /** Number of the first row. */
@@ -15,102 +15,127 @@ export interface Rows {
   bytes: Buffer;
 }
 
+/** Of an entry: the frame, its first row, and the row behind its last. */
 interface Head {
   frame: number;
   from: number;
+  next: number;
 }
 
 const LF = 0x0a;
 
+/** Where the rows end, as the last entry says. */
+class LastRow implements Digest {
+  head: Head | undefined;
+
+  add(_number: number, _kind: number, head: Buffer | undefined): void {
+    this.head = parseHead(head);
+  }
+
+  save(): Buffer {
+    return Buffer.from(JSON.stringify(this.head ?? null));
+  }
+
+  load(saved: Buffer): void {
+    this.head = (JSON.parse(saved.toString()) as Head | null) ?? undefined;
+  }
+}
+
 export class Outputs {
-  /** The number of the next row. */
-  next = 0;
+  /** The lowest row that is kept, and the next one. */
+  first: number;
+  next: number;
   /** The last frame whose output is here; -1 if there is none. */
-  lastFrame = -1;
+  lastFrame: number;
   private readonly log: Log;
   private readonly bytesKept: number;
-  /** First row of each entry, and the entry's number. */
-  private starts: { row: number; entry: number }[] = [];
   private wakers = new Set<() => void>();
 
-  private constructor(log: Log, bytesKept: number) {
+  private constructor(log: Log, bytesKept: number, first: number, last: Head | undefined) {
     this.log = log;
     this.bytesKept = bytesKept;
+    this.first = first;
+    this.next = last?.next ?? 0;
+    this.lastFrame = last?.frame ?? -1;
   }
 
-  static async open(folder: string, bytesKept = OUTPUT_BYTES_KEPT): Promise<Outputs> {
-    const log = await Log.open(folder);
-    const outputs = new Outputs(log, bytesKept);
-    // An entry's head tells its first row; the count of its rows stands in its header.
-    if (log.next > log.first) {
-      const { head } = await log.read(log.first);
-      let row = (JSON.parse(head!.toString()) as Head).from;
-      for (let entry = log.first; entry < log.next; entry++) {
-        outputs.starts.push({ row, entry });
-        row += log.place(entry).records;
-      }
-      outputs.next = row;
-      const last = await log.read(log.next - 1);
-      outputs.lastFrame = (JSON.parse(last.head!.toString()) as Head).frame;
-    }
-    return outputs;
-  }
-
-  /** The lowest row that is kept. */
-  get first(): number {
-    return this.starts[0]?.row ?? this.next;
+  /** Rejects with `log-damaged` or `log-version`. */
+  static async open(folder: string, bytesKept = OUTPUT_BYTES_KEPT, segmentBytes?: number): Promise<Outputs> {
+    const last = new LastRow();
+    const options = segmentBytes === undefined ? {} : { segmentBytes };
+    const log = await Log.open(folder, { ...options, durable: false, digest: last });
+    const first = log.next > log.first ? (await headOf(log, log.first)).from : (last.head?.next ?? 0);
+    return new Outputs(log, bytesKept, first, last.head);
   }
 
   /** Adds the rows of a frame; to be called in the order of frames, one at a time. */
   async append(bytes: Buffer, count: number, frame: number): Promise<void> {
     if (frame <= this.lastFrame) return;
-    const head = Buffer.from(JSON.stringify({ frame, from: this.next } satisfies Head));
-    const { number } = await this.log.append({ kind: 0, head, body: [bytes], records: count });
-    this.starts.push({ row: this.next, entry: number });
-    this.next += count;
+    const next = this.next + count;
+    const head = Buffer.from(JSON.stringify({ frame, from: this.next, next } satisfies Head));
+    await this.log.append({ kind: 0, head, body: [bytes], records: count });
+    this.next = next;
     this.lastFrame = frame;
     for (const wake of this.wakers) wake();
     if (this.log.bytes > this.bytesKept) await this.trim();
   }
 
+  /** Resolves when all that was appended would survive a loss of power. Rejects with `disk-full` or `log-unwritable`. */
+  sync(): Promise<void> {
+    return this.log.sync();
+  }
+
   private async trim(): Promise<void> {
     await this.log.trim(this.log.next - Math.ceil((this.log.next - this.log.first) / 4));
-    const { first } = this.log;
-    this.starts = this.starts.filter(({ entry }) => entry >= first);
+    this.first = (await headOf(this.log, this.log.first)).from;
   }
 
   /** Rows from number `from` on, which may be yet to come, until `signal`. Throws `output-trimmed`. */
   read(from: number, signal: AbortSignal): AsyncGenerator<Rows> {
-    if (from < this.first) {
-      const message = `row ${from} is not kept any more; the first that is kept has number ${this.first}`;
-      throw new HallelujahError("output-trimmed", message);
-    }
+    if (from < this.first) throw this.trimmed(from);
     return this.follow(from, signal);
   }
 
+  private trimmed(row: number): HallelujahError {
+    const message = `row ${row} is not kept any more; the first that is kept has number ${this.first}`;
+    return new HallelujahError("output-trimmed", message);
+  }
+
   private async *follow(from: number, signal: AbortSignal): AsyncGenerator<Rows> {
+    let entry: number | undefined;
     for (let next = from; !signal.aborted; ) {
       if (next >= this.next) {
         await this.grown(signal);
         continue;
       }
-      const { row, entry } = this.entryOf(next);
-      const { body } = await this.log.read(entry);
-      const count = this.log.place(entry).records;
-      yield { from: next, count: row + count - next, bytes: behindLines(body, next - row) };
-      next = row + count;
+      const { head, body } = await this.readEntry((entry ??= await this.entryOf(next)), next);
+      const { from: row, next: end } = parseHead(head);
+      yield { from: next, count: end - next, bytes: behindLines(body, next - row) };
+      next = end;
+      entry++;
     }
   }
 
-  private entryOf(row: number): { row: number; entry: number } {
-    let low = 0;
-    let high = this.starts.length - 1;
+  /** It may be trimmed at any time, before it is read and while. */
+  private async readEntry(entry: number, row: number): ReturnType<Log["read"]> {
+    try {
+      return await this.log.read(entry);
+    } catch (error) {
+      throw entry < this.log.first ? this.trimmed(row) : error;
+    }
+  }
+
+  /** The entry that holds a row. */
+  private async entryOf(row: number): Promise<number> {
+    let low = this.log.first;
+    let high = this.log.next - 1;
     while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.starts[middle].row <= row) low = middle;
+      const middle = Math.max(this.log.first, (low + high + 1) >> 1);
+      const { head } = await this.readEntry(middle, row);
+      if (parseHead(head).from <= row) low = middle;
       else high = middle - 1;
     }
-    return this.starts[low];
+    return low;
   }
 
   private grown(signal: AbortSignal): Promise<void> {
@@ -125,14 +150,17 @@ export class Outputs {
     });
   }
 
-  /** Resolves when all that was appended survives a loss of power. */
-  async sync(): Promise<void> {
-    await this.log.sync();
-  }
-
   async close(): Promise<void> {
     await this.log.close();
   }
+}
+
+async function headOf(log: Log, entry: number): Promise<Head> {
+  return parseHead((await log.read(entry)).head);
+}
+
+function parseHead(head: Buffer | undefined): Head {
+  return JSON.parse(head!.toString()) as Head;
 }
 
 /** The bytes behind so many lines. */

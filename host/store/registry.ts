@@ -2,10 +2,10 @@
  * What must be agreed on: streams, their options, who holds what. Values have revisions, and a write may name the one
  * that it replaces. Its home is one JSON file, written anew each time, or memory.
  */
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
-import { open, rename } from "node:fs/promises";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { makeFolder, replaceFile } from "./durable.ts";
 
 export interface Registry {
   get(key: string): { value: unknown; revision: number } | undefined;
@@ -89,7 +89,7 @@ export class FileRegistry extends MemoryRegistry {
   constructor(path: string) {
     super();
     this.path = path;
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     if (!existsSync(path)) return;
     try {
       const { version, revision, entries } = JSON.parse(readFileSync(path, "utf8")) as {
@@ -123,26 +123,14 @@ export class FileRegistry extends MemoryRegistry {
   }
 
   private async write(): Promise<void> {
-    const unfinished = `${this.path}.new`;
     const entries = new Map(this.entries);
     try {
-      await this.writeTo(unfinished);
-      await rename(unfinished, this.path);
+      const all = { version: VERSION, revision: this.revision, entries: [...this.entries] };
+      await replaceFile(this.path, JSON.stringify(all));
       this.onDisk = entries;
     } catch (cause) {
       const message = `${this.path} cannot be written: ${messageOf(cause)}; make room, or mend the disk, and try again`;
       throw new HallelujahError("registry-unwritable", message, { cause });
-    }
-  }
-
-  private async writeTo(path: string): Promise<void> {
-    const text = JSON.stringify({ version: VERSION, revision: this.revision, entries: [...this.entries] });
-    const handle = await open(path, "w");
-    try {
-      await handle.writeFile(text);
-      await handle.datasync();
-    } finally {
-      await handle.close();
     }
   }
 }

@@ -1,5 +1,6 @@
 /** The JSON of the HTTP interface: one schema each, from which the checks, the types and the OpenAPI document come. */
 import { z } from "@hono/zod-openapi";
+import { RETAIN_WORDS } from "../core/retain.ts";
 
 /** What streams may be called. */
 export const STREAM_NAME = /^[a-z0-9-]{1,63}$/;
@@ -48,6 +49,7 @@ export const StreamInfo = z
     tables: z.array(z.string()),
     min: z.number().int(),
     max: z.number().int(),
+    retain: z.string().describe(RETAIN_WORDS),
     jahs: z.number().int(),
     shards: z.array(ShardInfo),
     backlog: Backlog,
@@ -119,6 +121,7 @@ export const StreamChange = z
       .optional()
       .describe("how many Jahs share the state; 0 leaves it to the host"),
     paused: z.boolean().optional(),
+    retain: z.string().max(80).optional().describe(RETAIN_WORDS),
   })
   .strict()
   .openapi("StreamChange");

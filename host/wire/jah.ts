@@ -33,7 +33,16 @@ export type FrameTask =
   /** A row group of a Parquet file or a record batch of an Arrow file. */
   | { kind: "rows"; frame: number; source: number; index: number }
   /** Whole records, which lie in a file: those of a live stream's log. */
-  | { kind: "slice"; frame: number; source: number; path: string; offset: number; bytes: number }
+  | {
+      kind: "slice";
+      frame: number;
+      source: number;
+      path: string;
+      offset: number;
+      bytes: number;
+      /** CRC-32 of the bytes. */
+      sum: number;
+    }
   /** No records: the clock of the source `ended` comes to `time`, ms; Infinity at its end. `source` is NO_SOURCE. */
   | { kind: "time"; frame: number; source: number; time: number; ended: number }
   /** Whole records. */

@@ -163,6 +163,8 @@ test("each call gives what its type says", async () => {
   assert.is((await client.host()).cpus.total, 2);
   assert.ok((await client.jahs()).every((jah) => jah.stream === "weather"));
   assert.is((await client.change("weather", { max: 1 })).max, 1);
+  assert.is((await client.stream("weather")).retain, "applied");
+  assert.is((await client.change("weather", { retain: "7d" })).retain, "7d");
   assert.ok((await all(client.logs({ stream: "weather" }))).every((line) => line.stream === "weather"));
   await client.remove("weather");
   assert.equal(await client.streams(), []);
@@ -323,7 +325,8 @@ test("errors carry the code of the problem", async () => {
     ["stream-unknown", () => client.output("nobody").next()],
     ["stream-unknown", () => client.output("nobody", { from: 0 }).next()],
     ["stream-exists", () => client.deploy("weather", { kernel: stations })],
-    ["not-built", () => client.deploy("kept", { kernel: stations, retain: "7d" })],
+    ["retain-invalid", () => client.deploy("kept", { kernel: stations, retain: "7x" })],
+    ["retain-invalid", () => client.change("weather", { retain: "a while" })],
     ["table-unknown", () => client.query("weather", "station")],
     ["order-unknown", () => client.query("weather", "stations", { order: "size" })],
     ["capacity-invalid", () => client.change("weather", { min: 2, max: 1 })],

@@ -117,7 +117,7 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["deploy", "Weather", stations], /a stream cannot be called "Weather"/, 2],
     [["deploy", "weather", stations], /weather runs already/, 1],
     [["deploy", "other", "none.ts"], /there is no kernel none\.ts/, 1],
-    [["deploy", "other", stations, "--retain", "7d"], /log is kept whole; retain takes all/, 1],
+    [["deploy", "other", stations, "--retain", "7x"], /can retain applied, all, a size .*"7x"/, 2],
     [["deploy", "other", stations, "--input-format", "csv"], /are for --source -/, 2],
     [["push", "weather", join(scratch(), "none.csv")], /there is no file .*none\.csv/, 1],
     [["push", "weather", scratch()], /is a folder; name its files/, 1],

@@ -11,6 +11,7 @@ const info: StreamInfo = {
   tables: ["stations"],
   min: 1,
   max: 2,
+  retain: "applied",
   jahs: 1,
   shards: [{ from: 0, to: 256, jah: 1, frame: 3 }],
   backlog: { bytes: 0, records: 0, seconds: 0 },

@@ -4,7 +4,9 @@ import * as assert from "uvu/assert";
 import { admit } from "../../host/hallelu/admission.ts";
 import { Assembler } from "../../host/shuffle/assembler.ts";
 import { Chains } from "../../host/hallelu/chains.ts";
-import { cutBody, Intake } from "../../host/hallelu/intake.ts";
+import { HallelujahError } from "../../host/core/errors.ts";
+import { cutBody, Intake, type IntakeFrame } from "../../host/hallelu/intake.ts";
+import { Tally } from "../../host/hallelu/tally.ts";
 import { seeded } from "../run.ts";
 
 const test = suite("host/hallelu: what streams are made of");
@@ -49,15 +51,46 @@ test("quoted line feeds do not end a record", () => {
   for (const { bytes } of pieces) assert.is(bytes % record.length, 0);
 });
 
-test("small bodies that come together share a frame; a producer's body is taken once", async () => {
-  let frames = 0;
-  const written: number[] = [];
+/** An intake whose frames are tallied as a log does it; the log can be made to refuse. */
+function logging(onFrame: (frame: IntakeFrame) => void) {
+  const tally = new Tally();
+  const state = { frames: 0, refuses: false };
   const intake = new Intake(async (list) => {
-    for (const { bytes } of list) written.push(bytes);
     await new Promise((done) => setTimeout(done, 2));
-    frames += list.length;
-    return frames - 1;
-  });
+    if (state.refuses) throw new HallelujahError("disk-full", "no room");
+    for (const frame of list) {
+      onFrame(frame);
+      tally.add(state.frames++, 0, Buffer.from(JSON.stringify({ producers: frame.producers })));
+    }
+    return state.frames - 1;
+  }, tally);
+  return { intake, tally, state };
+}
+
+test("where a producer's body cannot be stored, none behind it is, and the same may come again", async () => {
+  const stored: string[] = [];
+  const { intake, state } = logging(({ producers }) => stored.push(...producers.map(([, n]) => String(n))));
+  const body = { source: 0, quotes: false, delimiter: 0, chunks: [Buffer.from("a\n")], producer: "p" };
+  const codeOf = (sequence: number) =>
+    intake.take({ ...body, sequence }).then(
+      () => "stored",
+      ({ code }: HallelujahError) => code,
+    );
+  assert.is(await codeOf(1), "stored");
+  state.refuses = true;
+  const refused = codeOf(2);
+  await new Promise((done) => setImmediate(done)); // it is being written
+  const behind = [codeOf(3), codeOf(4)];
+  assert.equal(await Promise.all([refused, ...behind]), ["disk-full", "disk-full", "disk-full"]);
+  state.refuses = false;
+  assert.is(await codeOf(3), "sequence-gap");
+  assert.equal(await Promise.all([codeOf(2), codeOf(3), codeOf(3), codeOf(1)]), Array(4).fill("stored"));
+  assert.equal(stored, ["1", "2", "3"]);
+});
+
+test("small bodies that come together share a frame; a producer's body is taken once", async () => {
+  const written: number[] = [];
+  const { intake } = logging(({ bytes }) => written.push(bytes));
   const body = (text: string, more = {}) => ({
     source: 0,
     quotes: false,

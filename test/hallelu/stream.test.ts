@@ -37,6 +37,7 @@ function streamOf() {
     min: 1,
     max: 2,
     paused: false,
+    retain: "applied",
     source: [],
     sink: [],
     sources: [source],

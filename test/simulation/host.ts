@@ -10,6 +10,7 @@ import { admit } from "../../host/hallelu/admission.ts";
 import { Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
+import { Tally } from "../../host/hallelu/tally.ts";
 import type { FromHallelu } from "../../host/wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
@@ -272,6 +273,7 @@ export class HostSimulation {
     const stream = new Stream(recordOf(name, min, this.scenario.cpus), {
       jahs: this.jahs,
       log,
+      tally: new Tally(),
       outputs,
       lateOutputs: outputs,
       kernel: KERNEL,
@@ -501,6 +503,7 @@ function recordOf(name: string, min: number, max: number): StreamRecord {
     min,
     max,
     paused: false,
+    retain: "applied",
     source: [],
     sink: [],
     dead: [],

@@ -18,6 +18,7 @@ const STATUS: Record<string, number> = {
   "kernel-version": 400,
   "key-invalid": 400,
   "order-unknown": 400,
+  "retain-invalid": 400,
   "source-unreadable": 400,
   "stream-loop": 400,
   "stream-name-invalid": 400,
@@ -48,6 +49,7 @@ const STATUS: Record<string, number> = {
   "shard-lost": 503,
   "too-many-streams": 503,
   "disk-full": 507,
+  "log-unwritable": 507,
   "registry-unwritable": 507,
 };
 

@@ -3,6 +3,7 @@ import type { HttpBindings } from "@hono/node-server";
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, Handler } from "hono";
 import { HallelujahError, messageOf } from "../../core/errors.ts";
+import { RETAIN_WORDS } from "../../core/retain.ts";
 import { sdkVersion } from "../../core/version.ts";
 import * as schema from "../../wire/http.ts";
 import type { Host } from "../host.ts";
@@ -32,7 +33,7 @@ const json = <S extends z.ZodType>(description: string, body: S) => ({
 const deployQuery = z.object({
   min: COUNT.optional(),
   max: COUNT.optional(),
-  retain: z.string().optional().describe("how much of the log is kept: all, and nothing else yet"),
+  retain: z.string().optional().describe(RETAIN_WORDS),
   from: z.string().optional().describe("another stream, whose output this one takes in"),
   source: z
     .union([z.string(), z.array(z.string())])
@@ -113,11 +114,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       responses: { 201: json("deployed", schema.StreamInfo) },
     }),
     async (c) => {
-      const { min, max, from, source, sink, file, retain = "all" } = c.req.valid("query");
-      if (retain !== "all") {
-        const message = `a stream's log is kept whole; retain takes all, and not ${JSON.stringify(retain.slice(0, 80))} yet`;
-        throw new HallelujahError("not-built", message);
-      }
+      const { min, max, from, source, sink, file, retain } = c.req.valid("query");
       const type = (c.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
       if (type !== "application/wasm" && type !== "text/typescript")
         throw new HallelujahError("media-type", "a kernel is sent as application/wasm or text/typescript");
@@ -132,6 +129,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         ...(min === undefined ? {} : { min }),
         ...(max === undefined ? {} : { max }),
         ...(from === undefined ? {} : { from }),
+        ...(retain === undefined ? {} : { retain }),
         ...(source === undefined ? {} : { source: [source].flat() }),
         ...(sink === undefined ? {} : { sink: [sink].flat() }),
       });

@@ -367,7 +367,7 @@ export class Stream implements JahOwner {
   }
 
   ready(jah: Jah, next: number, restored?: Restored): void {
-    if (next < this.log.first) {
+    if (this.shards.startOf(jah).shard && next < this.log.first) {
       const message = `the state on disk holds the frames below ${next}, the log begins at ${this.log.first}`;
       return this.fail(`${message}: what lies between is lost`);
     }

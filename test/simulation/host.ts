@@ -36,7 +36,8 @@ export type Stopwatch = <T>(kind: string, decide: () => T) => T;
 class MemoryLog {
   first = 0;
   next = 0;
-  place() {
+  place(frame: number) {
+    if (frame < this.first) throw new Broken(`frame ${frame} is needed, and the log begins at ${this.first}`);
     return { kind: 0, path: "", offset: 0, bytes: FRAME_BYTES, headBytes: 0, records: 10 };
   }
   bytesFrom(frame: number): number {
@@ -46,6 +47,12 @@ class MemoryLog {
     const number = this.next;
     this.next += entries.length;
     return { number };
+  }
+  get extents() {
+    return [{ first: this.first, next: this.next, bytes: this.bytesFrom(this.first), lastAt: 0 }];
+  }
+  async trim(below: number): Promise<void> {
+    this.first = Math.max(this.first, below);
   }
   async close(): Promise<void> {}
 }

@@ -116,6 +116,9 @@ export const PAGES_MAX = 65_536;
 /** Bytes of pages that go to a store in one call: batches of RocksDB stop its thread while they are written. */
 export const PAGES_WRITE_BYTES = 4 * MiB;
 
+/** Bytes that must be free for a store to write: RocksDB may wait for ever when it cannot write out what it has in memory. */
+export const STORE_ROOM_BYTES = 192 * MiB;
+
 /** Time that a webhook may take to answer, and the longest pause before it is called again, ms. */
 export const WEBHOOK_PATIENCE_MS = 30_000;
 export const WEBHOOK_RETRY_MS_MAX = 30_000;

@@ -3,10 +3,12 @@
  * `@nxtedition/rocksdb` 12.2 (RocksDB 9.7). Loading both into one process aborts it, so one is chosen by Node's version.
  * Only the thread of a store loads this (`pages-main.ts`).
  */
+import { statfsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import type { Batch, Database, Entry } from "./database.ts";
 import type { KeyRange } from "./keys.ts";
+import { STORE_ROOM_BYTES } from "../core/limits.ts";
 import { Marker, type Writer } from "./marker.ts";
 
 const require = createRequire(import.meta.url);
@@ -79,6 +81,9 @@ export class RocksDatabase implements Database {
   }
 
   async write(fill: (batch: Batch) => void, synced: boolean): Promise<void> {
+    const { bavail, bsize } = statfsSync(this.name);
+    if (bavail * bsize < STORE_ROOM_BYTES)
+      throw this.error("disk-full", "cannot be written", new Error("the disk is almost full"));
     try {
       await this.binding.write(fill, synced);
     } catch (cause) {

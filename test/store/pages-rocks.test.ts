@@ -210,9 +210,9 @@ test("what was left when a store was being made is taken over", async () => {
   await again.close();
 });
 
-/** Runs a command where `disk` is a file system of 64 MiB, which nobody else sees and which is gone with the process. */
+/** Runs a command where `disk` is a file system of 512 MiB, which nobody else sees and which is gone with the process. */
 function onDisk(disk: string, command: string[]): { status: number | null; output: string } {
-  const mount = 'mount -t tmpfs -o size=64m none "$0" && exec "$@"';
+  const mount = 'mount -t tmpfs -o size=512m none "$0" && exec "$@"';
   const { status, stdout, stderr } = spawnSync("unshare", ["-rm", "sh", "-c", mount, disk, ...command], {
     encoding: "utf8",
     timeout: 50_000,

@@ -4,6 +4,7 @@
  * The store's thread writes them. When all are written the Hallelu is told, who says when the checkpoint may be made
  * durable: it must not remember frames whose output could still be lost.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { CHECKPOINT_COPY_BYTES } from "../core/limits.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import { clearDirty, copyPages, dirtyPages, markDirty, PAGE_BYTES, pagesEnd } from "../kernel/pages.ts";
@@ -13,6 +14,9 @@ import { failureOf } from "./failure.ts";
 
 /** Pages that are handed to the store at a time. */
 const BATCH_PAGES = (4 << 20) / PAGE_BYTES;
+
+/** Pause until a store that cannot be written is asked again to forget, ms. */
+const ABANDON_AGAIN_MS = 1_000;
 
 /** What a checkpoint says beside its pages; kept as JSON. */
 export interface Meta {
@@ -64,6 +68,10 @@ export class Checkpointer {
   private saved: Moment | undefined;
   /** Whether a checkpoint is wanted that is not begun yet. */
   wanted = false;
+  /** Whether the store still has to forget what could not be saved. */
+  private abandoning = false;
+  /** Buffers that came back from the store. */
+  private readonly used: ArrayBuffer[] = [];
   private moves = 0;
   private waiters: (Moment & { done: () => void; fail: (error: unknown) => void })[] = [];
 
@@ -86,7 +94,7 @@ export class Checkpointer {
 
   /** Begins a checkpoint of this moment if one is wanted; to be called between frames, with no state on its way from or to another Jah. */
   begin(): void {
-    if (!this.wanted || this.making) return;
+    if (!this.wanted || this.making || this.abandoning) return;
     this.wanted = false;
     const { memory, arenaEnd } = this.jah.kernel();
     const pages = dirtyPages(memory, arenaEnd);
@@ -103,13 +111,16 @@ export class Checkpointer {
     const { pages } = making;
     while (making.copied < pages.length && making.inFlight < CHECKPOINT_COPY_BYTES) {
       const batch = pages.slice(making.copied, making.copied + BATCH_PAGES);
-      const bytes = copyPages(this.jah.kernel().memory, batch);
+      const bytes = copyPages(this.jah.kernel().memory, batch, this.used.pop());
       making.copied += batch.length;
       making.inFlight += bytes.byteLength;
       making.bytes += bytes.byteLength;
       const size = bytes.byteLength;
       this.store.write(Uint32Array.from(batch), bytes).then(
-        () => this.written(making, size),
+        (used) => {
+          this.used.push(used);
+          this.written(making, size);
+        },
         (error: unknown) => this.failed(making, error),
       );
     }
@@ -135,6 +146,7 @@ export class Checkpointer {
         this.making = undefined;
         const before = this.saved && { before: this.saved.frame };
         this.saved = { frame, moves };
+        this.used.length = 0;
         this.jah.tell({ type: "saved", frame, ...before, bytes: making.bytes, ms });
         this.answer();
       },
@@ -148,9 +160,23 @@ export class Checkpointer {
     this.making = undefined;
     const { memory } = this.jah.kernel();
     for (const page of making.pages) markDirty(memory, page * PAGE_BYTES, PAGE_BYTES);
-    this.store.abandon().catch(() => {});
     this.jah.tell({ type: "unsaved", failure: failureOf(error) });
     for (const { fail } of this.waiters.splice(0)) fail(error);
+    this.jah.wake();
+    void this.abandon();
+  }
+
+  /** Has the store forget what was written of it, as soon as it can. */
+  private async abandon(): Promise<void> {
+    this.abandoning = true;
+    while (this.abandoning) {
+      try {
+        await this.store.abandon();
+        this.abandoning = false;
+      } catch {
+        await sleep(ABANDON_AGAIN_MS);
+      }
+    }
     this.jah.wake();
   }
 
@@ -182,6 +208,7 @@ export class Checkpointer {
   /** Resolves when the store is closed; what was not committed is forgotten. */
   close(): Promise<void> {
     this.making = undefined;
+    this.abandoning = false;
     return this.store.close();
   }
 }

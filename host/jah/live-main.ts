@@ -7,21 +7,25 @@ import { request } from "node:http";
 import type { Socket } from "node:net";
 import { exitWithParent } from "../core/watchdog.ts";
 import { loadClient } from "../shuffle/http-peers.ts";
+import { preparePages } from "../store/pages.ts";
 import { Channel, CHANNEL_PROTOCOL } from "../wire/channel.ts";
 import type { JahBirth } from "../wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../wire/live.ts";
 import { failureOf } from "./failure.ts";
 import { LiveJah } from "./live.ts";
 
-/** Time after which a Jah is done with starting, or was not one yet, and gets ready to send to others, ms. */
-const LOAD_CLIENT_MS = 500;
+/** Time after which a Jah is done with starting, or was not one yet, and gets ready to send to others and to save its state, ms. */
+const PREPARE_MS = 500;
 
 process.title = "hallelujah spare";
 const watchdog = exitWithParent();
 process.on("SIGINT", () => {}); // whoever started this Jah ends it
 process.on("SIGTERM", () => {});
 
-setTimeout(() => void loadClient(), LOAD_CLIENT_MS).unref();
+setTimeout(() => {
+  void loadClient();
+  preparePages();
+}, PREPARE_MS).unref();
 
 // Without a listener the channel does not hold the process: a spare ends with it, a Jah with that to its Hallelu.
 process.once("message", (birth: JahBirth) => {

@@ -38,9 +38,14 @@ export function markDirty(memory: WebAssembly.Memory, address: number, bytes: nu
   marks.fill(1, Math.floor(address / PAGE_BYTES), pagesEnd(address + bytes));
 }
 
-/** The bytes of pages, one behind the other, in a buffer of their own that may be transferred. */
-export function copyPages(memory: WebAssembly.Memory, pages: readonly number[]): ArrayBuffer {
-  const buffer = new ArrayBuffer(pages.length * PAGE_BYTES);
+/** The bytes of pages, one behind the other, in a buffer that may be transferred: `used`, if it has their size. */
+export function copyPages(
+  memory: WebAssembly.Memory,
+  pages: readonly number[],
+  used?: ArrayBuffer,
+): ArrayBuffer {
+  const size = pages.length * PAGE_BYTES;
+  const buffer = used?.byteLength === size ? used : new ArrayBuffer(size);
   const copy = new Uint8Array(buffer);
   const bytes = new Uint8Array(memory.buffer);
   pages.forEach((page, i) => {

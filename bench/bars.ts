@@ -44,6 +44,15 @@ export const bars: Bar[] = [
     ratioMin: 0.4,
     words: ">= 150 MB/s and 0.4x of the bare loop",
   },
+  { figure: "recovery-wake", peer: null, valueMax: 250, words: "<= 250 ms" },
+  { figure: "recovery-wake-large", peer: null, valueMax: 4_000, words: "<= 4 s" },
+  { figure: "recovery-few", peer: null, ratioMin: 0.95, words: ">= 0.95x" },
+  { figure: "recovery-many", peer: null, ratioMin: 0.7, words: ">= 0.7x" },
+  { figure: "recovery-memory", peer: null, valueMax: 1.3, words: "<= 1.3x" },
+  { figure: "recovery-killed", peer: null, valueMax: 1_500, words: "<= 1.5 s" },
+  { figure: "recovery-rest-memory", peer: null, valueMax: 1, words: "<= 1 MB" },
+  { figure: "recovery-rest-cpu", peer: null, valueMax: 1, words: "<= 1 %" },
+  { figure: "recovery-rest-jahs", peer: null, valueMax: 0, words: "none" },
   { figure: "log-push-small", peer: null, valueMin: 6_000, words: ">= 6,000 requests/s" },
 ];
 

@@ -11,6 +11,7 @@ import { cores, type Machine } from "./machine.ts";
 import { flightsFile } from "./paths.ts";
 import { PeakSampler } from "./processes.ts";
 import { againstPeer, alone, type Context, type Result } from "./results.ts";
+import { recovery } from "./recovery.ts";
 import { store } from "./store.ts";
 
 /** What the command line settles for all figures. */
@@ -40,6 +41,7 @@ export const figures: Record<string, Figure> = {
   live: (settings) => live(settings),
   store: (settings) => store(settings),
   log: (settings) => log(settings),
+  recovery: (settings) => recovery(settings),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

@@ -1,6 +1,6 @@
 /** A host of its own for a figure, and a push client in this process. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -12,14 +12,20 @@ export interface TestHost {
   port: number;
   child: ChildProcess;
   readyMs: number;
+  /** Its data folder. */
+  data: string;
   stop(): Promise<void>;
 }
 
-export async function startHost(cli: string): Promise<TestHost> {
+export async function startHost(
+  cli: string,
+  { env = {} }: { env?: Record<string, string> } = {},
+): Promise<TestHost> {
   const data = mkdtempSync(path.join(tmpdir(), "hallelujah-bench-"));
   const startedAt = performance.now();
   const child = spawn(process.execPath, [cli, "up", "--listen", "127.0.0.1:0", "--data", data], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
   });
   const ended = new Promise<void>((done) => child.once("exit", () => done()));
   const url = await new Promise<string>((done) => {
@@ -34,6 +40,7 @@ export async function startHost(cli: string): Promise<TestHost> {
     port: Number(new URL(url).port),
     child,
     readyMs,
+    data,
     async stop() {
       child.kill("SIGTERM");
       await ended;
@@ -79,4 +86,18 @@ export async function drained(client: Hallelujah, stream: string): Promise<void>
     if (frame === frames && !backlog.bytes && state === "running") return;
     await sleep(5);
   }
+}
+
+/** CPU time of all threads of a process, ms; proc_pid_stat(5) counts in steps of 10 ms, and misses short ones. */
+export function cpuMs(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const ns = threads.map((id) =>
+    Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return ns.reduce((sum, each) => sum + each, 0) / 1e6;
+}
+
+/** Resident size of a process, MB of 2^20 bytes. */
+export function residentMb(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
 }

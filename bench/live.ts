@@ -1,11 +1,22 @@
 /** The live host: pushes, latencies, starting and scaling, each on a host of its own, with a push client in this process. */
 import { fork } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { agent, CONNECTIONS, drained, largeBody, post, startHost, type TestHost } from "./host.ts";
+import {
+  agent,
+  CONNECTIONS,
+  cpuMs,
+  drained,
+  largeBody,
+  post,
+  residentMb,
+  startHost,
+  type TestHost,
+} from "./host.ts";
 import { peersFolder, root } from "./paths.ts";
 import { alone, beside, type Context, type Result } from "./results.ts";
+import { quantile } from "./statistics.ts";
 
 export interface LiveSettings {
   cli: string;
@@ -149,24 +160,6 @@ async function idle(cli: string): Promise<{ mb: number; cpuShare: number }> {
   const mb = pids.reduce((sum, each) => sum + residentMb(each), 0);
   await host.stop();
   return { mb, cpuShare: (used * 100) / IDLE_MS };
-}
-
-/** CPU time of all threads of a process, ms; proc_pid_stat(5) counts in steps of 10 ms, and misses short ones. */
-function cpuMs(pid: number): number {
-  const threads = readdirSync(`/proc/${pid}/task`);
-  const ns = threads.map((id) =>
-    Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]),
-  );
-  return ns.reduce((sum, each) => sum + each, 0) / 1e6;
-}
-
-function residentMb(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
-}
-
-function quantile(values: number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
 }
 
 async function sink(): Promise<{ port: number; stop: () => void }> {

@@ -10,3 +10,9 @@ export function median(values: number[]): number {
 export function rounded(value: number): number {
   return Number(value.toPrecision(5));
 }
+
+/** The value below which a share `q` of the values lies. */
+export function quantile(values: number[], q: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
+}

@@ -12,7 +12,7 @@ import type { Jah } from "./jahs.ts";
 const RETRY_MS = 5_000;
 
 export interface CheckpointsParts {
-  /** Bytes of frames after which an owner is saved, if not those of limits.ts. */
+  /** Bytes of frames after which an owner is saved, if not those of limits.ts; 0: only when it is parked. */
   everyBytes?: number | undefined;
   /** Bytes of the log from a frame on. */
   bytesFrom: (frame: number) => number;
@@ -66,6 +66,7 @@ export class Checkpoints {
   /** Ten times a second: those are asked to save which would have to replay much, or were not saved for long. */
   tick(now: number): void {
     const { bytesFrom, appliedBy, everyBytes = CHECKPOINT_BYTES } = this.parts;
+    if (!everyBytes) return;
     for (const [jah, saved] of this.saved) {
       if (jah.state === "gone") this.left(jah);
       if (saved.underWay || now < saved.restUntil || jah.state !== "working") continue;

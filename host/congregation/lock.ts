@@ -4,8 +4,17 @@
  * finds nobody alive there takes the next number by a hard link, which one alone can make. Numbers never go back, so
  * someone who looked long ago and comes late finds that there is a higher one, and gives way.
  */
-import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 
@@ -28,7 +37,7 @@ interface Holder {
 export async function lockFolder(folder: string, patienceMs: number): Promise<() => void> {
   const mine = join(folder, `taking-${process.pid}`);
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     writeFileSync(mine, JSON.stringify({ pid: process.pid, started: startOf(process.pid) } satisfies Holder));
   } catch (cause) {
     throw unwritable(folder, cause);
@@ -46,6 +55,20 @@ export async function lockFolder(folder: string, patienceMs: number): Promise<()
     }
   } finally {
     rmSync(mine, { force: true });
+  }
+}
+
+/**
+ * A folder with those above it. Not by `recursive`: where a system refuses folders with ENOENT, as /proc does, Node 20 makes
+ * the one above again and again and never returns.
+ */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // else another host was quicker
   }
 }
 

@@ -62,6 +62,7 @@ export const StreamInfo = z
     frame: z.number().int().describe("the lowest frame that is not applied everywhere"),
     frames: z.number().int().describe("frames logged"),
     error: z.string().optional(),
+    sinkErrors: z.array(z.string()).optional().describe("sinks that take no rows, and why"),
   })
   .openapi("Stream");
 

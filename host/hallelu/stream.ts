@@ -133,6 +133,7 @@ export class Stream implements JahOwner {
     });
     this.failures = new Failures(record, {
       folder,
+      kernelFile: kernel.file,
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
       shards,
@@ -412,7 +413,7 @@ export class Stream implements JahOwner {
         this.scaler.imported(jah);
         break;
       case "trapped":
-        this.failures.mapping(message.frame, message.failure.message);
+        this.failures.mapping(message.frame, message.failure);
         this.dispatch.again(message.routing, message.frame);
         this.pump();
         break;
@@ -421,7 +422,7 @@ export class Stream implements JahOwner {
         const { first } = this.log;
         if (code === "store-damaged" && !this.failures.setStoreAside(jah, reason, first))
           this.fail(`${reason}; the log begins at frame ${first}, so that it cannot be made anew`);
-        if (message.frame !== undefined) this.failures.applying(jah, message.frame, reason);
+        if (message.frame !== undefined) this.failures.applying(jah, message.frame, message.failure);
         this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
         break;
       }

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import { HallelujahError } from "../core/errors.ts";
+import { printable } from "../input/reasons.ts";
 import type { StreamInfo } from "../client/live.ts";
 import {
   hostOf,
@@ -24,7 +25,10 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
     "streams; deploy one: hallelujah deploy NAME KERNEL",
   );
   if (name === undefined) return;
-  const { error, sinkErrors = [] } = streams[0];
+  const { error, sinkErrors = [], problems = [] } = streams[0];
+  if (format === "table")
+    for (const { source, frame, reason, record } of problems)
+      process.stderr.write(`${source}, frame ${frame}: ${reason}${record ? `: ${printable(record)}` : ""}\n`);
   for (const each of [...(error === undefined ? [] : [error]), ...sinkErrors])
     process.stderr.write(`${each}\n`);
 }

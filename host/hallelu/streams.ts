@@ -424,7 +424,9 @@ export class Streams implements Host {
   }
 
   stream(name: string): StreamInfo {
-    return infoOf(this.find(name));
+    const running = this.find(name);
+    const problems = running.stream.progress.problems.all;
+    return { ...infoOf(running), ...(problems.length ? { problems } : {}) };
   }
 
   async change(name: string, change: StreamChange): Promise<StreamInfo> {

@@ -144,6 +144,26 @@ test("records that a host does not take are named by their file and place, and w
   assert.is(other.code, 1);
 });
 
+test("the last records that do not fit are shown with what is wrong with them", async () => {
+  await prints(["deploy", "weather", stations]);
+  const bad = Array.from({ length: 12 }, (_, i) => `{"station":"s${i}","temperature":"${"x".repeat(90)}"}\n`);
+  await prints(["push", "weather"], bad.join(""));
+  await prints(["push", "weather"], `${readings(1)}Oslo \u001b[2J\n`);
+  await until(host.client, "weather", (stream) => drained(stream) && stream.badRecords === 13);
+  const { problems = [] } = await host.client.stream("weather");
+  assert.is(problems.length, 10);
+  assert.equal(problems.at(-1), {
+    frame: problems.at(-1)!.frame,
+    source: "pushed records",
+    reason: "it is not a JSON object",
+    record: "Oslo \u001b[2J",
+  });
+  assert.match(problems[0].reason, /"temperature" is not a number/);
+  assert.is(problems[0].record.length, 80);
+  const { stderr } = await cli(["ps", "weather", "--format", "table"], { env: { HALLELUJAH_URL: host.url } });
+  assert.match(stderr, /pushed records, frame \d+: it is not a JSON object: Oslo \\u001b\[2J\n$/);
+});
+
 test("a stream that is fed by standard input and ended stays, and that is said", async () => {
   const deploy = commands.start(host.url, ["deploy", "weather", stations, "--source", "-"]);
   await deploy.prints(/weather runs/);

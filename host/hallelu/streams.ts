@@ -244,11 +244,10 @@ export class Streams implements Host {
     try {
       await registry.put(`streams/${name}`, record, 0);
       const running = await this.open(record, kernel.descriptor);
-      const { stream } = running;
-      if (record.max > 0) stream.wake();
+      if (record.max > 0) running.stream.wake();
       await this.feed(running);
       this.options.journal.info({ stream: name }, `deployed ${record.file}`);
-      return stream.info();
+      return infoOf(running);
     } catch (error) {
       const running = this.running.get(name);
       this.running.delete(name);
@@ -495,8 +494,6 @@ export class Streams implements Host {
     { from, late = false, signal }: { from?: number; late?: boolean; signal: AbortSignal },
   ): AsyncIterable<OutputRows> {
     const { stream, stop } = this.find(name);
-    if (late && !stream.kernel.late) throw noOutput(name, "its kernel has no function late");
-    if (!late && !hasOutput(stream.kernel)) throw noOutput(name, "read its tables instead");
     const outputs = late ? stream.lateOutputs : stream.outputs;
     return outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal]));
   }
@@ -571,7 +568,8 @@ export class Streams implements Host {
 
 /** How a stream stands, its sinks included. */
 function infoOf({ stream, sinkErrors }: Running): StreamInfo {
-  const info = stream.info();
+  const { kernel } = stream;
+  const info = { ...stream.info(), hasOutput: hasOutput(kernel), hasLateOutput: kernel.late };
   return sinkErrors.size ? { ...info, sinkErrors: [...sinkErrors.values()] } : info;
 }
 

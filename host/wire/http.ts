@@ -71,6 +71,8 @@ export const StreamInfo = z
     frame: z.number().int().describe("the lowest frame that is not applied everywhere"),
     frames: z.number().int().describe("frames logged"),
     error: z.string().optional(),
+    hasOutput: z.boolean().optional().describe("whether its kernel can emit"),
+    hasLateOutput: z.boolean().optional().describe("whether its kernel has a function `late`"),
     problems: z
       .array(StreamProblem)
       .optional()

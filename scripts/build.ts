@@ -1,9 +1,39 @@
-/** Builds dist/: one bundle per process and entry, dependencies left to node_modules where they are large or seldom loaded. */
+/**
+ * Builds dist/: one bundle per process and entry, dependencies left to node_modules where they are large or seldom loaded.
+ * It is built beside and put in place as a whole; with --if-stale only if a source is newer.
+ */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { build, type BuildOptions } from "esbuild";
 
-rmSync("dist", { recursive: true, force: true });
+/** What dist/ is made of. */
+const SOURCES = [
+  "host",
+  "assembly",
+  "package.json",
+  "package-lock.json",
+  "tsconfig.types.json",
+  "scripts/build.ts",
+];
+const OUT = "dist.new";
+const OLD = "dist.old";
+
+if (process.argv.includes("--if-stale") && isCurrent()) process.exit();
+
+function isCurrent(): boolean {
+  const last = "dist/dashboard/index.html";
+  return existsSync(last) && Math.max(...SOURCES.map(changedAt)) < statSync(last).mtimeMs;
+}
+
+/** When a file, or one in a folder, was changed last, ms. */
+function changedAt(path: string): number {
+  const { mtimeMs } = statSync(path);
+  if (!statSync(path).isDirectory()) return mtimeMs;
+  return Math.max(mtimeMs, ...readdirSync(path).map((name) => changedAt(join(path, name))));
+}
+
+rmSync(OUT, { recursive: true, force: true });
 await build({
   entryPoints: {
     "cli/main": "host/cli/main.ts",
@@ -15,7 +45,7 @@ await build({
     index: "host/client/index.ts",
     testing: "host/client/testing.ts",
   },
-  outdir: "dist",
+  outdir: OUT,
   bundle: true,
   splitting: true,
   chunkNames: "chunks/[name]-[hash]",
@@ -55,16 +85,19 @@ const browser: BuildOptions = {
 await build({
   ...browser,
   entryPoints: { browser: "host/client/browser.ts" },
-  outdir: "dist",
+  outdir: OUT,
   sourcemap: "linked",
 });
 await build({
   ...browser,
   entryPoints: ["host/dashboard/dashboard.ts", "host/dashboard/dashboard.css"],
-  outdir: "dist/dashboard",
+  outdir: join(OUT, "dashboard"),
   minify: true,
 });
-copyFileSync("host/dashboard/index.html", "dist/dashboard/index.html");
-execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], {
-  stdio: "inherit",
-});
+copyFileSync("host/dashboard/index.html", join(OUT, "dashboard", "index.html"));
+const types = ["-p", "tsconfig.types.json", "--outDir", join(OUT, "types")];
+execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", ...types], { stdio: "inherit" });
+rmSync(OLD, { recursive: true, force: true });
+if (existsSync("dist")) renameSync("dist", OLD);
+renameSync(OUT, "dist");
+rmSync(OLD, { recursive: true, force: true });

@@ -16,7 +16,7 @@ import { Mapper } from "../host/jah/mapper.ts";
 import { createMemory, KernelInstance } from "../host/kernel/instance.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../host/kernel/memory-map.ts";
 import { type JobOptions, runJob, type Summary } from "../host/run/job.ts";
-import { reasonOf } from "../host/run/problems.ts";
+import { reasonOf } from "../host/input/reasons.ts";
 import type { SourceSpec } from "../host/wire/jah.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: rows are whatever the kernel makes

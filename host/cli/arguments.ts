@@ -34,6 +34,18 @@ export function character(text: string): number {
   return one.charCodeAt(0);
 }
 
+/** The same as the character itself. */
+export function separator(text: string): string {
+  return String.fromCharCode(character(text));
+}
+
+/** A name under which bodies are numbered. */
+export function producer(text: string): string {
+  if (!/^[A-Za-z0-9._-]{1,128}$/.test(text))
+    throw new InvalidArgumentError("It is 1 to 128 letters, digits, dots, - and _.");
+  return text;
+}
+
 export function list(text: string): string[] {
   const names = text.split(",").map((name) => name.trim());
   if (names.some((name) => !name)) throw new InvalidArgumentError("They are names joined by commas.");

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import pc from "picocolors";
 import type { Offer, StreamInfo } from "../client/live.ts";
-import { HallelujahError } from "../core/errors.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
 import type { PushFlags } from "./push.ts";
 import { hostOf, print } from "./remote.ts";
 
@@ -18,7 +18,7 @@ export interface DeployFlags extends PushFlags {
 }
 
 export async function deployCommand(name: string, kernel: string, flags: DeployFlags): Promise<void> {
-  if (!existsSync(kernel)) throw new HallelujahError("kernel-missing", `there is no kernel ${kernel}`);
+  const module = readKernel(kernel);
   const { min, max, from, retain, source = [], sink } = flags;
   const { inputFormat, delimiter, columns } = flags;
   if (!source.includes("-") && (inputFormat ?? delimiter ?? columns) !== undefined) {
@@ -29,7 +29,7 @@ export async function deployCommand(name: string, kernel: string, flags: DeployF
   const files = source.filter((each) => each !== "-").map((each) => (isUrl(each) ? each : resolve(each)));
   try {
     const stream = await hostOf(flags).deploy(name, {
-      kernel: kernel.endsWith(".wasm") ? readFileSync(kernel) : readFileSync(kernel, "utf8"),
+      kernel: module,
       file: basename(kernel),
       source: files,
       ...(min === undefined ? {} : { min }),
@@ -46,11 +46,31 @@ export async function deployCommand(name: string, kernel: string, flags: DeployF
   }
   if (!source.includes("-")) return;
   const { pushCommand } = await import("./push.ts");
-  await pushCommand(name, ["-"], { ...flags, end: true });
+  try {
+    await pushCommand(name, ["-"], { ...flags, end: true });
+  } catch (error) {
+    process.stderr.write(`${name} stays; to remove it: hallelujah rm ${name}\n`);
+    throw error;
+  }
 }
 
+/** A kernel's source, or a built module. */
+function readKernel(path: string): string | Uint8Array {
+  if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
+  if (!/\.(ts|wasm)$/.test(path)) {
+    const message = `${path} is no kernel: a kernel is a .ts file, or a .wasm that hallelujah build made`;
+    throw new HallelujahError("usage", message);
+  }
+  try {
+    return path.endsWith(".wasm") ? readFileSync(path) : readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new HallelujahError("kernel-unreadable", `${path} cannot be read: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Of whatever scheme: the host says which it knows. */
 function isUrl(text: string): boolean {
-  return /^https?:\/\//.test(text);
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
 }
 
 function describe({ name, kernel, version, tables, min, max }: StreamInfo): string {

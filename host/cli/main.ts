@@ -4,13 +4,28 @@ import { Command, CommanderError, Option } from "commander";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { FRAME_TIMEOUT_MS } from "../core/limits.ts";
 import { RETAIN_WORDS } from "../core/retain.ts";
-import { bytes, character, collect, list, milliseconds, positive, whole } from "./arguments.ts";
+import {
+  bytes,
+  character,
+  collect,
+  list,
+  milliseconds,
+  positive,
+  producer,
+  separator,
+  whole,
+} from "./arguments.ts";
 
 /** Errors of the call itself rather than of the work. */
 const MISUSED = new Set([
   "usage",
-  "token-missing",
+  "bad-request",
+  "capacity-invalid",
   "cpus-invalid",
+  "not-built",
+  "sink-invalid",
+  "token-missing",
+  "url-invalid",
   "stream-name-invalid",
   "key-invalid",
   "order-unknown",
@@ -159,7 +174,7 @@ function pushing(command: Command): Command {
         "lines",
       ]),
     )
-    .option("--delimiter <byte>", "CSV: what stands between fields; found out if not given")
+    .option("--delimiter <byte>", "CSV: what stands between fields; found out if not given", separator)
     .option(
       "--columns <names>",
       "CSV: names of the columns, if there is no header line, joined by commas",
@@ -196,7 +211,11 @@ pushing(
     .argument("<name>", "of the stream")
     .argument("[files...]", "files, .gz too; standard input if none or -"),
 )
-  .option("--producer <id>", "go on with a push that was interrupted: what is stored already is passed over")
+  .option(
+    "--producer <id>",
+    "go on with a push that was interrupted: what is stored already is passed over",
+    producer,
+  )
   .option("--end", "no more records come after these: close all windows")
   .action(async (name, files, options) => {
     const { pushCommand } = await import("./push.ts");

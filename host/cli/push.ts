@@ -21,10 +21,20 @@ export interface PushFlags extends RemoteFlags {
   end?: boolean;
 }
 
+/** An input in work: how many of its bytes are stored, and the inputs behind it. */
+interface OpenInput {
+  file: string;
+  format: Format;
+  bytes: number;
+  behind: string[];
+}
+
 /** Records of a pipe without more to come wait for so long at most; those of a push that has a name, until a body is full. */
 const FLUSH_MS = 200;
 /** Errors after which the same push may go on. */
 const INTERRUPTIONS = new Set(["interrupted", "host-unreachable", "connection-lost"]);
+/** Errors of what is pushed. Mended it has other bodies, so no push of it may go on under the same producer. */
+const WRONG_INPUT = new Set(["body-invalid", "record-too-large"]);
 
 export async function pushCommand(name: string, files: string[], flags: PushFlags): Promise<void> {
   const host = hostOf(flags);
@@ -34,8 +44,12 @@ export async function pushCommand(name: string, files: string[], flags: PushFlag
   // Nothing is read for a stream or a host that is not there.
   await host.stream(name, { signal });
   const { producer = randomUUID(), delimiter, columns } = flags;
+  if (process.stdin.isTTY && files.includes("-"))
+    process.stderr.write("hallelujah: reading standard input; Ctrl-D ends it\n");
   const bar = process.stderr.isTTY ? new ProgressLine("stored") : undefined;
+  const refusals = new Refusals(() => bar?.clear());
   let done: PushProgress = { producer, sequence: 0, repeatable: true, bytes: 0, bodies: 0, frame: -1 };
+  let open: OpenInput = { file: "", format: "ndjson", bytes: 0, behind: [] };
   try {
     for (const [i, file] of files.entries()) {
       const { bytes, bodies, sequence, repeatable } = done;
@@ -46,29 +60,42 @@ export async function pushCommand(name: string, files: string[], flags: PushFlag
           bodies: bodies + now.bodies,
           repeatable: repeatable && now.repeatable,
         };
+        open.bytes = now.bytes;
+        refusals.over();
         bar?.update({ bytes: done.bytes, bytesTotal, rows: 0 });
       };
       const { chunks, format } = await openInput(file, flags, signal);
-      const last = await host.push(name, chunks, {
-        format,
-        ...(delimiter === undefined ? {} : { delimiter }),
-        ...(columns === undefined ? {} : { columns }),
-        producer,
-        sequence,
-        ...(file === "-" && flags.producer === undefined ? { flushMs: FLUSH_MS } : {}),
-        end: (flags.end ?? false) && i === files.length - 1,
-        signal,
-        onProgress,
-      });
+      open = { file, format, bytes: 0, behind: files.slice(i + 1) };
+      const last = await host
+        .push(name, chunks, {
+          format,
+          ...(delimiter === undefined ? {} : { delimiter }),
+          ...(columns === undefined ? {} : { columns }),
+          producer,
+          sequence,
+          ...(file === "-" && flags.producer === undefined ? { flushMs: FLUSH_MS } : {}),
+          end: (flags.end ?? false) && i === files.length - 1,
+          signal,
+          onProgress,
+          onRefused: (refusal) => refusals.tell(refusal),
+        })
+        .catch((error: unknown) => {
+          throw naming(file, error);
+        });
       onProgress(last);
     }
   } catch (error) {
     bar?.clear();
-    const goOn =
-      done.repeatable && INTERRUPTIONS.has((error as { code?: string }).code!)
-        ? ` To go on with the same input: ${again(name, files, { ...flags, producer })}`
-        : "";
-    process.stderr.write(`${inBytes(done.bytes)} were stored.${goOn}\n`);
+    refusals.repeat();
+    if (done.bytes) {
+      const { code = "" } = error as { code?: string };
+      const goOn = WRONG_INPUT.has(code)
+        ? restOf(name, open, flags)
+        : done.repeatable && INTERRUPTIONS.has(code)
+          ? ` To go on with the same input: ${again(name, files, { ...flags, producer })}`
+          : "";
+      process.stderr.write(`${inBytes(done.bytes)} were stored.${goOn}\n`);
+    }
     throw error;
   } finally {
     process.stdin.destroy(); // it may be waited for
@@ -76,6 +103,44 @@ export async function pushCommand(name: string, files: string[], flags: PushFlag
   bar?.clear();
   const upTo = done.frame >= 0 ? ` (up to frame ${done.frame})` : "";
   await print(`pushed ${inBytes(done.bytes)} to ${name}${upTo}\n`);
+}
+
+/** What the host refuses for now: said once, and again at the end if that is how it ended. */
+class Refusals {
+  private readonly told = new Set<string>();
+  private readonly clear: () => void;
+  private last: HallelujahError | undefined;
+
+  /** `clear` makes room on the terminal. */
+  constructor(clear: () => void) {
+    this.clear = clear;
+  }
+
+  tell(refusal: HallelujahError): void {
+    this.last = refusal;
+    if (this.told.has(refusal.code)) return;
+    this.told.add(refusal.code);
+    this.clear();
+    process.stderr.write(`hallelujah: ${refusal.message}; it is tried again until there is room\n`);
+  }
+
+  over(): void {
+    this.last = undefined;
+  }
+
+  repeat(): void {
+    if (this.last) process.stderr.write(`hallelujah: the host still refused: ${this.last.message}\n`);
+  }
+}
+
+/** An error about a body says of which input it is. */
+function naming(file: string, error: unknown): unknown {
+  if (!(error instanceof HallelujahError) || !WRONG_INPUT.has(error.code)) return error;
+  const shown = shownName(file);
+  const message = /^the body\b/.test(error.message)
+    ? error.message.replace(/^the body\b/, shown)
+    : `${shown}: ${error.message}`;
+  return new HallelujahError(error.code, message, { cause: error });
 }
 
 /** The command that goes on; a token is not shown. */
@@ -89,9 +154,20 @@ function again(name: string, files: string[], flags: PushFlags): string {
     producer,
   }).flatMap(([option, value]) => (value === undefined ? [] : [`--${option}`, value]));
   const words = ["hallelujah", "push", name, ...files, ...options, ...(end ? ["--end"] : [])];
-  return words
-    .map((word) => (/^[\w./:=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
-    .join(" ");
+  return words.map(quoted).join(" ");
+}
+
+/** How to push what is not stored of an input, where that can be said in a line: it has no header line, and is a file as it is. */
+function restOf(name: string, { file, format, bytes, behind }: OpenInput, flags: PushFlags): string {
+  if (file === "-" || file.endsWith(".gz") || (format === "csv" && !flags.columns)) return "";
+  const { producer: _, ...rest } = flags;
+  const push = again(name, ["-", ...behind], { ...rest, inputFormat: format });
+  return ` When it is mended, push the rest: tail -c +${bytes + 1} ${quoted(file)} | ${push}`;
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w./:=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function sizeOf(file: string): number {

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import { HallelujahError } from "../core/errors.ts";
+import { printable } from "../input/reasons.ts";
 import type { StreamInfo } from "../client/live.ts";
 import {
   hostOf,
@@ -23,7 +24,13 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
     { ...flags, format },
     "streams; deploy one: hallelujah deploy NAME KERNEL",
   );
-  if (name !== undefined && streams[0].error) process.stderr.write(`${streams[0].error}\n`);
+  if (name === undefined) return;
+  const { error, sinkErrors = [], problems = [] } = streams[0];
+  if (format === "table")
+    for (const { source, frame, reason, record } of problems)
+      process.stderr.write(`${source}, frame ${frame}: ${reason}${record ? `: ${printable(record)}` : ""}\n`);
+  for (const each of [...(error === undefined ? [] : [error]), ...sinkErrors])
+    process.stderr.write(`${each}\n`);
 }
 
 /** A stream in a line. */
@@ -32,7 +39,7 @@ export function brief(stream: StreamInfo): Record<string, unknown> {
   const seconds = backlog.seconds === null ? "" : ` ${backlog.seconds.toFixed(1)} s`;
   return {
     name,
-    state,
+    state: max === 0 && state !== "failed" ? "stopped" : state,
     kernel: `${kernel} v${version}`,
     jahs: `${jahs} (${min}-${max})`,
     shards: shards.length,
@@ -85,18 +92,29 @@ export async function capacityCommand(
   flags: RemoteFlags & { min?: number },
 ): Promise<void> {
   const min = flags.min === undefined ? {} : { min: flags.min };
-  const stream = await hostOf(flags).change(name, { max, ...min });
+  const host = hostOf(flags);
+  const stream = await host.change(name, { max, ...min });
+  if (stream.max === 0) return print(stopped(name));
+  const { total } = (await host.host()).cpus;
+  if (max > total) {
+    const cpus = `${total} ${total === 1 ? "CPU" : "CPUs"}`;
+    process.stderr.write(`hallelujah: this host has ${cpus}, so ${name} never has more Jahs than that\n`);
+  }
   await print(`${name} may have ${stream.min} to ${stream.max} Jahs\n`);
 }
 
 export async function pauseCommand(name: string, paused: boolean, flags: RemoteFlags): Promise<void> {
   const stream = await hostOf(flags).change(name, { paused });
-  await print(`${name} is ${stream.state}\n`);
+  await print(!paused && stream.max === 0 ? stopped(name) : `${name} is ${stream.state}\n`);
 }
 
 export async function stopCommand(name: string, flags: RemoteFlags): Promise<void> {
   await hostOf(flags).change(name, { max: 0 });
-  await print(`${name} is stopped: what is pushed is kept; hallelujah capacity ${name} 1 lets it go on\n`);
+  await print(stopped(name));
+}
+
+function stopped(name: string): string {
+  return `${name} is stopped: what is pushed is kept; hallelujah capacity ${name} 1 lets it go on\n`;
 }
 
 export async function rmCommand(

@@ -1,7 +1,8 @@
 /** `hallelujah up`: this process becomes the Congregation of a host. */
+import { lookup } from "node:dns/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { HallelujahError } from "../core/errors.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
 import { startCongregation } from "../congregation/congregation.ts";
 import { chooseCpus } from "../congregation/cpus.ts";
 
@@ -17,6 +18,7 @@ const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
 export async function upCommand(flags: UpFlags): Promise<void> {
   const listen = parseListen(flags.listen);
+  if (!LOOPBACK.test(listen.host)) await known(listen.host);
   const token = flags.token ?? process.env.HALLELUJAH_TOKEN;
   if (!LOOPBACK.test(listen.host) && !token) {
     const message = `${listen.host} can be reached from other machines, so callers need a token; set one:\n  HALLELUJAH_TOKEN=$(openssl rand -hex 16) hallelujah up --listen ${flags.listen}`;
@@ -50,6 +52,16 @@ export async function upCommand(flags: UpFlags): Promise<void> {
 
 function defaultData(): string {
   return join(process.env.XDG_STATE_HOME ?? join(homedir(), ".local", "state"), "hallelujah");
+}
+
+/** Rejects if nothing has this name. */
+async function known(name: string): Promise<void> {
+  try {
+    await lookup(name);
+  } catch (cause) {
+    const message = `the name ${name} is not known here: ${messageOf(cause)}`;
+    throw new HallelujahError("listen-failed", message, { cause });
+  }
 }
 
 /** `127.0.0.1:7747`, `[::1]:7747`, `:7747`. */

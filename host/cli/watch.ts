@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pc from "picocolors";
 import type { Hallelujah, JahInfo, StreamInfo } from "../client/live.ts";
+import { HallelujahError } from "../core/errors.ts";
 import { hostOf, inBytes, print, type RemoteFlags, untilInterrupted } from "./remote.ts";
 import { brief } from "./streams.ts";
 import { drawTable, renderTables } from "./table.ts";
@@ -26,6 +27,11 @@ export async function watchCommand(name: string, flags: WatchFlags): Promise<voi
   const signal = untilInterrupted();
   if (flags.table !== undefined) return watchTable(host, name, flags.table, flags, signal);
   const info = await host.stream(name, { signal });
+  if ((flags.late ? info.hasLateOutput : info.hasOutput) === false) {
+    const why = flags.late ? "its kernel has no function late" : "its kernel never calls out.emit";
+    const message = `${name} has no ${flags.late ? "late " : ""}output, as ${why}; watch a table: hallelujah watch ${name} --table TABLE`;
+    throw new HallelujahError("output-none", message);
+  }
   if (process.stderr.isTTY)
     process.stderr.write(
       pc.dim(`${flags.late ? info.lateOutputs : info.outputs} rows so far; waiting for more\n`),

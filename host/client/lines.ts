@@ -1,11 +1,10 @@
 /** Whole lines out of chunks of bytes; what a line holds is not looked at. Node and browsers. */
 
 import { HallelujahError } from "../core/errors.ts";
+import { FRAME_BYTES } from "../core/limits.ts";
 
 const LF = 0x0a;
 const QUOTE = 0x22;
-/** A line that is longer than a body may be, is none. */
-const LINE_BYTES_MAX = 16 << 20;
 
 /** Yields the lines of a body, without their line feeds, as text. */
 export async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
@@ -91,6 +90,8 @@ class Bodies {
   private head: Uint8Array[] = [];
   private waiting: Uint8Array[] = [];
   private length = 0;
+  /** Bytes that came before those that wait. */
+  private at = 0;
 
   constructor(bytes: number, header: boolean) {
     this.bytes = bytes;
@@ -103,7 +104,7 @@ class Bodies {
     this.length += chunk.length;
     if (this.waitingSince === Infinity && chunk.includes(LF)) this.waitingSince = performance.now();
     if (this.waitingSince === Infinity) {
-      if (this.length > LINE_BYTES_MAX) throw tooLarge();
+      if (this.length > FRAME_BYTES) throw tooLarge(this.at);
       return;
     }
     const begun = this.head.length > 0 || !this.header;
@@ -112,10 +113,13 @@ class Bodies {
     if (!begun) {
       const end = rest.indexOf(LF) + 1;
       this.head = [rest.subarray(0, end)];
+      this.passed(this.head[0]);
       rest = rest.subarray(end);
     }
     for (let end = this.endOfBody(rest); end; end = this.endOfBody(rest)) {
-      yield join([...this.head, rest.subarray(0, end)]);
+      const lines = rest.subarray(0, end);
+      this.passed(lines);
+      yield join([...this.head, lines]);
       rest = rest.subarray(end);
     }
     this.wait(rest);
@@ -125,19 +129,32 @@ class Bodies {
   flush(): Uint8Array<ArrayBuffer> | undefined {
     const rest = join(this.waiting);
     const end = endOfLines(rest, rest.length, this.header);
+    this.passed(rest.subarray(0, end));
     this.wait(rest.subarray(end));
     return end ? join([...this.head, rest.subarray(0, end)]) : undefined;
   }
 
   /** What there is at the end. */
   rest(): Uint8Array<ArrayBuffer> | undefined {
-    return this.length ? join([...this.head, ...this.waiting]) : undefined;
+    if (!this.length) return undefined;
+    const lines = join(this.waiting);
+    this.passed(lines);
+    return join([...this.head, lines]);
   }
 
   private wait(rest: Uint8Array): void {
     this.waiting = [rest];
     this.length = rest.length;
     this.waitingSince = rest.includes(LF) ? performance.now() : Infinity;
+  }
+
+  /** Lines become a body. Throws `record-too-large` if one is longer than a host takes. */
+  private passed(lines: Uint8Array): void {
+    for (let from = 0, lf = 0; lines.length - from > FRAME_BYTES; from = lf + 1) {
+      lf = lines.lastIndexOf(LF, from + FRAME_BYTES - 1);
+      if (lf < from) throw tooLarge(this.at + from);
+    }
+    this.at += lines.length;
   }
 
   /** Where the first body of `rest` ends; 0 if that is not there yet. */
@@ -170,8 +187,9 @@ function endOfLines(bytes: Uint8Array, room: number, quotes: boolean): number {
   return (quoted && end >= 0 ? end : last) + 1;
 }
 
-function tooLarge(): HallelujahError {
-  const message = `a record is longer than ${LINE_BYTES_MAX >> 20} MiB; records are lines, and this has no line feed`;
+function tooLarge(at: number): HallelujahError {
+  const most = `${FRAME_BYTES >> 10} KiB, the most that a host takes`;
+  const message = `the record that starts at byte ${at} is longer than ${most}; records are lines`;
   return new HallelujahError("record-too-large", message);
 }
 

@@ -74,6 +74,8 @@ export interface PushOptions {
    */
   flushMs?: number;
   onProgress?: (progress: PushProgress) => void;
+  /** The host takes nothing for now, and the same is sent again: its disk is full, or the stream's backlog. */
+  onRefused?: (refusal: HallelujahError) => void;
   signal?: AbortSignal;
 }
 
@@ -112,11 +114,11 @@ export interface OutputRow<R> {
   row: R;
 }
 
-/** A host at an address. Nothing is sent before a method is called. */
+/** A host at an address. Nothing is sent before a method is called. Throws `url-invalid`. */
 export function connect(options: ConnectOptions = {}): Hallelujah {
   const env = (globalThis as { process?: { env: Record<string, string | undefined> } }).process?.env ?? {};
   const token = options.token ?? env.HALLELUJAH_TOKEN;
-  return new Hallelujah(options.url ?? env.HALLELUJAH_URL ?? DEFAULT_URL, token);
+  return new Hallelujah(options.url ?? (env.HALLELUJAH_URL || DEFAULT_URL), token);
 }
 
 export class Hallelujah {
@@ -124,6 +126,10 @@ export class Hallelujah {
   private readonly token: string | undefined;
 
   constructor(url: string, token?: string) {
+    if (!/^https?:$/.test(protocolOf(url))) {
+      const meant = /^[\w.-]+:\d+\/*$/.test(url) ? `http://${url}` : DEFAULT_URL;
+      throw new HallelujahError("url-invalid", `"${url}" is no URL of a host; it would be ${meant}`);
+    }
     this.url = url.replace(/\/+$/, "");
     this.token = token;
   }
@@ -174,7 +180,8 @@ export class Hallelujah {
    * has no room for, and what was lost on the way, is sent again: bodies are numbered, so none is stored twice.
    */
   async push(name: string, records: Records, options: PushOptions = {}): Promise<PushProgress> {
-    const { format = "ndjson", delimiter, columns, end = false, flushMs, signal, onProgress } = options;
+    const { format = "ndjson", delimiter, columns, end = false, flushMs } = options;
+    const { signal, onProgress, onRefused } = options;
     const search = new URLSearchParams();
     if (delimiter !== undefined) search.set("delimiter", delimiter);
     if (columns) search.set("columns", columns.join(","));
@@ -201,7 +208,8 @@ export class Hallelujah {
         "hallelujah-producer": progress.producer,
         "hallelujah-sequence": String(progress.sequence),
       };
-      const { frame } = await this.patiently<Pushed>("POST", path, { body, headers: numbered, signal });
+      const request = { body, headers: numbered, signal };
+      const { frame } = await this.patiently<Pushed>("POST", path, request, onRefused);
       progress.bytes += body.length;
       progress.bodies++;
       progress.sequence++;
@@ -211,7 +219,7 @@ export class Hallelujah {
     if (end) {
       search.set("end", "true");
       const ended = `${streamPath(name)}/records?${search}`;
-      const { frame } = await this.patiently<Pushed>("POST", ended, { body: "", headers, signal });
+      const { frame } = await this.patiently<Pushed>("POST", ended, { body: "", headers, signal }, onRefused);
       progress.frame = frame;
     }
     return progress;
@@ -319,7 +327,12 @@ export class Hallelujah {
   }
 
   /** The same until the host takes it: it may be full, or away for a moment. */
-  private async patiently<T>(method: string, path: string, request: Request): Promise<T> {
+  private async patiently<T>(
+    method: string,
+    path: string,
+    request: Request,
+    onRefused: PushOptions["onRefused"],
+  ): Promise<T> {
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, PAUSE_MS_MAX)) {
       try {
         return await this.json<T>(method, path, request);
@@ -329,6 +342,7 @@ export class Hallelujah {
         if (retryAfterMs === undefined && !AWAY.has(code!)) throw error;
         // Unreachable for long: whoever called should know.
         if (retryAfterMs === undefined && pause === PAUSE_MS_MAX) throw error;
+        if (retryAfterMs !== undefined) onRefused?.(error as HallelujahError);
         await rest((retryAfterMs ?? pause) * (0.75 + Math.random() / 2), request.signal);
       }
     }
@@ -348,12 +362,28 @@ export class Hallelujah {
       });
     } catch (cause) {
       signal?.throwIfAborted();
-      const message = `no host answers at ${this.url}; start one with: hallelujah up`;
-      throw new HallelujahError("host-unreachable", message, { cause });
+      throw unreachable(this.url, cause);
     }
     if (response.ok) return response;
     throw await errorOf(response).catch((cause: unknown) => this.lost(cause, signal));
   }
+}
+
+function protocolOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).protocol : "";
+}
+
+/** Nobody answered as a host does; `cause` is what `fetch` says. */
+function unreachable(url: string, cause: unknown): HallelujahError {
+  const { code = "" } = ((cause as Error).cause ?? {}) as { code?: string };
+  if (url.startsWith("https:") && /^(ERR_SSL_|EPROTO)/.test(code)) {
+    const message = `what answers at ${url} does not speak https; is it ${url.replace("https:", "http:")}?`;
+    return new HallelujahError("url-invalid", message, { cause });
+  }
+  const message = /^(ENOTFOUND|EAI_AGAIN)$/.test(code)
+    ? `the name ${new URL(url).hostname} is not known (${code}); is ${url} the right URL?`
+    : `no host answers at ${url}; start one with: hallelujah up`;
+  return new HallelujahError("host-unreachable", message, { cause });
 }
 
 /** What the error of a call may say about trying again. */
@@ -393,6 +423,7 @@ async function errorOf(response: Response): Promise<HallelujahError> {
   const more = retryAfter === null ? {} : { retryAfterMs: Number(retryAfter) * 1000 };
   try {
     const { code, detail, offers } = JSON.parse(text) as Problem;
+    if (!code || !detail) throw new TypeError("no problem document");
     return Object.assign(new HallelujahError(code, detail), more, offers ? { offers } : {});
   } catch {
     const message = `${response.url} answered ${response.status}, and not as a host does; is the address right?`;

@@ -118,13 +118,17 @@ export async function compileKernel(file: string): Promise<CompiledKernel> {
       `${name} did not compile: ${messageOf(error)}\n${stderr.toString()}`,
     );
   }
-  const descriptor = describe(model, name, ABI_VERSION, sdkVersion());
+  const emits = sources.some((source) => IMPORTS_OUT.test(readSource(source)));
+  const descriptor = { ...describe(model, name, ABI_VERSION, sdkVersion()), emits };
   const wasm = withSections(outputs.get("kernel.wasm") as Uint8Array, {
     [sectionNames.descriptor]: JSON.stringify(descriptor),
     [sectionNames.sourceMap]: withoutContents(String(outputs.get("kernel.wasm.map"))),
   });
   return { wasm, sources };
 }
+
+/** Whoever emits has imported this; who imports all may have. */
+const IMPORTS_OUT = /\bimport\s*(\*|\{[^}]*\bout\b)/;
 
 const ERROR = 3; // DiagnosticCategory.Error of AssemblyScript
 

@@ -51,6 +51,8 @@ export interface KernelDescriptor {
   time?: { field: string; lateness: number };
   /** Whether records that come too late have an output of their own. */
   late: boolean;
+  /** Whether it can emit, as it imports `out`; older modules do not say. */
+  emits?: boolean;
 }
 
 const SECTION = "hallelujah";

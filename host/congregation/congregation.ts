@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { existsSync, rmSync } from "node:fs";
 import { HallelujahError } from "../core/errors.ts";
 import { STOP_GRACE_MS } from "../core/limits.ts";
 import { type Journal, openJournal, rotateJournal } from "../store/journal.ts";
@@ -43,18 +44,27 @@ export interface Congregation {
   failed: Promise<never>;
 }
 
-/** Starts a host; resolves when it serves. Rejects with `data-locked`, `port-taken` and the like. */
+/**
+ * Starts a host; resolves when it serves. Rejects with `data-locked`, `port-taken` and the like, and then leaves no folder
+ * behind that was not there.
+ */
 export async function startCongregation(options: CongregationOptions): Promise<Congregation> {
-  const unlock = await lockFolder(options.data, LOCK_PATIENCE_MS);
+  const { data } = options;
+  const isNew = !existsSync(data);
+  const unlock = await lockFolder(data, LOCK_PATIENCE_MS);
+  let host: Host | undefined;
   try {
-    const children = new Children(options.data);
+    const children = new Children(data);
     await children.endLeft();
-    rotateJournal(options.data);
-    const host = new Host(options, openJournal(options.data, "congregation"), children, unlock);
+    rotateJournal(data);
+    host = new Host(options, openJournal(data, "congregation"), children, unlock);
+    const { failed } = host;
     const url = await host.start();
-    return { url, stop: () => host.stop(), failed: host.failed };
+    return { url, stop: () => host!.stop(), failed };
   } catch (error) {
-    unlock();
+    if (host) await host.stop();
+    else unlock();
+    if (isNew) rmSync(data, { recursive: true, force: true });
     throw error;
   }
 }

@@ -4,10 +4,11 @@
  * finds nobody alive there takes the next number by a hard link, which one alone can make. Numbers never go back, so
  * someone who looked long ago and comes late finds that there is a higher one, and gives way.
  */
-import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { makeFolder } from "../store/durable.ts";
 import { type Identity, identityOf, isAlive } from "./identity.ts";
 
 const PAUSE_MS = 50;
@@ -25,7 +26,7 @@ type Holder = Identity;
 export async function lockFolder(folder: string, patienceMs: number): Promise<() => void> {
   const mine = join(folder, `taking-${process.pid}`);
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     writeFileSync(mine, JSON.stringify(identityOf(process.pid) satisfies Holder));
   } catch (cause) {
     throw unwritable(folder, cause);

@@ -86,6 +86,9 @@ export const SHAPES_MAX = 1_000;
 /** Files and URLs of one stream's `--source`: with the shapes, their numbers in the log have 16 bits. */
 export const SOURCES_MAX = 60_000;
 
+/** Time for which a deploy waits for the first of its sources to open, so that it can say what is wrong with it, ms. */
+export const SOURCE_OPEN_MS = 3_000;
+
 /** Bytes of a segment of a log, after which the next one is begun. */
 export const SEGMENT_BYTES = 64 * MiB;
 

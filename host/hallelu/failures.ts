@@ -1,6 +1,7 @@
 /** What goes wrong in the Jahs of one stream, frame by frame: kernels that stop or never return, state that cannot be read. */
 import { readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { KernelPlaces } from "../compiler/places.ts";
 import type { Stuck } from "../core/watchdog.ts";
 import { MAPPING } from "../wire/live.ts";
 import type { DeadLetters, Stage } from "./dead-letters.ts";
@@ -9,8 +10,17 @@ import type { Jah } from "./jahs.ts";
 import type { StreamRecord } from "./record.ts";
 import type { Shards } from "./shards.ts";
 
+/** What a Jah says of a frame that stopped the kernel. */
+interface Stopped {
+  message: string;
+  /** Empty if the kernel did not throw. */
+  stack: string;
+}
+
 export interface FailuresParts {
   folder: string;
+  /** Name of the kernel's source. */
+  kernelFile: string;
   frameTimeoutMs: number;
   dead: DeadLetters;
   shards: Shards;
@@ -22,26 +32,30 @@ export interface FailuresParts {
 export class Failures {
   private readonly record: StreamRecord;
   private readonly parts: FailuresParts;
+  private readonly places: KernelPlaces;
 
   constructor(record: StreamRecord, parts: FailuresParts) {
     this.record = record;
     this.parts = parts;
+    this.places = new KernelPlaces(record.kernel, parts.kernelFile);
   }
 
   /** A frame stopped the kernel while it was mapped. */
-  mapping(frame: number, message: string): void {
-    this.trapped(frame, "map", [0, PARTITIONS], message);
+  mapping(frame: number, failure: Stopped): void {
+    this.trapped(frame, "map", [0, PARTITIONS], failure);
   }
 
   /** A frame stopped the kernel while a Jah applied it. */
-  applying(jah: Jah, frame: number, message: string): void {
+  applying(jah: Jah, frame: number, failure: Stopped): void {
     const own = this.parts.shards.partitionsOf(jah);
-    if (own) this.trapped(frame, "apply", own, message);
+    if (own) this.trapped(frame, "apply", own, failure);
   }
 
   /** The first time it is tried again, the second time set aside. */
-  private trapped(frame: number, stage: Stage, partitions: [number, number], message: string): void {
+  private trapped(frame: number, stage: Stage, partitions: [number, number], failure: Stopped): void {
     const { dead, note, save } = this.parts;
+    const place = this.places.of(failure.stack);
+    const message = place ? `${failure.message} ${place}` : failure.message;
     if (!dead.failed(frame, stage, partitions, message)) return;
     note("error", `frame ${frame} was set aside: ${message}`, { frame });
     void save();
@@ -58,9 +72,9 @@ export class Failures {
     }
     rmSync(path, { force: true });
     const seconds = this.parts.frameTimeoutMs / 1000;
-    const message = `the kernel did not return within ${seconds} s`;
-    if (stuck.kind === MAPPING) this.mapping(stuck.work, message);
-    else this.applying(jah, stuck.work, message);
+    const failure = { message: `the kernel did not return within ${seconds} s`, stack: "" };
+    if (stuck.kind === MAPPING) this.mapping(stuck.work, failure);
+    else this.applying(jah, stuck.work, failure);
     return `Jah ${jah.id} was in frame ${stuck.work} for more than ${seconds} s`;
   }
 

@@ -42,6 +42,7 @@ const Descriptor = z.object({
   ordered: z.boolean(),
   time: z.object({ field: NAME, lateness: z.number() }).optional(),
   late: z.boolean(),
+  emits: z.boolean().optional(),
 });
 
 /** The descriptor of a module. Throws `kernel-invalid` or `kernel-version`. */

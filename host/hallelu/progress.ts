@@ -8,6 +8,7 @@ import type { FromLiveJah } from "../wire/live.ts";
 import { FrameCounts } from "./counts.ts";
 import type { Frames } from "./frames.ts";
 import type { Jah } from "./jahs.ts";
+import { Problems } from "./problems.ts";
 import { Rates } from "./rates.ts";
 import type { StreamRecord } from "./record.ts";
 import type { Shards } from "./shards.ts";
@@ -27,6 +28,7 @@ export class Progress {
   /** What is applied. */
   readonly rates = new Rates();
   readonly counts: FrameCounts;
+  readonly problems: Problems;
   private readonly parts: ProgressParts;
   private readonly assembler: Assembler;
   /** Frames below this are counted as applied. */
@@ -38,6 +40,7 @@ export class Progress {
 
   constructor(record: StreamRecord, parts: ProgressParts) {
     this.counts = new FrameCounts(record.counts, record.frame);
+    this.problems = new Problems(parts.kernel.input.fields);
     this.parts = parts;
     this.countedTo = record.frame;
     // Both outputs drop the frames that they have.
@@ -73,6 +76,7 @@ export class Progress {
       if (again === done.frame) continue;
       if (dispatch.mapped(jah.id, routing, done.frame)) {
         this.counts.set(done.frame, { records: done.rows, bad: done.bad });
+        if (done.bad) this.problems.mapped(done, frames.shapes.sources[done.source].name);
         this.rates.records(done.rows + done.bad);
       }
       this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));

@@ -2,12 +2,16 @@
  * Where a stream's output goes by itself: a file on this host, or a URL that is called with batches of rows. A sink goes
  * on where it stopped, by the number of the next row, which is kept beside the stream.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { type FileHandle, open, rename } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { WEBHOOK_PATIENCE_MS, WEBHOOK_RETRY_MS_MAX } from "../core/limits.ts";
 import type { OutputRows } from "./host.ts";
+
+/** Hears why a sink takes no rows, or that it does. */
+type Stands = (problem: string | undefined) => void;
 
 /** How far a sink has got: the next row, and for a file its length. */
 interface Position {
@@ -15,9 +19,33 @@ interface Position {
   bytes: number;
 }
 
+const HTTP = /^https?:\/\//;
+const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
+
+/** Throws `sink-invalid` for what can be no sink: a URL of another kind, a file whose folder is not there. */
+export function checkSink(target: string): void {
+  const invalid = (why: string) => new HallelujahError("sink-invalid", `${target} ${why}`);
+  if (HTTP.test(target)) {
+    if (!URL.canParse(target)) throw invalid("is no URL");
+    return;
+  }
+  if (SCHEME.test(target)) throw invalid("cannot be a sink; rows go to files of the host, and http(s) URLs");
+  const folder = dirname(resolve(target));
+  if (!isFolder(folder)) throw invalid(`cannot be written: there is no folder ${folder}`);
+  if (isFolder(target)) throw invalid("is a folder; name a file in it");
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Brings rows to `target` until `signal`; `read` gives the rows from a number on. Rejects if it cannot go on: the target
- * refuses rows, or cannot be written.
+ * refuses rows, or cannot be written. `stands` is told why a target does not take rows for now, and that it takes them.
  */
 export async function runSink(
   target: string,
@@ -25,9 +53,10 @@ export async function runSink(
   positionFile: string,
   read: (from: number) => AsyncIterable<OutputRows>,
   signal: AbortSignal,
+  stands: Stands = () => {},
 ): Promise<void> {
   const position = readPosition(positionFile);
-  if (/^https?:\/\//.test(target)) await callWebhook(target, stream, position, positionFile, read, signal);
+  if (HTTP.test(target)) await callWebhook(target, stream, position, positionFile, read, signal, stands);
   else await appendFile(target, position, positionFile, read);
 }
 
@@ -116,10 +145,12 @@ async function callWebhook(
   positionFile: string,
   read: (from: number) => AsyncIterable<OutputRows>,
   signal: AbortSignal,
+  stands: Stands,
 ): Promise<void> {
   for await (const { from, count, bytes } of read(position?.next ?? 0)) {
-    await deliver(url, stream, from, bytes, signal);
+    await deliver(url, stream, from, bytes, signal, stands);
     if (signal.aborted) return;
+    stands(undefined);
     await writePosition(positionFile, { next: from + count, bytes: 0 });
   }
 }
@@ -131,6 +162,7 @@ async function deliver(
   from: number,
   bytes: Buffer,
   signal: AbortSignal,
+  stands: Stands,
 ): Promise<void> {
   for (let pause = 100; !signal.aborted; pause = Math.min(pause * 2, WEBHOOK_RETRY_MS_MAX)) {
     let askedMs = 0;
@@ -156,8 +188,12 @@ async function deliver(
           "sink-refused",
           `${url} answered ${status} to row ${from}; it gets no more`,
         );
+      stands(`${url} answered ${status} to row ${from}; it is tried again`);
     } catch (error) {
       if (error instanceof HallelujahError) throw error;
+      if (signal.aborted) return;
+      const why = messageOf((error as Error).cause ?? error);
+      stands(`${url} did not take row ${from} (${why}); it is tried again`);
     }
     // With jitter, so that several sinks of one server do not come back at once.
     await sleep(Math.max(askedMs, pause * (0.5 + Math.random())), undefined, { signal }).catch(() => {});

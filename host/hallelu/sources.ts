@@ -22,6 +22,7 @@ export type SourceEvent =
   | { type: "ended"; input: number };
 
 const URL_PATTERN = /^https?:\/\//;
+const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 
 /** What of one pattern is read; a URL is fetched when its turn comes. */
 type Group = { url: string } | { sources: Source[] };
@@ -64,6 +65,10 @@ export async function* readSources(
 
 async function groupOf(pattern: string, kernel: KernelDescriptor): Promise<Group> {
   if (URL_PATTERN.test(pattern)) return { url: pattern };
+  if (SCHEME.test(pattern)) {
+    const message = `${pattern} cannot be read: a source is a file, folder or glob of the host, or an http(s) URL`;
+    throw new HallelujahError("source-unreadable", message);
+  }
   return { sources: await planSources(kernel, { inputs: [pattern], stdin: Readable.from([]) }) };
 }
 

@@ -149,6 +149,7 @@ export class Stream implements JahOwner {
     });
     this.failures = new Failures(record, {
       folder,
+      kernelFile: kernel.file,
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
       shards,
@@ -445,7 +446,7 @@ export class Stream implements JahOwner {
         break;
       case "trapped":
         if (message.failure.code === "log-damaged") return this.logDamaged(message.failure.message);
-        this.failures.mapping(message.frame, message.failure.message);
+        this.failures.mapping(message.frame, message.failure);
         this.dispatch.again(message.routing, message.frame);
         this.pump();
         break;
@@ -454,7 +455,7 @@ export class Stream implements JahOwner {
         const { first } = this.log;
         if (code === "store-damaged" && !this.failures.setStoreAside(jah, reason, first))
           this.fail(`${reason}; the log begins at frame ${first}, so that it cannot be made anew`);
-        if (message.frame !== undefined) this.failures.applying(jah, message.frame, reason);
+        if (message.frame !== undefined) this.failures.applying(jah, message.frame, message.failure);
         this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
         break;
       }

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { buildApart } from "../compiler/apart.ts";
 import { readDescriptor } from "../compiler/cache.ts";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { HallelujahError, messageOf, nearest } from "../core/errors.ts";
-import { BACKLOG_BYTES_MAX, STREAMS_MAX } from "../core/limits.ts";
+import { HallelujahError, isDiskFull, messageOf, nearest } from "../core/errors.ts";
+import { BACKLOG_BYTES_MAX, SOURCE_OPEN_MS, STREAMS_MAX } from "../core/limits.ts";
 import { parseRetain, RETAIN_DEFAULT } from "../core/retain.ts";
 import { sdkVersion } from "../core/version.ts";
 import { type Journal, readJournal } from "../store/journal.ts";
@@ -30,7 +30,7 @@ import { PARTITIONS } from "./dispatch.ts";
 import { checkModule } from "./module.ts";
 import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
-import { runSink } from "./sinks.ts";
+import { checkSink, runSink } from "./sinks.ts";
 import { readSources } from "./sources.ts";
 import { located, streamFolder, type StreamRecord } from "./record.ts";
 import { Stream } from "./stream.ts";
@@ -60,6 +60,10 @@ interface Running {
   stop: AbortController;
   /** Settles when those are over. */
   feeding: Promise<unknown>[];
+  /** What is wrong with its sinks, by their place among `sink`. */
+  sinkErrors: Map<number, string>;
+  /** Whether its pushes are refused, as the disk is full. */
+  diskFull: boolean;
 }
 
 export class Streams implements Host {
@@ -84,12 +88,13 @@ export class Streams implements Host {
     for (const key of this.options.registry.list("streams/")) {
       const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
       try {
-        const { stream } = await this.open(record, readDescriptor(record.kernel));
+        const running = await this.open(record, readDescriptor(record.kernel));
+        const { stream } = running;
         stream.recall();
         if (stream.error !== undefined) continue;
         if (stream.isBehind) stream.busy();
         else await stream.park();
-        this.feed(record.name);
+        this.feed(running);
       } catch (error) {
         this.options.journal.error({ stream: record.name }, `it cannot be opened: ${messageOf(error)}`);
       }
@@ -128,8 +133,13 @@ export class Streams implements Host {
       const message = `a stream cannot be called ${JSON.stringify(name.slice(0, 80))}; use 1 to 63 of a-z, 0-9 and -`;
       throw new HallelujahError("stream-name-invalid", message);
     }
-    if (this.running.has(name)) {
-      const message = `${name} runs already; a running kernel cannot be replaced yet: remove the stream first (hallelujah rm ${name})`;
+    const there = this.running.get(name)?.stream;
+    if (there) {
+      const why =
+        there.error === undefined
+          ? "runs already; a running kernel cannot be replaced yet"
+          : `is there already, and stopped: ${there.error}`;
+      const message = `${name} ${why}; remove the stream first (hallelujah rm ${name})`;
       throw new HallelujahError("stream-exists", message);
     }
     if (this.changing.has(name))
@@ -139,11 +149,17 @@ export class Streams implements Host {
     this.changing.add(name);
     try {
       if (request.retain !== undefined) parseRetain(request.retain);
+      for (const target of request.sink ?? []) checkSink(target);
       const { wasm, descriptor } = await this.kernelOf(request);
+      if (request.sink?.length && !hasOutput(descriptor)) throw noOutput(name, "a sink would get no row");
       this.checkFrom(name, request.from);
       const min = request.min ?? 1;
       const max = request.max ?? Math.max(min, this.options.cpus.length);
-      if (max < min) throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
+      if (max < min) {
+        const given = request.min === undefined ? "which is 1 if not given" : `which is ${min}`;
+        const message = `max (${max}) is less than min, ${given}; with both 0 the stream would be stopped`;
+        throw new HallelujahError("capacity-invalid", message);
+      }
       this.admit(name, Math.min(min, max));
       return { created: true, stream: await this.create(name, request, { wasm, descriptor, min, max }) };
     } finally {
@@ -153,18 +169,20 @@ export class Streams implements Host {
 
   private admit(name: string, wanted: number): void {
     const cpus = this.options.cpus.length;
+    if (wanted > cpus) {
+      const message = `${name} would have ${wanted} Jahs at least (min), and this host has ${cpus} ${cpus === 1 ? "CPU" : "CPUs"}; ask for fewer`;
+      throw Object.assign(new HallelujahError("no-capacity", message), { offers: [] satisfies Offer[] });
+    }
     const { admitted, offers } = admit(this.loads(), cpus, wanted);
     if (admitted) return;
-    const could = offers.length
-      ? `lower the capacity of another stream, e.g. hallelujah capacity ${offers[0].stream} ${Math.max(0, offers[0].min - 1)}`
-      : `this host has ${cpus} CPUs; ask for fewer with min`;
+    const could = `lower the capacity of another stream, e.g. hallelujah capacity ${offers[0].stream} ${Math.max(0, offers[0].min - 1)}`;
     const message = `there is no CPU for ${name}: the streams that work need all ${cpus}; ${could}`;
     throw Object.assign(new HallelujahError("no-capacity", message), { offers: offers satisfies Offer[] });
   }
 
   private checkFrom(name: string, from: string | undefined): void {
     if (from === undefined) return;
-    this.find(from);
+    if (!hasOutput(this.find(from).stream.kernel)) throw noOutput(from, `${name} would get no record`);
     for (let at: string | undefined = from; at !== undefined; at = this.running.get(at)?.stream.record.from) {
       if (at === name)
         throw new HallelujahError("stream-loop", `${name} would take in its own output, by way of ${from}`);
@@ -232,14 +250,17 @@ export class Streams implements Host {
     };
     try {
       await registry.put(`streams/${name}`, record, 0);
-      const { stream } = await this.open(record, kernel.descriptor);
-      if (record.max > 0) stream.wake();
-      this.feed(name);
+      const running = await this.open(record, kernel.descriptor);
+      if (record.max > 0) running.stream.wake();
+      await this.feed(running);
       this.options.journal.info({ stream: name }, `deployed ${record.file}`);
-      return stream.info();
+      return infoOf(running);
     } catch (error) {
+      const running = this.running.get(name);
       this.running.delete(name);
       this.streamsChanged();
+      running?.stop.abort();
+      if (running) await Promise.all([running.stream.remove(), ...running.feeding]);
       await registry.delete(`streams/${name}`).catch(() => {});
       rmSync(folder, { recursive: true, force: true });
       throw error;
@@ -267,7 +288,13 @@ export class Streams implements Host {
       ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
     });
-    const running = { stream, stop: new AbortController(), feeding: [] };
+    const running = {
+      stream,
+      stop: new AbortController(),
+      feeding: [],
+      sinkErrors: new Map<number, string>(),
+      diskFull: false,
+    };
     this.running.set(record.name, running);
     this.streamsChanged();
     return running;
@@ -275,10 +302,10 @@ export class Streams implements Host {
 
   // --- what goes in and out by itself ----------------------------------------------------------------------------
 
-  private feed(name: string): void {
-    const running = this.running.get(name)!;
+  /** Resolves when its first input is open, or may yet take long; rejects if it cannot be opened, and then the stream has failed. */
+  private feed(running: Running): Promise<void> {
     const { stream, stop, feeding } = running;
-    const { record } = stream;
+    const { record, name } = stream;
     const watched = (work: Promise<unknown>) => {
       feeding.push(
         work.catch((error: unknown) => {
@@ -286,21 +313,42 @@ export class Streams implements Host {
         }),
       );
     };
-    if (record.source.length) watched(this.readSource(stream, stop.signal));
+    const opened = record.source.length
+      ? new Promise<void>((done, fail) => {
+          setTimeout(done, SOURCE_OPEN_MS).unref();
+          const reading = this.readSource(stream, stop.signal, done);
+          reading.then(done, fail);
+          watched(reading);
+        })
+      : Promise.resolve();
+    opened.catch(() => {}); // told by `watched`
     if (record.from !== undefined) watched(this.followStream(stream, record.from, stop.signal));
     for (const [i, target] of record.sink.entries()) {
       const position = join(streamFolder(this.options.data, name), `sink-${i}.json`);
       const read = (from: number) => stream.outputs.read(from, stop.signal);
+      const stands = (problem: string | undefined) => this.sinkStands(running, i, problem);
       feeding.push(
-        runSink(target, name, position, read, stop.signal).catch((error: unknown) =>
-          this.options.journal.error({ stream: name }, messageOf(error)),
+        runSink(target, name, position, read, stop.signal, stands).catch((error: unknown) =>
+          stands(messageOf(error)),
         ),
       );
     }
+    return opened;
   }
 
-  /** Logs the frames of `--source`, those that are not logged yet. */
-  private async readSource(stream: Stream, signal: AbortSignal): Promise<void> {
+  /** A sink stopped taking rows, and why; or takes them again. */
+  private sinkStands({ stream: { name }, sinkErrors }: Running, sink: number, problem?: string): void {
+    const { journal } = this.options;
+    if (problem === undefined) {
+      if (sinkErrors.delete(sink)) journal.info({ stream: name }, "its sink takes rows again");
+      return;
+    }
+    if (!sinkErrors.has(sink)) journal.error({ stream: name }, problem);
+    sinkErrors.set(sink, problem);
+  }
+
+  /** Logs the frames of `--source`, those that are not logged yet; `onOpen` hears that an input is open. */
+  private async readSource(stream: Stream, signal: AbortSignal, onOpen: () => void): Promise<void> {
     const { record } = stream;
     const timed = stream.kernel.time !== undefined;
     const numbers = stream.frames.shapes.sources.flatMap(({ origin }, number) =>
@@ -313,6 +361,7 @@ export class Streams implements Host {
           if (timed) await stream.frames.openClocks(event.count);
           break;
         case "begins":
+          onOpen();
           if (numbers.length <= event.input) numbers.push(stream.frames.shapes.add(event.source));
           left = stream.frames.countOf(numbers[event.input]);
           break;
@@ -379,23 +428,26 @@ export class Streams implements Host {
 
   streams(): StreamInfo[] {
     return [...this.running.values()]
-      .map(({ stream }) => stream.info())
+      .map((running) => infoOf(running))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   stream(name: string): StreamInfo {
-    return this.find(name).stream.info();
+    const running = this.find(name);
+    const problems = running.stream.progress.problems.all;
+    return { ...infoOf(running), ...(problems.length ? { problems } : {}) };
   }
 
   async change(name: string, change: StreamChange): Promise<StreamInfo> {
-    const { stream } = this.find(name);
+    const running = this.find(name);
+    const { stream } = running;
     const { min, max, retain } = change;
     if (retain !== undefined) parseRetain(retain);
     if (min !== undefined && max !== undefined && max < min)
       throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
     await stream.change(change);
     this.options.tellLoads(this.loads());
-    return stream.info();
+    return infoOf(running);
   }
 
   async remove(name: string, { keepData }: { keepData: boolean }): Promise<void> {
@@ -420,12 +472,32 @@ export class Streams implements Host {
   }
 
   async push(name: string, body: PushBody): Promise<Pushed> {
-    const frame = await this.find(name).stream.push(body);
-    return { frame, bytes: body.bytes };
+    const running = this.find(name);
+    try {
+      const frame = await running.stream.push(body);
+      running.diskFull = false;
+      return { frame, bytes: body.bytes };
+    } catch (error) {
+      if ((error as HallelujahError).code === "disk-full" || isDiskFull(error)) {
+        if (!running.diskFull) this.options.journal.error({ stream: name }, messageOf(error));
+        running.diskFull = true;
+      }
+      throw error;
+    }
   }
 
-  query(name: string, request: QueryRequest): Promise<Answer> {
-    return this.find(name).stream.query(request);
+  async query(name: string, request: QueryRequest): Promise<Answer> {
+    const { stream } = this.find(name);
+    const { max, paused } = stream.record;
+    if (stream.error === undefined && max === 0) {
+      const message = `${name} is stopped; let it go on first: hallelujah capacity ${name} 1`;
+      throw new HallelujahError("stream-stopped", message);
+    }
+    if (stream.error === undefined && paused) {
+      const message = `${name} is paused; let it go on first: hallelujah resume ${name}`;
+      throw new HallelujahError("stream-paused", message);
+    }
+    return stream.query(request);
   }
 
   output(
@@ -503,6 +575,24 @@ export class Streams implements Host {
       }),
     );
   }
+}
+
+/** How a stream stands, its sinks included. */
+function infoOf({ stream, sinkErrors }: Running): StreamInfo {
+  const { kernel } = stream;
+  const info = { ...stream.info(), hasOutput: hasOutput(kernel), hasLateOutput: kernel.late };
+  return sinkErrors.size ? { ...info, sinkErrors: [...sinkErrors.values()] } : info;
+}
+
+function hasOutput({ emits = true }: KernelDescriptor): boolean {
+  return emits;
+}
+
+function noOutput(name: string, so: string): HallelujahError {
+  return new HallelujahError(
+    "output-none",
+    `${name} has no output, as its kernel never calls out.emit; ${so}`,
+  );
 }
 
 /** The name of a source file, as errors name it: nothing of it leads out of its folder. */

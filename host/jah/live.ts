@@ -132,7 +132,10 @@ export class LiveJah {
         },
         wake: () => this.wake(),
       });
-    this.timer = setInterval(() => this.tellWork(), WORK_INTERVAL_MS);
+    this.timer = setInterval(() => {
+      this.tellDone(); // large frames would be told of all at once
+      this.tellWork();
+    }, WORK_INTERVAL_MS);
   }
 
   /** Serves peers; tells the Hallelu that this Jah is ready. */

@@ -1,8 +1,6 @@
 /** A Jah's failure in words: what happened, where in the kernel and in the input, and what to do next. */
-import { readFileSync } from "node:fs";
-import { decodedMappings, originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
 import type { BuiltKernel } from "../compiler/cache.ts";
-import { sectionNames, sectionText } from "../compiler/descriptor.ts";
+import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError } from "../core/errors.ts";
 import type { Failure, FrameTask } from "../wire/jah.ts";
 import type { Source } from "../input/plan.ts";
@@ -28,7 +26,7 @@ export function explainFailure(
     return new HallelujahError(failure.code, message.join("\n"));
   }
   if (failure.kind === "trap") {
-    const place = kernelPlace(failure.stack, kernel);
+    const place = new KernelPlaces(kernel.path, kernel.descriptor.file).of(failure.stack);
     const message = [
       `the kernel stopped: ${failure.message}`,
       ...(place ? [place] : []),
@@ -70,46 +68,4 @@ function inputPlace(
       ? [task.index * frameBytes, Math.min((task.index + 1) * frameBytes, source.size)]
       : [failure.start, failure.end];
   return range[0] === undefined ? source.name : `${source.name}, bytes ${range[0]} to ${range[1]}`;
-}
-
-/** The innermost place in the author's file: `in each (stations.ts:9:3)`, with the line itself. */
-function kernelPlace(stack: string, kernel: BuiltKernel): string | undefined {
-  const map = sectionText(readFileSync(kernel.path), sectionNames.sourceMap);
-  if (!map) return undefined;
-  const trace = new TraceMap(map);
-  for (const [, name, offset] of stack.matchAll(
-    /(?:at )?(\S*?) ?\(?wasm:\/\/\S*?:(?:wasm-function\[\d+\]:)?(0x[0-9a-f]+|\d+)/g,
-  )) {
-    const called = name.replace(/^\$/, "");
-    const position = placeOf(trace, Number(offset), kernel.descriptor.file);
-    if (!position) continue;
-    const own = called.includes("~lib/") ? inlinedInto(called) : called.split("/").at(-1) || "each";
-    return `in ${own} (${kernel.descriptor.file}:${position.line}:${position.column + 1})`;
-  }
-  return undefined;
-}
-
-/** Which of the author's functions is inlined in a function of the engine: applying folds, closing closes, the rest maps. */
-function inlinedInto(engine: string): string {
-  if (/apply|fold/i.test(engine)) return "fold";
-  return /close/i.test(engine) ? "close" : "each";
-}
-
-/** The author's line behind an offset of the module's code; undefined if that code is none of the author's. */
-function placeOf(
-  trace: TraceMap,
-  offset: number,
-  file: string,
-): { line: number; column: number } | undefined {
-  const isOwn = (source: string | null | undefined) =>
-    source?.split("/").at(-1) === file && !source.includes("~lib/");
-  const { source, line, column } = originalPositionFor(trace, { line: 1, column: offset });
-  if (source) return isOwn(source) ? { line, column } : undefined;
-  // The optimiser forgets the place of some calls and loops; the place before is near enough.
-  const [mappings = []] = decodedMappings(trace);
-  for (const segment of mappings.toReversed()) {
-    if (segment[0] > offset || segment.length === 1) continue;
-    return isOwn(trace.sources[segment[1]]) ? { line: segment[2] + 1, column: segment[3] } : undefined;
-  }
-  return undefined;
 }

@@ -2,7 +2,7 @@
  * Files and folders that survive a loss of power. A new file's name lies in its folder, so the folder has to be synced as
  * well (fsync(2)).
  */
-import { closeSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -16,17 +16,24 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Makes a folder and those above it, where they are not there, so that they survive. */
+/**
+ * Makes a folder and those above it, where they are not there, so that they survive. Not by `recursive`: where a system refuses
+ * folders with ENOENT, as /proc does, Node 20 makes the one above again and again and never returns.
+ */
 export function makeFolder(path: string): void {
-  const first = mkdirSync(path, { recursive: true });
-  if (first === undefined) return;
-  for (let made = path; made.length >= first.length; made = dirname(made)) {
-    const fd = openSync(dirname(made), "r");
-    try {
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
+  if (existsSync(path)) return;
+  const above = dirname(path);
+  makeFolder(above);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // else another process was quicker
+  }
+  const fd = openSync(above, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

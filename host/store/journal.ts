@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type DestinationStream, type Logger, pino } from "pino";
+import { type Logger, pino } from "pino";
 import { JOURNAL_BYTES } from "../core/limits.ts";
 
 export type Journal = Logger;
@@ -19,6 +19,8 @@ export type Journal = Logger;
 /** Older files that are kept. */
 const KEPT = 3;
 const FOLLOW_MS = 200;
+/** Bytes of lines that wait for room on the disk. */
+const WAITING_BYTES_MAX = 1 << 20;
 const LF = 0x0a;
 const CHUNK = 64 << 10;
 
@@ -29,12 +31,15 @@ function pathOf(data: string, age = 0): string {
 /** Opens the journal for a process; its name is a field of each line. */
 export function openJournal(data: string, name: string): Journal {
   mkdirSync(join(data, "logs"), { recursive: true });
-  const destination: DestinationStream = pino.destination({
+  const destination = pino.destination({
     dest: pathOf(data),
     sync: true,
     append: true,
     mkdir: true,
+    maxLength: WAITING_BYTES_MAX,
   });
+  // A disk that is full ends no host: what cannot be written waits for the next line, and beyond the limit is dropped.
+  destination.on("error", () => {});
   return pino(
     {
       base: { process: name },

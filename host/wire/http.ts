@@ -40,6 +40,15 @@ export const ShardInfo = z
   })
   .openapi("Shard");
 
+export const StreamProblem = z
+  .object({
+    frame: z.number().int(),
+    source: z.string().describe("the file or URL; or that it was pushed"),
+    reason: z.string(),
+    record: z.string().describe("how it starts"),
+  })
+  .openapi("StreamProblem");
+
 export const StreamInfo = z
   .object({
     name: z.string(),
@@ -72,6 +81,13 @@ export const StreamInfo = z
     frame: z.number().int().describe("the lowest frame that is not applied everywhere"),
     frames: z.number().int().describe("frames logged"),
     error: z.string().optional(),
+    hasOutput: z.boolean().optional().describe("whether its kernel can emit"),
+    hasLateOutput: z.boolean().optional().describe("whether its kernel has a function `late`"),
+    problems: z
+      .array(StreamProblem)
+      .optional()
+      .describe("the last records that did not fit, since the host started; of one stream alone"),
+    sinkErrors: z.array(z.string()).optional().describe("sinks that take no rows, and why"),
   })
   .openapi("Stream");
 
@@ -152,6 +168,7 @@ export const Problem = z
   .openapi("Problem");
 
 export type StreamInfo = z.infer<typeof StreamInfo>;
+export type StreamProblem = z.infer<typeof StreamProblem>;
 export type ShardInfo = z.infer<typeof ShardInfo>;
 export type JahInfo = z.infer<typeof JahInfo>;
 export type HostInfo = z.infer<typeof HostInfo>;

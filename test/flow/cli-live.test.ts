@@ -118,6 +118,27 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["deploy", "weather", stations], /weather runs already/, 1],
     [["deploy", "other", "none.ts"], /there is no kernel none\.ts/, 1],
     [["deploy", "other", stations, "--retain", "7x"], /can retain applied, all, a size .*"7x"/, 2],
+    [["deploy", "other", stations, "--min", "3"], /3 Jahs at least \(min\), and this host has 2 CPUs/, 1],
+    [["deploy", "other", stations, "--max", "0"], /max \(0\) is less than min, which is 1 if not given/, 2],
+    [["deploy", "other", stations, "--min", "3", "--max", "2"], /max \(2\) is less than min/, 2],
+    [["deploy", "other", write("readme.md", "#")], /readme\.md is no kernel: a kernel is a \.ts file/, 2],
+    [["deploy", "other", join(scratch(), "..", "a.ts")], /there is no kernel/, 1],
+    [["deploy", "other", echo, "--sink", "s3://bucket/a"], /s3:\/\/bucket\/a cannot be a sink/, 2],
+    [["deploy", "other", echo, "--sink", join(scratch(), "no", "a")], /there is no folder .*no\n/, 2],
+    [["deploy", "other", stations, "--sink", join(scratch(), "a")], /never calls out\.emit/, 1],
+    [
+      ["deploy", "other", stations, "--from", "weather"],
+      /weather has no output, .* never calls out\.emit/,
+      1,
+    ],
+    [["watch", "weather"], /weather has no output/, 1],
+    [["watch", "weather", "--late"], /no function late/, 1],
+    [["capacity", "weather", "1", "--min", "2"], /max \(1\) is less than min \(2\)/, 2],
+    [["push", "weather", "--delimiter", ";;"], /It is one byte/, 2],
+    [["push", "weather", "--producer", "a b"], /1 to 128 letters/, 2],
+    [["ps", "--url", "localhost:7747"], /no URL of a host; it would be http:\/\/localhost:7747\n/, 2],
+    [["ps", "--url", "foo"], /"foo" is no URL of a host/, 2],
+    [["ps", "--url", host.url.replace("http", "https")], /does not speak https; is it http:/, 2],
     [["deploy", "other", stations, "--input-format", "csv"], /are for --source -/, 2],
     [["push", "weather", join(scratch(), "none.csv")], /there is no file .*none\.csv/, 1],
     [["push", "weather", scratch()], /is a folder; name its files/, 1],
@@ -176,6 +197,12 @@ test("what follows ends with the signal's exit code, and without a word", async 
   await ended.prints(/\n/);
   assert.is(await ended.end("SIGTERM"), 143);
   assert.is(ended.said.stderr, "");
+  // What comes next is written to nobody.
+  await prints(["pause", "echo"]);
+  const after = start(["logs", "-f"]);
+  await after.prints(/echo is paused/);
+  await after.end("SIGTERM");
+  assert.not.match(host.log(), /a call failed/);
 });
 
 test("a reader that has gone ends a command in peace", async () => {

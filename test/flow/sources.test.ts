@@ -9,7 +9,8 @@ import { gzipSync } from "node:zlib";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { packageRoot } from "../../host/core/package-root.ts";
-import { scratch } from "../run.ts";
+import { HallelujahError } from "../../host/core/errors.ts";
+import { scratch, write } from "../run.ts";
 import { startHost, type TestHost, until } from "./host.ts";
 
 const test = suite("sources over HTTP");
@@ -82,10 +83,23 @@ test("a server that refuses is named with its answer, and the rest of the host g
   await served(
     (_, response) => response.writeHead(404).end("no"),
     async (url) => {
-      await host.client.deploy("none", { kernel, source: `${url}/none.ndjson` });
-      await until(host.client, "none", ({ error }) => error !== undefined);
-      const { error } = await host.client.stream("none");
-      assert.match(error!, /none\.ndjson cannot be read: the server answered 404/);
+      const sources: [source: string, code: string, words: RegExp][] = [
+        [`${url}/none.ndjson`, "source-unreadable", /none\.ndjson cannot be read: the server answered 404/],
+        ["http://127.0.0.1:1/a.csv", "source-unreadable", /a\.csv cannot be read/],
+        ["ftp://127.0.0.1/a.csv", "source-unreadable", /http\(s\)/],
+        [join(scratch(), "none.csv"), "input-missing", /there is no file .*none\.csv/],
+        [join(scratch(), "none*.csv"), "input-missing", /no file matches/],
+        [write("other.csv", "city,rain\nOslo,3\n"), "field-missing", /has no "station"/],
+      ];
+      for (const [source, code, words] of sources) {
+        const error = (await host.client.deploy("weather", { kernel, source }).then(
+          () => assert.unreachable(source),
+          (refused: HallelujahError) => refused,
+        )) as HallelujahError;
+        assert.is(error.code, code, error.message);
+        assert.match(error.message, words);
+        assert.equal(await host.client.streams(), [], "nothing is left behind");
+      }
       await host.client.deploy("weather", { kernel });
       await host.client.push("weather", '{"station":"a","temperature":1}\n');
       await until(host.client, "weather", ({ records }) => records === 1);

@@ -180,6 +180,7 @@ export function each(line: Line): void {
   const stream = await host.client.stream("poisoned");
   assert.is(stream.deadLetters, 2);
   assert.is(stream.state, "running");
+  assert.match(host.log(), /frame 1 was set aside: no such word in each \(kernel\.ts:6:\d+\)/);
   const [row] = await rowsOf("poisoned", "seen");
   assert.is(row.count, 3);
   await host.client.remove("poisoned");

@@ -54,17 +54,20 @@ function streamOf(
 ): ReadableStream<Uint8Array> {
   let next = first;
   let timer: NodeJS.Timeout | undefined;
+  let left = false;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       clearTimeout(timer);
       patience?.taken();
       try {
         const { value, done } = next ?? (await iterator.next());
+        if (left) return;
         next = undefined;
         if (done) return controller.close();
         controller.enqueue(new Uint8Array(value));
         if (patience) timer = setTimeout(() => client.destroy(), patience.gives(value.length));
       } catch (error) {
+        if (left) return;
         // Too late for a problem: an answer that breaks off must not look whole.
         report(randomUUID(), error);
         client.destroy();
@@ -72,6 +75,7 @@ function streamOf(
       }
     },
     async cancel() {
+      left = true;
       clearTimeout(timer);
       await iterator.return?.();
     },

@@ -1,6 +1,6 @@
 /** Errors as clients get them: RFC 9457 problem documents with a stable code. */
 import { randomUUID } from "node:crypto";
-import { HallelujahError } from "../../core/errors.ts";
+import { HallelujahError, isDiskFull } from "../../core/errors.ts";
 import type { Offer, Problem } from "../../wire/http.ts";
 
 /** Status by code; what is not named here is the host's own fault, 500. */
@@ -10,18 +10,28 @@ const STATUS: Record<string, number> = {
   "capacity-invalid": 400,
   "compile-failed": 400,
   "compiler-failed": 400,
+  "column-missing": 400,
+  "column-type": 400,
+  "column-unsupported": 400,
+  "field-missing": 400,
+  "field-twice": 400,
   "header-too-long": 400,
+  "input-binary": 400,
+  "input-corrupt": 400,
   "input-format": 400,
   "input-missing": 400,
   "input-unreadable": 400,
+  "input-unsupported": 400,
   "kernel-invalid": 400,
   "kernel-version": 400,
   "key-invalid": 400,
   "order-unknown": 400,
   "retain-invalid": 400,
+  "sink-invalid": 400,
   "source-unreadable": 400,
   "stream-loop": 400,
   "stream-name-invalid": 400,
+  "too-many-sources": 400,
   unauthorized: 401,
   "cross-site": 403,
   "not-found": 404,
@@ -31,10 +41,13 @@ const STATUS: Record<string, number> = {
   "not-acceptable": 406,
   "request-timeout": 408,
   "no-capacity": 409,
+  "output-none": 409,
   "sequence-gap": 409,
   "stream-exists": 409,
   "stream-failed": 409,
   "stream-needed": 409,
+  "stream-paused": 409,
+  "stream-stopped": 409,
   "output-trimmed": 410,
   "length-required": 411,
   "body-too-large": 413,
@@ -68,6 +81,8 @@ export function respond({ status, headers, body }: ProblemResponse): Response {
 
 /** What a client gets for an error; `report` hears of those that nobody foresaw. */
 export function problemOf(error: unknown, report: (id: string, error: unknown) => void): ProblemResponse {
+  if (isDiskFull(error))
+    return problem("disk-full", "the host's disk is full, so nothing was changed; make room and try again");
   if (!(error instanceof HallelujahError)) {
     const id = randomUUID();
     report(id, error);

@@ -186,6 +186,7 @@ pushing(
   .option("--from <stream>", "take in the output of another stream")
   .option("--sink <target>", "file of the host, or URL, for the output", collect)
   .option("--retain <what>", RETAIN_WORDS)
+  .option("--strict", "stop at a frame that stops the kernel, rather than set it aside")
   .action(async (name, kernel, options) => {
     const { deployCommand } = await import("./deploy.ts");
     await deployCommand(name, kernel, options);
@@ -291,6 +292,21 @@ remote("rm", "Remove a stream and its data.", "hallelujah rm weather --yes")
   .action(async (name, options) => {
     const { rmCommand } = await import("./streams.ts");
     await rmCommand(name, options);
+  });
+
+remote(
+  "dead",
+  "List the frames that stopped a stream's kernel and were set aside, or print the records of one.",
+  "hallelujah dead weather 17 --retry",
+)
+  .argument("<name>", "of the stream")
+  .argument("[frame]", "one of them; with --retry or --drop also: all")
+  .option("--retry", "log the records again, as a new frame")
+  .option("--drop", "drop the records")
+  .addOption(FORMAT())
+  .action(async (name, frame, options) => {
+    const { deadCommand } = await import("./dead.ts");
+    await deadCommand(name, frame, options);
   });
 
 remote("logs", "Print the host's log.", "hallelujah logs -f weather")

@@ -3,6 +3,7 @@ import { readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Stuck } from "../core/watchdog.ts";
 import { MAPPING } from "../wire/live.ts";
+import type { DeadBodies } from "./dead-bodies.ts";
 import type { DeadLetters, Stage } from "./dead-letters.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import type { Jah } from "./jahs.ts";
@@ -13,9 +14,10 @@ export interface FailuresParts {
   folder: string;
   frameTimeoutMs: number;
   dead: DeadLetters;
+  bodies: DeadBodies;
   shards: Shards;
-  /** Writes the record to the registry. */
-  save: () => Promise<void>;
+  /** Stops the stream for good. */
+  fail: (message: string) => void;
   note: (level: "error", message: string, more?: object) => void;
 }
 
@@ -39,12 +41,14 @@ export class Failures {
     if (own) this.trapped(frame, "apply", own, message);
   }
 
-  /** The first time it is tried again, the second time set aside. */
-  private trapped(frame: number, stage: Stage, partitions: [number, number], message: string): void {
-    const { dead, note, save } = this.parts;
-    if (!dead.failed(frame, stage, partitions, message)) return;
+  /** The first time it is tried again, the second time set aside; a strict stream stops. */
+  private trapped(frame: number, stage: Stage, [from, to]: [number, number], message: string): void {
+    const { dead, bodies, fail, note } = this.parts;
+    const stop = { frame, from, to, stage, message };
+    if (!dead.failed(stop)) return;
+    if (this.record.strict) return fail(`frame ${frame} stops its kernel, and it is strict: ${message}`);
     note("error", `frame ${frame} was set aside: ${message}`, { frame });
-    void save();
+    bodies.setAside(stop);
   }
 
   /** A Jah that was in one frame for too long has said so, and was killed; a sentence if that is how it ended. */

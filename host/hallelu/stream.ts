@@ -23,6 +23,7 @@ import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
 import type { FromLiveJah, LiveStart, Restored, Standing } from "../wire/live.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { DeadBodies } from "./dead-bodies.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
@@ -76,6 +77,8 @@ export class Stream implements JahOwner {
   readonly outputs: Outputs;
   readonly lateOutputs: Outputs;
   readonly dead: DeadLetters;
+  /** The records of those frames. */
+  readonly bodies: DeadBodies;
   readonly frames: Frames;
   readonly shards: Shards;
   readonly progress: Progress;
@@ -141,20 +144,35 @@ export class Stream implements JahOwner {
       everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
-      outputs: (frame) => this.progress.outputUpTo(frame),
+      outputs: async (frame) => {
+        // Nor may a checkpoint pass a frame that the registry does not know to be set aside.
+        await bodies.settled;
+        await this.progress.outputUpTo(frame);
+      },
       standing: (frame) => this.standing(frame),
       onSaved: () => this.saved(),
       note,
       fail,
     });
+    const bodies = new DeadBodies(record, {
+      folder,
+      log,
+      frames,
+      dead,
+      save: () => registration.write(),
+      isOver: () => this.lifecycle.isOver,
+      note,
+    });
     this.failures = new Failures(record, {
       folder,
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
+      bodies,
       shards,
-      save: () => registration.save(),
+      fail,
       note,
     });
+    this.bodies = bodies;
     this.registration = registration;
     this.dead = dead;
     this.frames = frames;
@@ -203,6 +221,13 @@ export class Stream implements JahOwner {
       throw new HallelujahError("backlog-full", message);
     }
     return this.frames.push(body);
+  }
+
+  /** Logs the records of a frame that was set aside again. */
+  async retry(frame: number): Promise<{ frame: number; bytes: number }> {
+    this.refuseIfFailed();
+    const { bytes } = this.bodies.infoOf(frame);
+    return { frame: await this.bodies.retry(frame), bytes };
   }
 
   /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
@@ -395,6 +420,7 @@ export class Stream implements JahOwner {
 
   lost(jah: Jah, reason: string): void {
     this.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
+    if (this.error !== undefined) return;
     const entangled = this.shards.entangled(jah);
     this.shards.lost(jah);
     this.checkpoints.left(jah);
@@ -446,6 +472,7 @@ export class Stream implements JahOwner {
       case "trapped":
         if (message.failure.code === "log-damaged") return this.logDamaged(message.failure.message);
         this.failures.mapping(message.frame, message.failure.message);
+        if (this.error !== undefined) return;
         this.dispatch.again(message.routing, message.frame);
         this.pump();
         break;
@@ -482,6 +509,7 @@ export class Stream implements JahOwner {
     const needed = record.stored.map(({ start }, i) => saved[i]!.before ?? (start ? saved[i]!.frame : 0));
     frames
       .trimTo(Math.min(...needed))
+      .then(() => this.dead.forgetBelow(this.log.first))
       .catch((error: unknown) => this.note("warn", `the log cannot be trimmed: ${messageOf(error)}`));
     const now = performance.now();
     if (now - this.recordedAt < RECORD_MS) return;

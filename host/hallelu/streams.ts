@@ -17,6 +17,7 @@ import { Outputs } from "../store/outputs.ts";
 import type { Registry } from "../store/registry.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import {
+  type DeadLetterInfo,
   type HostInfo,
   type JahInfo,
   type Offer,
@@ -224,6 +225,7 @@ export class Streams implements Host {
       source: request.source ?? [],
       ...(request.from === undefined ? {} : { from: request.from }),
       sink: request.sink ?? [],
+      ...(request.strict ? { strict: true } : {}),
       sources: [],
       dead: [],
       stored: [{ folder: "shard-0", from: 0, to: PARTITIONS, start: 0 }],
@@ -422,6 +424,23 @@ export class Streams implements Host {
   async push(name: string, body: PushBody): Promise<Pushed> {
     const frame = await this.find(name).stream.push(body);
     return { frame, bytes: body.bytes };
+  }
+
+  deadLetters(name: string): DeadLetterInfo[] {
+    return this.find(name).stream.bodies.list();
+  }
+
+  deadLetter(name: string, frame: number): Promise<Uint8Array> {
+    return this.find(name).stream.bodies.read(frame);
+  }
+
+  async retryDeadLetter(name: string, frame: number): Promise<Pushed> {
+    const { bytes, frame: retried } = await this.find(name).stream.retry(frame);
+    return { frame: retried, bytes };
+  }
+
+  dropDeadLetter(name: string, frame: number): Promise<void> {
+    return this.find(name).stream.bodies.drop(frame);
   }
 
   query(name: string, request: QueryRequest): Promise<Answer> {

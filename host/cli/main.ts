@@ -131,6 +131,16 @@ program
     await upCommand(options);
   });
 
+program
+  .command("doctor")
+  .description("Check this machine; with --data, the data folder of a host that is down. Changes nothing.")
+  .option("--data <folder>", "where streams are kept")
+  .addHelpText("after", "\nExample:\n  hallelujah doctor --data ./data")
+  .action(async (options) => {
+    const { doctorCommand } = await import("./doctor.ts");
+    await doctorCommand(options);
+  });
+
 /** A command against a host: where that is, and the token it may ask for. */
 function remote(name: string, description: string, example: string): Command {
   return program

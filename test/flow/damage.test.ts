@@ -18,6 +18,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { readFileSync } from "node:fs";
 import type { TableRow } from "../../host/client/rows.ts";
+import { cli } from "../run.ts";
 import { drained, startHost, type TestHost, until } from "./host.ts";
 
 const test = suite("flow/damage");
@@ -54,6 +55,9 @@ test.before(async () => {
   }
   reference = await rowsOf(host, "kept");
   assert.is(reference.length, BODIES * 1000);
+  const { stderr, code } = await cli(["doctor", "--data", made]);
+  assert.match(stderr, /a host uses .* stop it first/);
+  assert.is(code, 1);
   assert.is(await host.stop(), 0);
 });
 test.after(() => rmSync(made, { recursive: true, force: true }));
@@ -66,10 +70,17 @@ async function rowsOf(host: TestHost, name: string): Promise<TableRow[]> {
 async function damaged(
   damage: (stream: string) => void,
   check: (host: TestHost, stream: string) => Promise<void>,
+  /** What the doctor says of it before. */
+  says: RegExp,
 ): Promise<void> {
   const data = mkdtempSync(join(tmpdir(), "hallelujah-damage-"));
   cpSync(made, data, { recursive: true });
   damage(join(data, "streams", "kept"));
+  const before = contentsOf(data);
+  const { stdout, code } = await cli(["doctor", "--data", data]);
+  assert.match(stdout, says);
+  assert.is(code, stdout.startsWith("ok") || stdout.startsWith("note") ? 0 : 1, stdout);
+  assert.equal(contentsOf(data), before);
   const host = await startHost({ cpus: 2, data, env });
   try {
     await check(host, join(data, "streams", "kept"));
@@ -82,6 +93,15 @@ async function damaged(
     rmSync(data, { recursive: true, force: true });
   }
 }
+
+/** All files of a folder, with their sizes and times. */
+const contentsOf = (folder: string) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .toSorted()
+    .map((name) => {
+      const { size, mtimeMs } = statSync(join(folder, name));
+      return [name, size, mtimeMs];
+    });
 
 const filesOf = (folder: string, ending: string) =>
   readdirSync(folder)
@@ -115,28 +135,52 @@ const storeFiles = (stream: string) => {
 };
 
 test("bits that flip in a shard's store: an older checkpoint, or the log, brings the same answer", async () => {
-  await damaged((stream) => {
-    const files = storeFiles(stream);
-    assert.ok(files.length > 0);
-    flip(files.at(-1)!);
-  }, isWhole);
-  await damaged((stream) => {
-    for (const path of storeFiles(stream)) flip(path);
-  }, isWhole);
+  await damaged(
+    (stream) => {
+      const files = storeFiles(stream);
+      assert.ok(files.length > 0);
+      flip(files.at(-1)!);
+    },
+    isWhole,
+    /shard-0.*(the checkpoint of frame \d+ is used|made anew from the log)/,
+  );
+  await damaged(
+    (stream) => {
+      for (const path of storeFiles(stream)) flip(path);
+    },
+    isWhole,
+    /shard-0.*(the checkpoint of frame \d+ is used|made anew from the log)/,
+  );
 });
 
 test("a store that is cut off, or gone, is made anew from the log", async () => {
-  await damaged((stream) => {
-    for (const path of storeFiles(stream)) truncateSync(path, statSync(path).size >> 1);
-  }, isWhole);
-  await damaged((stream) => rmSync(join(stream, "shard-0"), { recursive: true }), isWhole);
+  await damaged(
+    (stream) => {
+      for (const path of storeFiles(stream)) truncateSync(path, statSync(path).size >> 1);
+    },
+    isWhole,
+    /shard-0.*(the checkpoint of frame \d+ is used|made anew from the log)/,
+  );
+  await damaged(
+    (stream) => rmSync(join(stream, "shard-0"), { recursive: true }),
+    isWhole,
+    /shard-0 is missing; the state is made anew/,
+  );
 });
 
 test("a log that is damaged where checkpoints have it already stops nothing; a torn tail is cut off", async () => {
-  await damaged((stream) => flip(filesOf(join(stream, "log"), ".seg")[0], 200_000), isWhole);
-  await damaged((stream) => {
-    for (const path of filesOf(join(stream, "log"), ".idx")) flip(path);
-  }, isWhole);
+  await damaged(
+    (stream) => flip(filesOf(join(stream, "log"), ".seg")[0], 200_000),
+    isWhole,
+    /seg is damaged at byte \d+: .*; the stream goes on/,
+  );
+  await damaged(
+    (stream) => {
+      for (const path of filesOf(join(stream, "log"), ".idx")) flip(path);
+    },
+    isWhole,
+    /^ok +nothing is wrong/,
+  );
 });
 
 test("neither store nor log: the stream says so, and keeps its files", async () => {
@@ -154,6 +198,7 @@ test("neither store nor log: the stream says so, and keeps its files", async () 
       const refused = await client.query("kept", "stations").catch((failure: { code: string }) => failure);
       assert.is((refused as { code: string }).code, "stream-failed");
     },
+    /shard-0 is missing; the log is whole from frame \d+ on alone: the stream will fail/,
   );
 });
 
@@ -162,6 +207,9 @@ test("a registry that cannot be read ends the start with a sentence, and is left
   cpSync(made, data, { recursive: true });
   const path = join(data, "registry.json");
   truncateSync(path, 100);
+  const { stderr, code } = await cli(["doctor", "--data", data]);
+  assert.match(stderr, /registry\.json cannot be read/);
+  assert.is(code, 1);
   const ended = await startHost({ cpus: 2, data, env }).then(
     async (host) => {
       await host.stop();

@@ -159,6 +159,28 @@ const FORMAT = () =>
     "csv",
   ]);
 
+remote(
+  "backup",
+  "Copy the data of a running host into a file; each stream rests for a moment.",
+  "hallelujah backup monday.tar",
+)
+  .argument("<target>", "a file, or a folder for one that is named by the time")
+  .action(async (target, options) => {
+    const { backupCommand } = await import("./backup.ts");
+    await backupCommand(target, options);
+  });
+
+program
+  .command("restore")
+  .description("Make a data folder of a backup, and check it.")
+  .argument("<file>", "that hallelujah backup wrote")
+  .requiredOption("--data <folder>", "a new or an empty one")
+  .addHelpText("after", "\nExample:\n  hallelujah restore monday.tar --data ./restored")
+  .action(async (file, options) => {
+    const { restoreCommand } = await import("./backup.ts");
+    await restoreCommand(file, options);
+  });
+
 /** The options of what pushes records. */
 function pushing(command: Command): Command {
   return command

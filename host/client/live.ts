@@ -333,6 +333,11 @@ export class Hallelujah {
     yield* parsed(linesOf(this.chunks(response, signal)));
   }
 
+  /** A copy of all streams, as a tar archive: what `hallelujah restore` takes. */
+  async *backup(options: { signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array> {
+    yield* this.chunks(await this.call("POST", "/v1/backup", options), options.signal);
+  }
+
   /** The body of an answer, as it comes. */
   private async *chunks(response: Response, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     try {

@@ -85,6 +85,8 @@ export interface Host {
     name: string,
     options: { from?: number; late?: boolean; signal: AbortSignal },
   ): AsyncIterable<OutputRows>;
+  /** A tar archive of all streams as they are while this is asked for. Rejects with `busy` while another one is made. */
+  backup(): Promise<AsyncIterable<Uint8Array>>;
   host(): HostInfo;
   jahs(): JahInfo[];
   /** Lines of the host's log (NDJSON), the last `lines` of them, of one stream if named; with `follow` those that come. */

@@ -18,6 +18,7 @@ import {
 } from "../core/limits.ts";
 import { wishesOf } from "../input/plan.ts";
 import type { Log } from "../store/log.ts";
+import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
@@ -46,6 +47,8 @@ import { Turns } from "./turns.ts";
 const FAILED_STARTS_MAX = 5;
 /** Pause between two words to the registry of how much is saved, ms: after a crash, shards know it better. */
 const RECORD_MS = 5_000;
+/** How often it is looked whether the processes of a parked stream have ended, ms. */
+const ENDING_MS = 10;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
@@ -109,6 +112,9 @@ export class Stream implements JahOwner {
   private answered: number;
   /** When the registry was last told how much is saved, ms. */
   private recordedAt = 0;
+  /** Whether it is at rest, and whether somebody wanted it to wake meanwhile. */
+  private resting = false;
+  private isWanted = false;
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
@@ -303,11 +309,12 @@ export class Stream implements JahOwner {
 
   /** Whether its user and its state let it work. */
   get mayRun(): boolean {
-    return this.record.max > 0 && !this.record.paused && !this.lifecycle.isOver;
+    return this.record.max > 0 && !this.record.paused && !this.resting && !this.lifecycle.isOver;
   }
 
   /** Shards without a Jah are to have one. */
   wake(): void {
+    this.isWanted = true;
     if (this.shards.hasVacant && this.mayRun) this.tell(this.log.next ? "wake" : "start");
   }
 
@@ -315,6 +322,29 @@ export class Stream implements JahOwner {
   park(): Promise<void> {
     this.tell("park");
     return this.parking;
+  }
+
+  /**
+   * Does something while the stream is parked and none of its processes is left: nothing of its folder changes meanwhile but
+   * the log, to which pushes are appended as ever. Then it goes on as it was.
+   */
+  async atRest<T>(work: () => Promise<T>): Promise<T> {
+    this.isWanted = this.jahs.size > 0;
+    this.resting = true;
+    try {
+      await this.park();
+      while (this.parts.jahs.isEnding(this)) await new Promise((done) => setTimeout(done, ENDING_MS));
+      await this.progress.written;
+      await this.bodies.settled;
+      return await work();
+    } finally {
+      this.resting = false;
+      if (this.isWanted && this.mayRun) this.busy();
+    }
+  }
+
+  get logExtents(): Extent[] {
+    return this.log.extents;
   }
 
   /** An event of its life; what it takes is carried out. */

@@ -14,7 +14,7 @@ import { type Journal, readJournal } from "../store/journal.ts";
 import { replaceFile } from "../store/durable.ts";
 import { Log } from "../store/log.ts";
 import { Outputs } from "../store/outputs.ts";
-import type { Registry } from "../store/registry.ts";
+import { type Registry, registryText } from "../store/registry.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import {
   type DeadLetterInfo,
@@ -26,6 +26,7 @@ import {
   type StreamChange,
   type StreamInfo,
 } from "../wire/http.ts";
+import { archiveOf, inBackupOrder, snapshot, type SnapshotFile } from "./backup.ts";
 import { admit } from "./admission.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import { checkModule } from "./module.ts";
@@ -73,6 +74,7 @@ export class Streams implements Host {
   private readonly startedAt = new Date();
   private timer: NodeJS.Timeout | undefined;
   private ticks = 0;
+  private backingUp = false;
   /** Whether the Congregation knows that nothing goes on. */
   private toldQuiet = false;
 
@@ -82,6 +84,7 @@ export class Streams implements Host {
 
   /** Opens the streams that the registry knows. One that cannot be opened is said so in the journal, and left as it is. */
   async resume(): Promise<void> {
+    rmSync(this.backupFolder, { recursive: true, force: true }); // of a process that was killed
     for (const key of this.options.registry.list("streams/")) {
       const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
       try {
@@ -454,6 +457,42 @@ export class Streams implements Host {
     const { stream, stop } = this.find(name);
     const outputs = late ? stream.lateOutputs : stream.outputs;
     return outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal]));
+  }
+
+  async backup(): Promise<AsyncIterable<Uint8Array>> {
+    if (this.backingUp)
+      throw new HallelujahError(
+        "busy",
+        "another backup of this host is being made; try again when it is done",
+      );
+    this.backingUp = true;
+    const folder = this.backupFolder;
+    const end = () => {
+      rmSync(folder, { recursive: true, force: true });
+      this.backingUp = false;
+    };
+    try {
+      const files: SnapshotFile[] = [];
+      const entries: [string, unknown][] = [
+        ["generation", this.options.registry.get("generation")?.value ?? 0],
+      ];
+      const streams = [...this.running.values()].map(({ stream }) => stream);
+      for (const stream of inBackupOrder(streams)) {
+        if (!this.running.has(stream.name)) continue; // removed meanwhile
+        const made = await snapshot(stream, join(folder, stream.name));
+        entries.push([`streams/${stream.name}`, made.record]);
+        files.push(...made.files);
+      }
+      return archiveOf([["registry.json", registryText(entries)]], files, end);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  /** Where the snapshots of a backup are until it is read; on the file system of what they are links to. */
+  private get backupFolder(): string {
+    return join(this.options.data, "backup");
   }
 
   private get freeCpus(): number {

@@ -68,6 +68,7 @@ export const fakeHost = (pushed: PushBody[]): Host => ({
   deadLetter: async () => Buffer.from("a\n"),
   retryDeadLetter: async () => ({ frame: 9, bytes: 2 }),
   dropDeadLetter: async () => {},
+  backup: async () => chunks("a", "b"),
   host: () => ({
     version: "1",
     pid: 1,

@@ -386,6 +386,24 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
 
   app.openapi(
     route({
+      method: "post",
+      path: "/v1/backup",
+      summary: "A copy of all streams, for hallelujah restore; each rests for a moment",
+      responses: {
+        200: {
+          description: "a tar archive; one that was cut off lacks its last file, backup.json",
+          content: { "application/x-tar": { schema: z.string().openapi({ format: "binary" }) } },
+        },
+      },
+    }),
+    async (c) =>
+      new Response(bodyOfChunks(await host.backup(), c.env.outgoing, report), {
+        headers: { "content-type": "application/x-tar" },
+      }),
+  );
+
+  app.openapi(
+    route({
       method: "get",
       path: "/v1/host",
       summary: "This host",

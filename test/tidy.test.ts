@@ -17,10 +17,11 @@ const MAY_IMPORT: Record<string, string[]> = {
   jah: ["core", "wire", "kernel", "input", "shuffle", "store"],
   hallelu: ["core", "wire", "kernel", "compiler", "input", "store", "shuffle"],
   congregation: ["core", "wire", "store"],
+  doctor: ["core", "kernel", "compiler", "store", "congregation", "hallelu", "jah"],
   run: ["core", "wire", "kernel", "compiler", "input", "shuffle"],
   client: ["core", "wire", "kernel", "compiler", "input", "run"],
   dashboard: ["client"],
-  cli: ["core", "wire", "kernel", "compiler", "input", "run", "client", "congregation"],
+  cli: ["core", "wire", "kernel", "compiler", "input", "run", "client", "congregation", "doctor"],
 };
 
 const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {

@@ -15,11 +15,12 @@ export interface DeployFlags extends PushFlags {
   from?: string;
   sink?: string[];
   retain?: string;
+  strict?: boolean;
 }
 
 export async function deployCommand(name: string, kernel: string, flags: DeployFlags): Promise<void> {
   const module = readKernel(kernel);
-  const { min, max, from, retain, source = [], sink } = flags;
+  const { min, max, from, retain, strict, source = [], sink } = flags;
   const { inputFormat, delimiter, columns } = flags;
   if (!source.includes("-") && (inputFormat ?? delimiter ?? columns) !== undefined) {
     const message =
@@ -36,6 +37,7 @@ export async function deployCommand(name: string, kernel: string, flags: DeployF
       ...(max === undefined ? {} : { max }),
       ...(from === undefined ? {} : { from }),
       ...(retain === undefined ? {} : { retain }),
+      ...(strict === undefined ? {} : { strict }),
       ...(sink === undefined ? {} : { sink: sink.map((each) => (isUrl(each) ? each : resolve(each))) }),
     });
     await print(describe(stream));

@@ -146,6 +146,16 @@ program
     await upCommand(options);
   });
 
+program
+  .command("doctor")
+  .description("Check this machine; with --data, the data folder of a host that is down. Changes nothing.")
+  .option("--data <folder>", "where streams are kept")
+  .addHelpText("after", "\nExample:\n  hallelujah doctor --data ./data")
+  .action(async (options) => {
+    const { doctorCommand } = await import("./doctor.ts");
+    await doctorCommand(options);
+  });
+
 /** A command against a host: where that is, and the token it may ask for. */
 function remote(name: string, description: string, example: string): Command {
   return program
@@ -163,6 +173,28 @@ const FORMAT = () =>
     "ndjson",
     "csv",
   ]);
+
+remote(
+  "backup",
+  "Copy the data of a running host into a file; each stream rests for a moment.",
+  "hallelujah backup monday.tar",
+)
+  .argument("<target>", "a file, or a folder for one that is named by the time")
+  .action(async (target, options) => {
+    const { backupCommand } = await import("./backup.ts");
+    await backupCommand(target, options);
+  });
+
+program
+  .command("restore")
+  .description("Make a data folder of a backup, and check it.")
+  .argument("<file>", "that hallelujah backup wrote")
+  .requiredOption("--data <folder>", "a new or an empty one")
+  .addHelpText("after", "\nExample:\n  hallelujah restore monday.tar --data ./restored")
+  .action(async (file, options) => {
+    const { restoreCommand } = await import("./backup.ts");
+    await restoreCommand(file, options);
+  });
 
 /** The options of what pushes records. */
 function pushing(command: Command): Command {
@@ -201,6 +233,7 @@ pushing(
   .option("--from <stream>", "take in the output of another stream")
   .option("--sink <target>", "file of the host, or URL, for the output", collect)
   .option("--retain <what>", RETAIN_WORDS)
+  .option("--strict", "stop at a frame that stops the kernel, rather than set it aside")
   .action(async (name, kernel, options) => {
     const { deployCommand } = await import("./deploy.ts");
     await deployCommand(name, kernel, options);
@@ -310,6 +343,21 @@ remote("rm", "Remove a stream and its data.", "hallelujah rm weather --yes")
   .action(async (name, options) => {
     const { rmCommand } = await import("./streams.ts");
     await rmCommand(name, options);
+  });
+
+remote(
+  "dead",
+  "List the frames that stopped a stream's kernel and were set aside, or print the records of one.",
+  "hallelujah dead weather 17 --retry",
+)
+  .argument("<name>", "of the stream")
+  .argument("[frame]", "one of them; with --retry or --drop also: all")
+  .option("--retry", "log the records again, as a new frame")
+  .option("--drop", "drop the records")
+  .addOption(FORMAT())
+  .action(async (name, frame, options) => {
+    const { deadCommand } = await import("./dead.ts");
+    await deadCommand(name, frame, options);
   });
 
 remote("logs", "Print the host's log.", "hallelujah logs -f weather")

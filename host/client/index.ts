@@ -9,6 +9,7 @@ export type { BadRecord } from "../run/problems.ts";
 export {
   connect,
   type ConnectOptions,
+  type DeadLetterInfo,
   type DeployOptions,
   Hallelujah,
   type HostInfo,

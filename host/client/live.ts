@@ -4,11 +4,19 @@
  * document, or `host-unreachable`, or `connection-lost` for an answer that broke off.
  */
 import { HallelujahError } from "../core/errors.ts";
-import type { HostInfo, JahInfo, Problem, Pushed, StreamChange, StreamInfo } from "../wire/http.ts";
+import type {
+  DeadLetterInfo,
+  HostInfo,
+  JahInfo,
+  Problem,
+  Pushed,
+  StreamChange,
+  StreamInfo,
+} from "../wire/http.ts";
 import type { Row } from "./rows.ts";
 import { bodiesOf, chunksOf, linesOf, until } from "./lines.ts";
 
-export type { HostInfo, JahInfo, Offer, StreamChange, StreamInfo } from "../wire/http.ts";
+export type { DeadLetterInfo, HostInfo, JahInfo, Offer, StreamChange, StreamInfo } from "../wire/http.ts";
 
 const DEFAULT_URL = "http://127.0.0.1:7747";
 /** Bytes of a body of records. */
@@ -40,6 +48,8 @@ export interface DeployOptions {
   sink?: string | string[];
   /** How much of the log is kept: `applied` (if not given: what checkpoints need), `all`, a size (`10GB`) or an age (`7d`). */
   retain?: string;
+  /** A frame that stops the kernel stops the stream, rather than that it is set aside as a dead letter. */
+  strict?: boolean;
   signal?: AbortSignal;
 }
 
@@ -135,9 +145,9 @@ export class Hallelujah {
   }
 
   async deploy(name: string, options: DeployOptions): Promise<StreamInfo> {
-    const { kernel, signal, min, max, from, retain, file } = options;
+    const { kernel, signal, min, max, from, retain, strict, file } = options;
     const search = new URLSearchParams();
-    for (const [key, value] of Object.entries({ min, max, from, retain, file }))
+    for (const [key, value] of Object.entries({ min, max, from, retain, strict, file }))
       if (value !== undefined) search.set(key, String(value));
     for (const source of [options.source ?? []].flat()) search.append("source", source);
     for (const sink of [options.sink ?? []].flat()) search.append("sink", sink);
@@ -173,6 +183,36 @@ export class Hallelujah {
   async remove(name: string, options: { keepData?: boolean; signal?: AbortSignal } = {}): Promise<void> {
     const { keepData, signal } = options;
     await this.call("DELETE", `${streamPath(name)}${keepData ? "?keep=data" : ""}`, { signal });
+  }
+
+  /** Frames that stopped the kernel twice and were set aside. */
+  deadLetters(name: string, options: { signal?: AbortSignal } = {}): Promise<DeadLetterInfo[]> {
+    return this.json("GET", `${streamPath(name)}/dead`, options);
+  }
+
+  /** The records of one, as they were logged. */
+  async deadLetter(name: string, frame: number, options: { signal?: AbortSignal } = {}): Promise<Uint8Array> {
+    const response = await this.call("GET", `${streamPath(name)}/dead/${frame}`, options);
+    try {
+      return new Uint8Array(await response.arrayBuffer());
+    } catch (cause) {
+      throw this.lost(cause, options.signal);
+    }
+  }
+
+  /** Logs its records again; resolves with the frame that holds them now. */
+  async retryDeadLetter(
+    name: string,
+    frame: number,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<number> {
+    const path = `${streamPath(name)}/dead/${frame}/retry`;
+    return (await this.json<Pushed>("POST", path, options)).frame;
+  }
+
+  /** Drops it and its records. */
+  async dropDeadLetter(name: string, frame: number, options: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.call("DELETE", `${streamPath(name)}/dead/${frame}`, options);
   }
 
   /**
@@ -299,6 +339,11 @@ export class Hallelujah {
     if (stream !== undefined) search.set("stream", stream);
     const response = await this.call("GET", `/v1/logs?${search}`, { signal });
     yield* parsed(linesOf(this.chunks(response, signal)));
+  }
+
+  /** A copy of all streams, as a tar archive: what `hallelujah restore` takes. */
+  async *backup(options: { signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array> {
+    yield* this.chunks(await this.call("POST", "/v1/backup", options), options.signal);
   }
 
   /** The body of an answer, as it comes. */

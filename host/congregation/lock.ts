@@ -47,6 +47,13 @@ export async function lockFolder(folder: string, patienceMs: number): Promise<()
   }
 }
 
+/** The process that has the lock, if there is one; changes nothing. */
+export function holderOf(folder: string): number | undefined {
+  const highest = numbersIn(folder).at(-1);
+  const holder = highest === undefined ? undefined : readHolder(pathOf(folder, highest));
+  return holder && isAlive(holder) ? holder.pid : undefined;
+}
+
 /** Whether number `own` was taken, and counts. */
 function take(folder: string, mine: string, own: number): boolean {
   try {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { KernelPlaces } from "../compiler/places.ts";
 import type { Stuck } from "../core/watchdog.ts";
 import { MAPPING } from "../wire/live.ts";
+import type { DeadBodies } from "./dead-bodies.ts";
 import type { DeadLetters, Stage } from "./dead-letters.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import type { Jah } from "./jahs.ts";
@@ -23,9 +24,10 @@ export interface FailuresParts {
   kernelFile: string;
   frameTimeoutMs: number;
   dead: DeadLetters;
+  bodies: DeadBodies;
   shards: Shards;
-  /** Writes the record to the registry. */
-  save: () => Promise<void>;
+  /** Stops the stream for good. */
+  fail: (message: string) => void;
   note: (level: "error", message: string, more?: object) => void;
 }
 
@@ -51,14 +53,16 @@ export class Failures {
     if (own) this.trapped(frame, "apply", own, failure);
   }
 
-  /** The first time it is tried again, the second time set aside. */
-  private trapped(frame: number, stage: Stage, partitions: [number, number], failure: Stopped): void {
-    const { dead, note, save } = this.parts;
+  /** The first time it is tried again, the second time set aside; a strict stream stops. */
+  private trapped(frame: number, stage: Stage, [from, to]: [number, number], failure: Stopped): void {
+    const { dead, bodies, fail, note } = this.parts;
     const place = this.places.of(failure.stack);
     const message = place ? `${failure.message} ${place}` : failure.message;
-    if (!dead.failed(frame, stage, partitions, message)) return;
+    const stop = { frame, from, to, stage, message };
+    if (!dead.failed(stop)) return;
+    if (this.record.strict) return fail(`frame ${frame} stops its kernel, and it is strict: ${message}`);
     note("error", `frame ${frame} was set aside: ${message}`, { frame });
-    void save();
+    bodies.setAside(stop);
   }
 
   /** A Jah that was in one frame for too long has said so, and was killed; a sentence if that is how it ended. */

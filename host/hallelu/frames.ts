@@ -83,6 +83,12 @@ export class Frames {
     return records.chunks.length ? this.intake.take(records) : this.next - 1;
   }
 
+  /** Logs a frame of its own, once under each name; resolves with its number. */
+  async appendOnce(name: string, source: number, body: Buffer): Promise<number> {
+    const known = this.parts.tally.lastOf(name);
+    return known ? known.frame : this.append([{ source, body: [body], producers: [[name, 0]] }]);
+  }
+
   /** Logs frames: those of bodies, and whatever else streams.ts brings. */
   async append(frames: Omit<IntakeFrame, "bytes">[], heads: (object | undefined)[] = []): Promise<number> {
     if (!frames.length) return this.next - 1;

@@ -2,7 +2,7 @@
  * What a host can do for its clients: the contract between the HTTP interface (host/hallelu/api/) and the engine behind
  * it (host/hallelu/streams.ts). Everything here may reject with a HallelujahError; `api/problem.ts` has its status.
  */
-import type { HostInfo, JahInfo, Pushed, StreamChange, StreamInfo } from "../wire/http.ts";
+import type { DeadLetterInfo, HostInfo, JahInfo, Pushed, StreamChange, StreamInfo } from "../wire/http.ts";
 
 export interface DeployRequest {
   /** The kernel: a module, or its source, which is compiled here. */
@@ -19,6 +19,8 @@ export interface DeployRequest {
   sink?: string[];
   /** How much of the log is kept (core/retain.ts). */
   retain?: string;
+  /** A frame that stops the kernel stops the stream. */
+  strict?: boolean;
 }
 
 export type RecordFormat = "ndjson" | "csv" | "lines";
@@ -71,11 +73,20 @@ export interface Host {
   /** Resolves when the records are in the log. Rejects with `backlog-full` (429) and stores nothing if there is no room. */
   push(name: string, body: PushBody): Promise<Pushed>;
   query(name: string, request: QueryRequest): Promise<Answer>;
+  /** Frames that stopped the kernel and were set aside. */
+  deadLetters(name: string): DeadLetterInfo[];
+  /** The records of one. Rejects with `dead-letter-unknown` or `dead-letter-elsewhere`. */
+  deadLetter(name: string, frame: number): Promise<Uint8Array>;
+  /** Logs its records again. Rejects with `dead-letter-partial` if they count in some partitions. */
+  retryDeadLetter(name: string, frame: number): Promise<Pushed>;
+  dropDeadLetter(name: string, frame: number): Promise<void>;
   /** Rows from number `from` on (inclusive), then those that come, until `signal`. Without `from`: those that come. `late`: of the kernel's function `late`. */
   output(
     name: string,
     options: { from?: number; late?: boolean; signal: AbortSignal },
   ): AsyncIterable<OutputRows>;
+  /** A tar archive of all streams as they are while this is asked for. Rejects with `busy` while another one is made. */
+  backup(): Promise<AsyncIterable<Uint8Array>>;
   host(): HostInfo;
   jahs(): JahInfo[];
   /** Lines of the host's log (NDJSON), the last `lines` of them, of one stream if named; with `follow` those that come. */

@@ -139,6 +139,8 @@ export class Jahs {
   readonly all = new Map<number, Jah>();
   private readonly tell: (message: FromHallelu) => void;
   private readonly secret: Buffer;
+  /** Processes that were told to end, or are about to, by their numbers. */
+  private readonly ending = new Map<number, JahOwner>();
   private server: Server | undefined;
   private next: number;
 
@@ -188,8 +190,14 @@ export class Jahs {
     jah.owner.lost(jah, reason);
   }
 
+  /** Whether a process that was a Jah of this owner has yet to end: it may have a store open. */
+  isEnding(owner: JahOwner): boolean {
+    return [...this.ending.values()].includes(owner);
+  }
+
   private forget(jah: Jah): void {
     this.all.delete(jah.id);
+    if (jah.state !== "claimed") this.ending.set(jah.id, jah.owner);
     // What was sent last should leave before the channel is closed.
     setImmediate(() => setImmediate(() => jah.close()));
     jah.state = "gone";
@@ -198,6 +206,7 @@ export class Jahs {
   /** What the Congregation says of Jahs. */
   hear(message: ToHallelu): void {
     if (!("jah" in message)) return;
+    if (message.type === "exited") this.ending.delete(message.jah);
     const jah = this.all.get(message.jah);
     if (!jah) return;
     switch (message.type) {
@@ -250,7 +259,10 @@ export class Jahs {
     const channel = new Channel<ToLiveJah, FromLiveJah>(
       socket,
       (message) => jah.receive(message),
-      () => this.lose(jah, `Jah ${jah.id} closed its channel`),
+      () => {
+        if (jah.state !== "gone") this.ending.set(jah.id, jah.owner);
+        this.lose(jah, `Jah ${jah.id} closed its channel`);
+      },
     );
     channel.start(head);
     jah.attach(channel);

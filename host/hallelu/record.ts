@@ -16,6 +16,8 @@ export interface StreamRecord {
   min: number;
   max: number;
   paused: boolean;
+  /** A frame that stops the kernel stops the stream, rather than that it is set aside. */
+  strict?: boolean;
   /** How much of the log is kept (core/retain.ts). */
   retain: string;
   /** How many Jahs share the state, if the user wants a number. */

@@ -18,11 +18,13 @@ import {
 } from "../core/limits.ts";
 import { wishesOf } from "../input/plan.ts";
 import type { Log } from "../store/log.ts";
+import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
 import type { FromLiveJah, LiveStart, Restored, Standing } from "../wire/live.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { DeadBodies } from "./dead-bodies.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
@@ -45,6 +47,8 @@ import { Turns } from "./turns.ts";
 const FAILED_STARTS_MAX = 5;
 /** Pause between two words to the registry of how much is saved, ms: after a crash, shards know it better. */
 const RECORD_MS = 5_000;
+/** How often it is looked whether the processes of a parked stream have ended, ms. */
+const ENDING_MS = 10;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
@@ -76,6 +80,8 @@ export class Stream implements JahOwner {
   readonly outputs: Outputs;
   readonly lateOutputs: Outputs;
   readonly dead: DeadLetters;
+  /** The records of those frames. */
+  readonly bodies: DeadBodies;
   readonly frames: Frames;
   readonly shards: Shards;
   readonly progress: Progress;
@@ -106,6 +112,9 @@ export class Stream implements JahOwner {
   private answered: number;
   /** When the registry was last told how much is saved, ms. */
   private recordedAt = 0;
+  /** Whether it is at rest, and whether somebody wanted it to wake meanwhile. */
+  private resting = false;
+  private isWanted = false;
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
@@ -141,21 +150,36 @@ export class Stream implements JahOwner {
       everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
-      outputs: (frame) => this.progress.outputUpTo(frame),
+      outputs: async (frame) => {
+        // Nor may a checkpoint pass a frame that the registry does not know to be set aside.
+        await bodies.settled;
+        await this.progress.outputUpTo(frame);
+      },
       standing: (frame) => this.standing(frame),
       onSaved: () => this.saved(),
       note,
       fail,
+    });
+    const bodies = new DeadBodies(record, {
+      folder,
+      log,
+      frames,
+      dead,
+      save: () => registration.write(),
+      isOver: () => this.lifecycle.isOver,
+      note,
     });
     this.failures = new Failures(record, {
       folder,
       kernelFile: kernel.file,
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
+      bodies,
       shards,
-      save: () => registration.save(),
+      fail,
       note,
     });
+    this.bodies = bodies;
     this.registration = registration;
     this.dead = dead;
     this.frames = frames;
@@ -204,6 +228,13 @@ export class Stream implements JahOwner {
       throw new HallelujahError("backlog-full", message);
     }
     return this.frames.push(body);
+  }
+
+  /** Logs the records of a frame that was set aside again. */
+  async retry(frame: number): Promise<{ frame: number; bytes: number }> {
+    this.refuseIfFailed();
+    const { bytes } = this.bodies.infoOf(frame);
+    return { frame: await this.bodies.retry(frame), bytes };
   }
 
   /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
@@ -279,11 +310,12 @@ export class Stream implements JahOwner {
 
   /** Whether its user and its state let it work. */
   get mayRun(): boolean {
-    return this.record.max > 0 && !this.record.paused && !this.lifecycle.isOver;
+    return this.record.max > 0 && !this.record.paused && !this.resting && !this.lifecycle.isOver;
   }
 
   /** Shards without a Jah are to have one. */
   wake(): void {
+    this.isWanted = true;
     if (this.shards.hasVacant && this.mayRun) this.tell(this.log.next ? "wake" : "start");
   }
 
@@ -291,6 +323,29 @@ export class Stream implements JahOwner {
   park(): Promise<void> {
     this.tell("park");
     return this.parking;
+  }
+
+  /**
+   * Does something while the stream is parked and none of its processes is left: nothing of its folder changes meanwhile but
+   * the log, to which pushes are appended as ever. Then it goes on as it was.
+   */
+  async atRest<T>(work: () => Promise<T>): Promise<T> {
+    this.isWanted = this.jahs.size > 0;
+    this.resting = true;
+    try {
+      await this.park();
+      while (this.parts.jahs.isEnding(this)) await new Promise((done) => setTimeout(done, ENDING_MS));
+      await this.progress.written;
+      await this.bodies.settled;
+      return await work();
+    } finally {
+      this.resting = false;
+      if (this.isWanted && this.mayRun) this.busy();
+    }
+  }
+
+  get logExtents(): Extent[] {
+    return this.log.extents;
   }
 
   /** An event of its life; what it takes is carried out. */
@@ -396,6 +451,7 @@ export class Stream implements JahOwner {
 
   lost(jah: Jah, reason: string): void {
     this.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
+    if (this.error !== undefined) return;
     const entangled = this.shards.entangled(jah);
     this.shards.lost(jah);
     this.checkpoints.left(jah);
@@ -447,6 +503,7 @@ export class Stream implements JahOwner {
       case "trapped":
         if (message.failure.code === "log-damaged") return this.logDamaged(message.failure.message);
         this.failures.mapping(message.frame, message.failure);
+        if (this.error !== undefined) return;
         this.dispatch.again(message.routing, message.frame);
         this.pump();
         break;
@@ -483,6 +540,7 @@ export class Stream implements JahOwner {
     const needed = record.stored.map(({ start }, i) => saved[i]!.before ?? (start ? saved[i]!.frame : 0));
     frames
       .trimTo(Math.min(...needed))
+      .then(() => this.dead.forgetBelow(this.log.first))
       .catch((error: unknown) => this.note("warn", `the log cannot be trimmed: ${messageOf(error)}`));
     const now = performance.now();
     if (now - this.recordedAt < RECORD_MS) return;

@@ -14,9 +14,10 @@ import { type Journal, readJournal } from "../store/journal.ts";
 import { replaceFile } from "../store/durable.ts";
 import { Log } from "../store/log.ts";
 import { Outputs } from "../store/outputs.ts";
-import type { Registry } from "../store/registry.ts";
+import { type Registry, registryText } from "../store/registry.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import {
+  type DeadLetterInfo,
   type HostInfo,
   type JahInfo,
   type Offer,
@@ -25,6 +26,7 @@ import {
   type StreamChange,
   type StreamInfo,
 } from "../wire/http.ts";
+import { archiveOf, inBackupOrder, snapshot, type SnapshotFile } from "./backup.ts";
 import { admit } from "./admission.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import { checkModule } from "./module.ts";
@@ -76,6 +78,7 @@ export class Streams implements Host {
   private readonly startedAt = new Date();
   private timer: NodeJS.Timeout | undefined;
   private ticks = 0;
+  private backingUp = false;
   /** Whether the Congregation knows that nothing goes on. */
   private toldQuiet = false;
 
@@ -85,6 +88,7 @@ export class Streams implements Host {
 
   /** Opens the streams that the registry knows. One that cannot be opened is said so in the journal, and left as it is. */
   async resume(): Promise<void> {
+    rmSync(this.backupFolder, { recursive: true, force: true }); // of a process that was killed
     for (const key of this.options.registry.list("streams/")) {
       const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
       try {
@@ -242,6 +246,7 @@ export class Streams implements Host {
       source: request.source ?? [],
       ...(request.from === undefined ? {} : { from: request.from }),
       sink: request.sink ?? [],
+      ...(request.strict ? { strict: true } : {}),
       sources: [],
       dead: [],
       stored: [{ folder: "shard-0", from: 0, to: PARTITIONS, start: 0 }],
@@ -486,6 +491,23 @@ export class Streams implements Host {
     }
   }
 
+  deadLetters(name: string): DeadLetterInfo[] {
+    return this.find(name).stream.bodies.list();
+  }
+
+  deadLetter(name: string, frame: number): Promise<Uint8Array> {
+    return this.find(name).stream.bodies.read(frame);
+  }
+
+  async retryDeadLetter(name: string, frame: number): Promise<Pushed> {
+    const { bytes, frame: retried } = await this.find(name).stream.retry(frame);
+    return { frame: retried, bytes };
+  }
+
+  dropDeadLetter(name: string, frame: number): Promise<void> {
+    return this.find(name).stream.bodies.drop(frame);
+  }
+
   async query(name: string, request: QueryRequest): Promise<Answer> {
     const { stream } = this.find(name);
     const { max, paused } = stream.record;
@@ -507,6 +529,42 @@ export class Streams implements Host {
     const { stream, stop } = this.find(name);
     const outputs = late ? stream.lateOutputs : stream.outputs;
     return outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal]));
+  }
+
+  async backup(): Promise<AsyncIterable<Uint8Array>> {
+    if (this.backingUp)
+      throw new HallelujahError(
+        "busy",
+        "another backup of this host is being made; try again when it is done",
+      );
+    this.backingUp = true;
+    const folder = this.backupFolder;
+    const end = () => {
+      rmSync(folder, { recursive: true, force: true });
+      this.backingUp = false;
+    };
+    try {
+      const files: SnapshotFile[] = [];
+      const entries: [string, unknown][] = [
+        ["generation", this.options.registry.get("generation")?.value ?? 0],
+      ];
+      const streams = [...this.running.values()].map(({ stream }) => stream);
+      for (const stream of inBackupOrder(streams)) {
+        if (!this.running.has(stream.name)) continue; // removed meanwhile
+        const made = await snapshot(stream, join(folder, stream.name));
+        entries.push([`streams/${stream.name}`, made.record]);
+        files.push(...made.files);
+      }
+      return archiveOf([["registry.json", registryText(entries)]], files, end);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  /** Where the snapshots of a backup are until it is read; on the file system of what they are links to. */
+  private get backupFolder(): string {
+    return join(this.options.data, "backup");
   }
 
   private get freeCpus(): number {

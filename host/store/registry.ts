@@ -78,6 +78,12 @@ export class MemoryRegistry implements Registry {
   protected async keep(): Promise<void> {}
 }
 
+/** What the file of a registry with these entries holds. */
+export function registryText(entries: [key: string, value: unknown][]): string {
+  const kept = entries.map(([key, value], i): [string, Kept] => [key, { value, revision: i + 1 }]);
+  return JSON.stringify({ version: VERSION, revision: kept.length, entries: kept });
+}
+
 export class FileRegistry extends MemoryRegistry {
   private readonly path: string;
   /** The write that is under way, or was last; and the one that takes in all changes since it began. */

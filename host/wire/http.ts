@@ -118,6 +118,21 @@ export const HostInfo = z
   })
   .openapi("Host");
 
+export const DeadLetterInfo = z
+  .object({
+    frame: z.number().int(),
+    stage: z
+      .enum(["map", "apply"])
+      .describe("map: its records were mapped; apply: an owner applied them (fold, close)"),
+    partitions: z
+      .array(z.object({ from: z.number().int(), to: z.number().int().describe("behind the last") }))
+      .describe("for which it counts as empty"),
+    error: z.string().describe("what the kernel stopped with"),
+    version: z.number().int().describe("of the kernel that it stopped"),
+    bytes: z.number().int().describe("of its records; 0 if they lie in a file that the stream reads"),
+  })
+  .openapi("DeadLetter");
+
 export const Pushed = z
   .object({
     frame: z.number().int().describe("the frame that holds the last record of the body"),
@@ -172,6 +187,7 @@ export type StreamProblem = z.infer<typeof StreamProblem>;
 export type ShardInfo = z.infer<typeof ShardInfo>;
 export type JahInfo = z.infer<typeof JahInfo>;
 export type HostInfo = z.infer<typeof HostInfo>;
+export type DeadLetterInfo = z.infer<typeof DeadLetterInfo>;
 export type Pushed = z.infer<typeof Pushed>;
 export type StreamChange = z.infer<typeof StreamChange>;
 export type Offer = z.infer<typeof Offer>;

@@ -62,6 +62,13 @@ export const fakeHost = (pushed: PushBody[]): Host => ({
       await new Promise((done) => signal.addEventListener("abort", done));
     },
   }),
+  deadLetters: () => [
+    { frame: 1, stage: "map", partitions: [{ from: 0, to: 256 }], error: "e", version: 1, bytes: 2 },
+  ],
+  deadLetter: async () => Buffer.from("a\n"),
+  retryDeadLetter: async () => ({ frame: 9, bytes: 2 }),
+  dropDeadLetter: async () => {},
+  backup: async () => chunks("a", "b"),
   host: () => ({
     version: "1",
     pid: 1,

@@ -49,12 +49,15 @@ async function call(
 ): Promise<Response> {
   const stop = new AbortController();
   const type = Object.keys(operation.requestBody?.content ?? {})[0];
-  const response = await fetch(url + path.replace("{name}", "weather").replace("{table}", "stations"), {
-    method: method.toUpperCase(),
-    headers: { ...headers, ...(type ? { "content-type": type } : {}) },
-    ...(type ? { body: "{}" } : {}),
-    signal: stop.signal,
-  });
+  const response = await fetch(
+    url + path.replace("{name}", "weather").replace("{table}", "stations").replace("{frame}", "1"),
+    {
+      method: method.toUpperCase(),
+      headers: { ...headers, ...(type ? { "content-type": type } : {}) },
+      ...(type ? { body: "{}" } : {}),
+      signal: stop.signal,
+    },
+  );
   stop.abort(); // some answers have no end
   return response;
 }

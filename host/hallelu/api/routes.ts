@@ -17,6 +17,12 @@ import { receive, received } from "./push.ts";
 type Env = { Bindings: HttpBindings };
 
 const NAME = z.object({ name: z.string().openapi({ param: { name: "name", in: "path" } }) });
+const DEAD = NAME.extend({
+  frame: z
+    .string()
+    .regex(/^\d{1,15}$/, "the number of a frame")
+    .transform(Number),
+});
 const COUNT = z.coerce.number().int().min(0).max(4096);
 const JSON_ERRORS = {
   default: {
@@ -34,6 +40,10 @@ const deployQuery = z.object({
   min: COUNT.optional(),
   max: COUNT.optional(),
   retain: z.string().optional().describe(RETAIN_WORDS),
+  strict: z
+    .enum(["true", "false"])
+    .optional()
+    .describe("a frame that stops the kernel stops the stream, rather than that it is set aside"),
   from: z.string().optional().describe("another stream, whose output this one takes in"),
   source: z
     .union([z.string(), z.array(z.string())])
@@ -114,7 +124,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       responses: { 201: json("deployed", schema.StreamInfo) },
     }),
     async (c) => {
-      const { min, max, from, source, sink, file, retain } = c.req.valid("query");
+      const { min, max, from, source, sink, file, retain, strict } = c.req.valid("query");
       const type = (c.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
       if (type !== "application/wasm" && type !== "text/typescript")
         throw new HallelujahError("media-type", "a kernel is sent as application/wasm or text/typescript");
@@ -130,6 +140,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         ...(max === undefined ? {} : { max }),
         ...(from === undefined ? {} : { from }),
         ...(retain === undefined ? {} : { retain }),
+        strict: strict === "true",
         ...(source === undefined ? {} : { source: [source].flat() }),
         ...(sink === undefined ? {} : { sink: [sink].flat() }),
       });
@@ -299,6 +310,66 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
 
   app.openapi(
     route({
+      method: "get",
+      path: "/v1/streams/{name}/dead",
+      summary: "Dead letters: frames that stopped the kernel twice and were set aside",
+      request: { params: NAME },
+      responses: { 200: json("by frame", z.array(schema.DeadLetterInfo)) },
+    }),
+    (c) => c.json(host.deadLetters(c.req.valid("param").name), 200),
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/streams/{name}/dead/{frame}",
+      summary: "The records of a dead letter, as they were logged: without a CSV's header line",
+      request: { params: DEAD },
+      responses: {
+        200: {
+          description: "its bytes",
+          content: { "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) } },
+        },
+      },
+    }),
+    async (c) => {
+      const { name, frame } = c.req.valid("param");
+      const bytes = await host.deadLetter(name, frame);
+      return c.body(new Uint8Array(bytes), 200, { "content-type": "application/octet-stream" });
+    },
+  );
+
+  app.openapi(
+    route({
+      method: "post",
+      path: "/v1/streams/{name}/dead/{frame}/retry",
+      summary: "Log the records of a dead letter again, as a new frame; it is none any more",
+      request: { params: DEAD },
+      responses: { 200: json("they are logged", schema.Pushed) },
+    }),
+    async (c) => {
+      const { name, frame } = c.req.valid("param");
+      return c.json(await host.retryDeadLetter(name, frame), 200);
+    },
+  );
+
+  app.openapi(
+    route({
+      method: "delete",
+      path: "/v1/streams/{name}/dead/{frame}",
+      summary: "Drop a dead letter and its records",
+      request: { params: DEAD },
+      responses: { 204: { description: "it is gone" } },
+    }),
+    async (c) => {
+      const { name, frame } = c.req.valid("param");
+      await host.dropDeadLetter(name, frame);
+      return c.body(null, 204);
+    },
+  );
+
+  app.openapi(
+    route({
       method: "post",
       path: "/v1/streams/{name}/visit",
       summary: "Run a kernel over the stream's resident rows (not built yet)",
@@ -311,6 +382,24 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         "visits are not built yet; deploy the kernel as a stream, or run it over files",
       );
     },
+  );
+
+  app.openapi(
+    route({
+      method: "post",
+      path: "/v1/backup",
+      summary: "A copy of all streams, for hallelujah restore; each rests for a moment",
+      responses: {
+        200: {
+          description: "a tar archive; one that was cut off lacks its last file, backup.json",
+          content: { "application/x-tar": { schema: z.string().openapi({ format: "binary" }) } },
+        },
+      },
+    }),
+    async (c) =>
+      new Response(bodyOfChunks(await host.backup(), c.env.outgoing, report), {
+        headers: { "content-type": "application/x-tar" },
+      }),
   );
 
   app.openapi(

@@ -1,0 +1,169 @@
+/**
+ * The records of frames that were set aside. The log may be trimmed, so they are copied to `dead/FRAME` in the stream's folder before
+ * the registry says that they were, and stay there until their user retries or drops them.
+ */
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { makeFolder, replaceFile } from "../store/durable.ts";
+import type { Log } from "../store/log.ts";
+import type { DeadLetterInfo } from "../wire/http.ts";
+import { type DeadLetter, type DeadLetters, isWhole, type Stop } from "./dead-letters.ts";
+import type { Frames } from "./frames.ts";
+import type { StreamRecord } from "./record.ts";
+
+/** Pause before records that could not be kept are tried again, ms. */
+const RETRY_MS = 1_000;
+
+export interface DeadBodiesParts {
+  /** The stream's folder. */
+  folder: string;
+  log: Log;
+  frames: Pick<Frames, "appendOnce">;
+  dead: DeadLetters;
+  /** Writes the record to the registry, or rejects. */
+  save: () => Promise<void>;
+  /** Whether the stream will not go on in this process. */
+  isOver: () => boolean;
+  note: (level: "warn", message: string, more?: object) => void;
+}
+
+export class DeadBodies {
+  private readonly record: StreamRecord;
+  private readonly parts: DeadBodiesParts;
+  /** One thing after the other. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(record: StreamRecord, parts: DeadBodiesParts) {
+    this.record = record;
+    this.parts = parts;
+  }
+
+  /** Resolves when all that was set aside so far is kept, and the registry says so. */
+  get settled(): Promise<unknown> {
+    return this.last;
+  }
+
+  /** Sets a frame aside at once, and copies its records; a disk that is full is waited for. */
+  setAside(stop: Stop): void {
+    const letter = this.parts.dead.setAside(stop, this.parts.log.place(stop.frame).bytes);
+    void this.queued(async () => {
+      while (!this.parts.isOver()) {
+        try {
+          return await this.copy(letter);
+        } catch (error) {
+          this.parts.note("warn", `frame ${letter.frame} cannot be kept aside: ${messageOf(error)}`);
+        }
+        await new Promise((done) => setTimeout(done, RETRY_MS));
+      }
+    });
+  }
+
+  private async copy(letter: DeadLetter): Promise<void> {
+    const { log, dead, save } = this.parts;
+    const { kind: source, body } = await log.read(letter.frame);
+    if (body.length) {
+      makeFolder(join(this.parts.folder, "dead"));
+      await replaceFile(this.pathOf(letter.frame), body);
+    }
+    dead.kept(letter, { sum: crc32(body), source });
+    await save();
+  }
+
+  list(): DeadLetterInfo[] {
+    const frames = new Set(this.parts.dead.open.map(({ frame }) => frame));
+    return [...frames].toSorted((a, b) => a - b).map((frame) => this.infoOf(frame));
+  }
+
+  infoOf(frame: number): DeadLetterInfo {
+    const letters = this.find(frame);
+    const [{ stage, message, version, bytes }] = letters;
+    return {
+      frame,
+      stage,
+      partitions: letters.map(({ from, to }) => ({ from, to })),
+      error: message,
+      version,
+      bytes,
+    };
+  }
+
+  /** The records of a frame that was set aside. Rejects with `dead-letter-unknown`, `dead-letter-elsewhere` or `dead-letter-damaged`. */
+  read(frame: number): Promise<Buffer> {
+    return this.queued(() => this.readKept(frame));
+  }
+
+  private async readKept(frame: number): Promise<Buffer> {
+    const [{ bytes, sum }] = this.find(frame);
+    if (!bytes) {
+      const message = `frame ${frame} holds no records itself: they lie in the source that the stream reads, or it says that time passes`;
+      throw new HallelujahError("dead-letter-elsewhere", message);
+    }
+    const path = this.pathOf(frame);
+    let body: Buffer;
+    try {
+      body = await readFile(path);
+    } catch (cause) {
+      throw damaged(path, messageOf(cause), cause);
+    }
+    if (body.length !== bytes || crc32(body) !== sum) throw damaged(path, "it is not what was written");
+    return body;
+  }
+
+  /**
+   * Logs the records again, as a new frame of the same source; resolves with its number. However often this is asked, they are logged
+   * once. Rejects as `read` does, and with `dead-letter-partial`.
+   */
+  retry(frame: number): Promise<number> {
+    return this.queued(async () => {
+      const letters = this.find(frame);
+      const body = await this.readKept(frame);
+      if (!isWhole(letters)) {
+        const aside = letters.map(({ from, to }) => `${from} to ${to - 1}`).join(", ");
+        const message = `frame ${frame} was set aside for the partitions ${aside} alone and counts in all others, where its records would count twice; push those that are missing`;
+        throw new HallelujahError("dead-letter-partial", message);
+      }
+      const retried = await this.parts.frames.appendOnce(`dead letter ${frame}`, letters[0].source, body);
+      await this.finish(letters, { retried });
+      return retried;
+    });
+  }
+
+  /** Drops the records. Rejects with `dead-letter-unknown`. */
+  drop(frame: number): Promise<void> {
+    return this.queued(() => this.finish(this.find(frame), "dropped"));
+  }
+
+  private async finish(letters: DeadLetter[], done: NonNullable<DeadLetter["done"]>): Promise<void> {
+    for (const letter of letters) letter.done = done;
+    try {
+      await this.parts.save();
+    } catch (error) {
+      for (const letter of letters) delete letter.done;
+      throw error;
+    }
+    await rm(this.pathOf(letters[0].frame), { force: true });
+  }
+
+  private find(frame: number): DeadLetter[] {
+    const letters = this.parts.dead.openOf(frame);
+    if (letters.length) return letters;
+    const message = `${this.record.name} has no dead letter ${frame}; hallelujah dead ${this.record.name} lists them`;
+    throw new HallelujahError("dead-letter-unknown", message);
+  }
+
+  private pathOf(frame: number): string {
+    return join(this.parts.folder, "dead", String(frame));
+  }
+
+  private queued<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.last.then(work);
+    this.last = result.catch(() => {});
+    return result;
+  }
+}
+
+function damaged(path: string, why: string, cause?: unknown): HallelujahError {
+  return new HallelujahError("dead-letter-damaged", `${path} cannot be read: ${why}`, { cause });
+}

@@ -1,0 +1,21 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { cli, scratch } from "../run.ts";
+
+const test = suite("cli/doctor");
+
+test("a machine that runs these tests can be a host", async () => {
+  const { stdout, code } = await cli(["doctor"]);
+  assert.match(stdout, /^ok +Node 2/m);
+  assert.match(stdout, /^ok +\d+ CPUs? for Jahs/m);
+  assert.match(stdout, /^ok +RocksDB/m);
+  assert.is(code, 0);
+});
+
+test("a folder that is none of a host is refused", async () => {
+  const { stderr, code } = await cli(["doctor", "--data", scratch()]);
+  assert.match(stderr, /is no data folder of a host/);
+  assert.is(code, 1);
+});
+
+test.run();

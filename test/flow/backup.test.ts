@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { TableRow } from "../../host/client/rows.ts";
@@ -91,8 +92,7 @@ test("a backup of a host that works has all that was acknowledged before, once, 
         await second.client.push("items", body(i), { producer: "p", sequence: i });
       await until(second.client, "items", drained);
       assert.is((await bodiesOf(second, "items")).length, acknowledged);
-      const { outputs } = await second.client.stream("items");
-      assert.is(outputs, acknowledged);
+      await until(second.client, "items", ({ outputs }) => outputs === acknowledged);
       await until(second.client, "sevens", (stream) => drained(stream) && stream.records === acknowledged);
       assert.equal(
         (await rowsOf(second, "sevens")).map(({ value }) => value),
@@ -102,6 +102,32 @@ test("a backup of a host that works has all that was acknowledged before, once, 
     } finally {
       assert.is(await second.stop(), 0);
     }
+  } finally {
+    await host.stop();
+  }
+});
+
+test("one backup at a time; one that nobody reads to its end leaves nothing behind", async () => {
+  const host = await startHost({ cpus: 2 });
+  try {
+    const { client } = host;
+    await client.deploy("items", { kernel, retain: "all" });
+    // More than what lies between the host and who reads.
+    const many = Array.from({ length: 100 }, (_, i) => body(i)).join("");
+    for (let i = 0; i < 16; i++) await client.push("items", many);
+    const first = client.backup();
+    await first.next();
+    const second = await client
+      .backup()
+      .next()
+      .catch((error: { code: string }) => error);
+    assert.is((second as { code: string }).code, "busy");
+    await first.return(undefined);
+    for (const deadline = Date.now() + 20_000; existsSync(join(host.data, "backup")); await sleep(20))
+      assert.ok(Date.now() < deadline, "its files are still there");
+    let bytes = 0;
+    for await (const chunk of client.backup()) bytes += chunk.length;
+    assert.ok(bytes > 16 * many.length);
   } finally {
     await host.stop();
   }

@@ -7,7 +7,7 @@ test("whatever is killed, what was acknowledged is there once, also after a loss
   const lines: string[] = [];
   try {
     const summary = await soak({
-      seconds: 16,
+      seconds: 30,
       seed: 4,
       killEverySeconds: 1.5,
       recordsPerMinute: 600_000,

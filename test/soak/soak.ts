@@ -85,6 +85,8 @@ const REFUSALS = new Set([
   "no-capacity",
   "shard-lost",
   "jah-lost",
+  "stream-paused",
+  "stream-stopped",
   "busy",
 ]);
 

@@ -198,13 +198,14 @@ export async function recovery({ cli, runs, machine, log }: LiveSettings): Promi
   const many = bodiesOf(LARGE_KEYS, MANY_BODIES);
   for (let round = 0; round <= runs; round++) {
     const small = await wakes(cli, SMALL_KEYS, SMALL_WAKES);
-    const large = await wakes(cli, LARGE_KEYS, 2);
     const fewOn = await ingest(cli, few, {});
     const fewOff = await ingest(cli, few, NO_CHECKPOINTS);
     const manyOn = await ingest(cli, many, {});
     const manyOff = await ingest(cli, many, NO_CHECKPOINTS);
     const killedMs = await killed(cli);
     const rest = await resting(cli);
+    // Last, as the disk is busy for a while with what it leaves.
+    const large = await wakes(cli, LARGE_KEYS, 2);
     log(
       `recovery ${round || "warm-up"}: wakes ${small.ms[0].toFixed(0)} and ${large.ms[0].toFixed(0)} ms, ${fewOn.rate.toFixed(0)} of ${fewOff.rate.toFixed(0)} and ${manyOn.rate.toFixed(0)} of ${manyOff.rate.toFixed(0)} MB/s (${fewOn.checkpoints} and ${manyOn.checkpoints} checkpoints), killed ${killedMs.toFixed(0)} ms`,
     );

@@ -135,11 +135,15 @@ export const COMPILER_HEAP_MIB = 1024;
 export const COMPILE_MS_MAX = 60_000;
 
 /** A shard is saved when it has applied so many bytes of frames since the last time, or after so long, ms. */
-export const CHECKPOINT_BYTES = 64 * MiB;
+export const CHECKPOINT_BYTES = 32 * MiB;
 export const CHECKPOINT_MS = 10_000;
 
-/** Pause after a checkpoint, as a multiple of the time that it took. */
-export const CHECKPOINT_REST = 2;
+/**
+ * Pause after a checkpoint, as a multiple of the time that it took: 1 up to CHECKPOINT_SHORT_MS, then growing with it, so that small
+ * states are saved often, and large ones leave most of the disk and the CPUs to the work.
+ */
+export const CHECKPOINT_SHORT_MS = 400;
+export const CHECKPOINT_REST_MAX = 4;
 
 /** Bytes of pages that are copied out and not written yet. */
 export const CHECKPOINT_COPY_BYTES = 64 * MiB;

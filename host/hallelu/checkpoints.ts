@@ -3,7 +3,7 @@
  * of the frames below it is on disk, as replay will not bring that again; and while partitions have changed hands
  * since the last word of the registry, the donor's next one waits until the receiver's is there.
  */
-import { CHECKPOINT_BYTES, CHECKPOINT_MS, CHECKPOINT_REST } from "../core/limits.ts";
+import { CHECKPOINT_BYTES, CHECKPOINT_MS, CHECKPOINT_REST_MAX, CHECKPOINT_SHORT_MS } from "../core/limits.ts";
 import { messageOf } from "../core/errors.ts";
 import type { FromLiveJah, Standing } from "../wire/live.ts";
 import type { Jah } from "./jahs.ts";
@@ -98,11 +98,10 @@ export class Checkpoints {
     const saved = this.saved.get(jah);
     if (!saved) return;
     const now = performance.now();
-    const pause = now + ms * CHECKPOINT_REST;
     this.saved.set(jah, {
       frame,
       at: now,
-      restUntil: pause,
+      restUntil: now + ms * Math.min(CHECKPOINT_REST_MAX, Math.max(1, ms / CHECKPOINT_SHORT_MS)),
       underWay: false,
       ...(before === undefined ? undefined : { before }),
     });

@@ -102,7 +102,16 @@ export class Checkpointer {
     const startedAt = performance.now();
     const meta = this.jah.meta();
     const { frame } = meta;
-    this.making = { meta, frame, moves: this.moves, pages, copied: 0, inFlight: 0, startedAt, bytes: 0 };
+    this.making = {
+      meta,
+      frame,
+      moves: this.moves,
+      pages,
+      copied: 0,
+      inFlight: 0,
+      startedAt,
+      bytes: 0,
+    };
     this.goOn(this.making);
   }
 

@@ -103,6 +103,9 @@ const contentsOf = (folder: string) =>
       return [name, size, mtimeMs];
     });
 
+/** Bytes between two bits that flip, where many do: in every page. */
+const FLIP_EVERY = 32 << 10;
+
 const filesOf = (folder: string, ending: string) =>
   readdirSync(folder)
     .filter((name) => name.endsWith(ending))
@@ -142,11 +145,13 @@ test("bits that flip in a shard's store: an older checkpoint, or the log, brings
       flip(files.at(-1)!);
     },
     isWhole,
-    /shard-0.*(the checkpoint of frame \d+ is used|made anew from the log)/,
+    // The bit may be in a page that nobody needs any more.
+    /shard-0.*(the checkpoint of frame \d+ is used|made anew from the log)|nothing is wrong/,
   );
   await damaged(
     (stream) => {
-      for (const path of storeFiles(stream)) flip(path);
+      for (const path of storeFiles(stream))
+        for (let at = FLIP_EVERY >> 1; at < statSync(path).size; at += FLIP_EVERY) flip(path, at);
     },
     isWhole,
     /shard-0.*(the checkpoint of frame \d+ is used|made anew from the log)/,

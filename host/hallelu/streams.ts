@@ -109,6 +109,8 @@ export class Streams implements Host {
     const now = performance.now();
     for (const { stream } of this.running.values()) stream.tick(now);
     if (++this.ticks % LOADS_EVERY) return;
+    // Whoever has work has a Jah, or claims one.
+    if (this.toldQuiet && !this.options.jahs.all.size) return;
     const loads = this.loads();
     const quiet = loads.every(({ jahs, busy }) => !jahs.length && !busy);
     if (!quiet || !this.toldQuiet) this.options.tellLoads(loads);

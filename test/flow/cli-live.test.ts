@@ -148,7 +148,12 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["up", "--cpus", "two"], /^hallelujah: --cpus takes .*\n$/, 2],
     [["push", "weather"], /one JSON array/, 1, '[{"station":"a"}]'],
   ];
-  await each(wrong, (call) => refuses(...call));
+  // Two at a time, and a name is deployed by one at a time.
+  const named = wrong.map(([args, ...more], i): (typeof wrong)[number] => [
+    args.map((arg) => (arg === "other" ? `other-${i}` : arg)),
+    ...more,
+  ]);
+  await each(named, (call) => refuses(...call));
   assert.is((await host.client.stream("weather")).frames, 0);
   assert.equal(
     (await host.client.streams()).map(({ name }) => name),

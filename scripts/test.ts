@@ -7,6 +7,9 @@ const AT_ONCE = 2;
 /** A file that takes longer hangs, ms. */
 const PATIENCE_MS = 10 * 60_000;
 
+// Tests read what commands print.
+delete process.env.FORCE_COLOR;
+
 const wanted = process.argv.slice(2);
 // Failures that were once found at random run first.
 const files = find("test")

@@ -1,7 +1,7 @@
 /** `hallelujah deploy`: a kernel becomes a stream of a host. */
 import { existsSync, readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
-import pc from "picocolors";
+import { colors } from "./colors.ts";
 import type { Offer, StreamInfo } from "../client/live.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import type { PushFlags } from "./push.ts";
@@ -89,7 +89,7 @@ function describeOffers(offers: Offer[]): string {
         : backlogSeconds
           ? `its backlog would take ${backlogSeconds.toFixed(1)} s`
           : "it has no backlog";
-    return `  ${pc.bold(`hallelujah capacity ${stream} ${Math.max(0, min - 1)}`)}   ${stream} has ${jahs} of at least ${min}; ${cost}`;
+    return `  ${colors.bold(`hallelujah capacity ${stream} ${Math.max(0, min - 1)}`)}   ${stream} has ${jahs} of at least ${min}; ${cost}`;
   });
   return ["these could give a CPU:", ...lines].join("\n");
 }

@@ -1,6 +1,6 @@
 /** `hallelujah doctor`: what is wrong with this machine, or with a data folder; a line for each. */
 import { resolve } from "node:path";
-import pc from "picocolors";
+import { colors } from "./colors.ts";
 import { checkFolder } from "../doctor/folder.ts";
 import { checkMachine } from "../doctor/machine.ts";
 import { print } from "./remote.ts";
@@ -28,5 +28,5 @@ async function checkData(data: string): Promise<number> {
 }
 
 function mark(bad: boolean): string {
-  return bad ? pc.red("bad ") : pc.green("ok  ");
+  return bad ? colors.red("bad ") : colors.green("ok  ");
 }

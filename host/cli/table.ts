@@ -1,6 +1,6 @@
 /** Rows as a table for people. */
 import Table from "cli-table3";
-import pc from "picocolors";
+import { colors } from "./colors.ts";
 
 /** Rows that are drawn; a table of more is better read as ndjson or csv. */
 const ROWS_MAX = 1000;
@@ -26,7 +26,7 @@ export function renderTables(ndjson: Buffer, width = 120): string {
 export function drawTable(names: string[], rows: unknown[][]): string {
   const numeric = names.map((_, i) => rows.every((row) => typeof row[i] === "number"));
   const table = new Table({
-    head: names.map((name) => pc.bold(name)),
+    head: names.map((name) => colors.bold(name)),
     colAligns: numeric.map((isNumber) => (isNumber ? "right" : "left")),
     style: { head: [], border: [], compact: true },
     chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
@@ -51,7 +51,7 @@ function draw({ title, rows, count }: { title: string; rows: Row[]; count: numbe
     flat.every((row) => row[name] === null || typeof row[name] === "number"),
   );
   const table = new Table({
-    head: names.map((name) => pc.bold(name)),
+    head: names.map((name) => colors.bold(name)),
     colAligns: numeric.map((isNumber) => (isNumber ? "right" : "left")),
     style: { head: [], border: [], compact: true },
     chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
@@ -60,7 +60,7 @@ function draw({ title, rows, count }: { title: string; rows: Row[]; count: numbe
   for (const row of flat) table.push(names.map((name) => cell(row[name], cellMax)));
   const more =
     count > rows.length ? `\n${count - rows.length} more rows; --format ndjson or csv gives them all` : "";
-  return `${pc.bold(title)} ${pc.dim(`(${count} ${count === 1 ? "row" : "rows"})`)}\n${table.toString()}${more}\n`;
+  return `${colors.bold(title)} ${colors.dim(`(${count} ${count === 1 ? "row" : "rows"})`)}\n${table.toString()}${more}\n`;
 }
 
 function flatten(row: Row): Row {

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import pc from "picocolors";
+import { colors } from "./colors.ts";
 import { HallelujahError } from "../core/errors.ts";
 
 const JAVASCRIPT = /\.test\.m?js$/;
@@ -29,7 +29,7 @@ export async function testCommand(paths: string[]): Promise<void> {
   }
   const failed: string[] = [];
   for (const file of files) {
-    if (files.length > 1) process.stdout.write(`${pc.dim(file)}\n`);
+    if (files.length > 1) process.stdout.write(`${colors.dim(file)}\n`);
     if (!(await runFile(file))) failed.push(file);
   }
   if (!failed.length) return;

@@ -1,6 +1,6 @@
 /** `hallelujah watch` and `top`: what changes, as it changes. */
 import { setTimeout as sleep } from "node:timers/promises";
-import pc from "picocolors";
+import { colors } from "./colors.ts";
 import type { Hallelujah, JahInfo, StreamInfo } from "../client/live.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { hostOf, inBytes, print, type RemoteFlags, untilInterrupted } from "./remote.ts";
@@ -34,7 +34,7 @@ export async function watchCommand(name: string, flags: WatchFlags): Promise<voi
   }
   if (process.stderr.isTTY)
     process.stderr.write(
-      pc.dim(`${flags.late ? info.lateOutputs : info.outputs} rows so far; waiting for more\n`),
+      colors.dim(`${flags.late ? info.lateOutputs : info.outputs} rows so far; waiting for more\n`),
     );
   for await (const { row } of host.output(name, {
     signal,
@@ -67,7 +67,7 @@ async function watchTable(
 
 function line(stream: StreamInfo): string {
   const { name, state, backlog, jahs } = brief(stream) as Record<string, string>;
-  return `${pc.bold(name)} ${state}, ${jahs} Jahs, backlog ${backlog}, ${stream.records.toLocaleString("en")} records`;
+  return `${colors.bold(name)} ${state}, ${jahs} Jahs, backlog ${backlog}, ${stream.records.toLocaleString("en")} records`;
 }
 
 export async function topCommand(flags: RemoteFlags): Promise<void> {
@@ -84,7 +84,7 @@ async function drawTop(host: Hallelujah, signal: AbortSignal): Promise<string> {
   ]);
   const { total, free } = info.cpus;
   const memory = info.memoryBytes + jahs.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
-  const head = `${pc.bold("Hallelujah")} ${info.version} at ${host.url}   CPUs ${total - free} of ${total}   streams ${streams.length}   memory ${inBytes(memory)}`;
+  const head = `${colors.bold("Hallelujah")} ${info.version} at ${host.url}   CPUs ${total - free} of ${total}   streams ${streams.length}   memory ${inBytes(memory)}`;
   const ofJahs = jahs.map((jah) => [
     jah.cpu,
     jah.stream,

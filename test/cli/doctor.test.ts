@@ -12,6 +12,13 @@ test("a machine that runs these tests can be a host", async () => {
   assert.is(code, 0);
 });
 
+test("in a pipe there are colors only where they are asked for, on a build server too", async () => {
+  const colored = /\x1b\[/;
+  assert.not.match((await cli(["doctor"], { env: { CI: "1" } })).stdout, colored);
+  assert.not.match((await cli(["doctor"], { env: { FORCE_COLOR: "0" } })).stdout, colored);
+  assert.match((await cli(["doctor"], { env: { FORCE_COLOR: "1" } })).stdout, colored);
+});
+
 test("a folder that is none of a host is refused", async () => {
   const { stderr, code } = await cli(["doctor", "--data", scratch()]);
   assert.match(stderr, /is no data folder of a host/);

@@ -68,7 +68,7 @@ export class Progress {
 
   /** A Jah tells what it has done. */
   did(jah: Jah, { mapped, outputs, next, nextClose }: Extract<FromLiveJah, { type: "did" }>): void {
-    const { frames, shards } = this.parts;
+    const { frames, log, shards } = this.parts;
     const { dispatch } = shards;
     for (const { routing, done } of mapped) {
       const again = frames.mapped(done);
@@ -77,7 +77,7 @@ export class Progress {
       if (dispatch.mapped(jah.id, routing, done.frame)) {
         this.counts.set(done.frame, { records: done.rows, bad: done.bad });
         if (done.bad) this.problems.mapped(done, frames.shapes.sources[done.source].name);
-        this.rates.records(done.rows + done.bad);
+        this.rates.mapped(done.rows + done.bad, log.bytesFrom(done.frame) - log.bytesFrom(done.frame + 1));
       }
       this.emit(this.assembler.mapped(done.frame, done.emitted, done.emittedRows));
     }

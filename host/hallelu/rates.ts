@@ -1,11 +1,20 @@
-/** How fast a stream gets on: bytes and records applied a second, over the last seconds. */
+/** How fast a stream gets on: bytes and records that are mapped and applied a second, over the last seconds. */
 
 /** Time over which the rate is taken, ms. */
 const WINDOW_MS = 3000;
 
+/** What was done in all, up to a time. */
+interface Sample {
+  at: number;
+  bytes: number;
+  mappedBytes: number;
+  records: number;
+}
+
 export class Rates {
-  private readonly samples: { at: number; bytes: number; records: number }[] = [];
+  private readonly samples: Sample[] = [];
   private bytes = 0;
+  private mappedBytes = 0;
   private total = 0;
 
   /** Bytes that were applied everywhere. */
@@ -13,18 +22,19 @@ export class Rates {
     this.bytes += bytes;
   }
 
-  /** Records that were mapped. */
-  records(count: number): void {
-    this.total += count;
+  /** Records that were mapped, and their bytes. */
+  mapped(records: number, bytes: number): void {
+    this.total += records;
+    this.mappedBytes += bytes;
   }
 
   /** Ten times a second or so. */
   sample(now: number): void {
-    this.samples.push({ at: now, bytes: this.bytes, records: this.total });
+    this.samples.push({ at: now, bytes: this.bytes, mappedBytes: this.mappedBytes, records: this.total });
     while (this.samples.length > 2 && now - this.samples[1].at > WINDOW_MS) this.samples.shift();
   }
 
-  private per(count: (sample: { bytes: number; records: number }) => number): number {
+  private per(count: (sample: Sample) => number): number {
     const [first] = this.samples;
     const last = this.samples.at(-1);
     if (!first || !last || last.at === first.at) return 0;
@@ -33,6 +43,17 @@ export class Rates {
 
   get bytesPerSecond(): number {
     return this.per(({ bytes }) => bytes);
+  }
+
+  /**
+   * Bytes a second for which all was done that there is to do. Applying may be behind for a while, and then make up for it
+   * faster than could go on, as the mapping was done before; or mapping may run ahead.
+   */
+  get throughput(): number {
+    return Math.min(
+      this.bytesPerSecond,
+      this.per(({ mappedBytes }) => mappedBytes),
+    );
   }
 
   get recordsPerSecond(): number {

@@ -1,4 +1,7 @@
-/** Carries out what scaling.ts decides for one stream: claims Jahs, moves partitions, lets Jahs go. One step at a time. */
+/**
+ * Carries out what scaling.ts decides for one stream: claims Jahs, moves partitions, lets Jahs go. One step at a time; only
+ * that state which moved is saved, which takes as long as the disk does, holds up nothing but further moves.
+ */
 import type { JahKind } from "../wire/congregation.ts";
 import type { Jah } from "./jahs.ts";
 import { decideScaling, NO_MEMORY, type ScalingCommand, type StreamFacts } from "./scaling.ts";
@@ -40,16 +43,16 @@ type Step =
   /** A Jah was claimed that is to receive partitions. */
   | { type: "receiver"; jah: Jah; donor: number; from: number; to: number }
   /** State moves under a routing. */
-  | { type: "moving"; donor: Jah; receiver: Jah; leaves: boolean; release: () => void }
-  /** State has moved and is saved by its receiver; until then the registry has it with the donor. */
-  | { type: "saving"; donor: Jah; receiver: Jah; leaves: boolean }
-  /** Jahs get no more frames, and end when nothing depends on them. */
-  | { type: "leaving"; jahs: Set<Jah> };
+  | { type: "moving"; donor: Jah; receiver: Jah; leaves: boolean; release: () => void };
 
 export class Scaler {
   private readonly stream: Scaled;
   private memory = NO_MEMORY;
   private step: Step | undefined;
+  /** State has moved and is saved by its receiver; until then the registry has it with the donor. */
+  private saving: { donor: Jah; receiver: Jah } | undefined;
+  /** They get no more frames, and end when nothing depends on them. */
+  private readonly leaving = new Set<Jah>();
   private askedAt = 0;
   private mapSecondsPerByte = 0;
   private applySecondsPerByte = 0;
@@ -81,16 +84,24 @@ export class Scaler {
       free: stream.freeCpus,
       backlogBytes: stream.backlogBytes,
       inBytesPerSecond: stream.intakeRate.bytesPerSecond,
-      outBytesPerSecond: stream.rates.bytesPerSecond,
+      outBytesPerSecond: stream.rates.throughput,
       mapSecondsPerByte: this.mapSecondsPerByte,
       applySecondsPerByte: this.applySecondsPerByte,
       measuredSeconds: this.measuredSeconds,
-      jahs: [...stream.jahs.keys()].map((jah) => {
-        const shard = stream.dispatch.routing.targets.find((target) => target.jah === jah);
-        return { jah, ...(shard ? { shard: { from: shard.from, to: shard.to } } : {}) };
-      }),
-      changing: this.step !== undefined,
+      jahs: [...stream.jahs.values()]
+        .filter((jah) => !this.leaving.has(jah))
+        .map(({ id }) => {
+          const shard = stream.dispatch.routing.targets.find(({ jah }) => jah === id);
+          return { jah: id, ...(shard ? { shard: { from: shard.from, to: shard.to } } : {}) };
+        }),
+      changing: this.step !== undefined || [...this.leaving].some((jah) => !this.isKept(jah)),
+      saving: this.saving !== undefined,
     };
+  }
+
+  /** Whether a Jah may not go yet, as the registry has the state with it that it gave away. */
+  private isKept(jah: Jah): boolean {
+    return this.saving?.donor === jah;
   }
 
   /** Takes in what Jahs told since the last time: useful seconds per byte. */
@@ -158,8 +169,8 @@ export class Scaler {
   }
 
   private leave(...jahs: Jah[]): void {
-    this.step = { type: "leaving", jahs: new Set(jahs) };
     for (const jah of jahs) {
+      this.leaving.add(jah);
       jah.state = "leaving";
       this.stream.dispatch.leaving(jah.id);
     }
@@ -187,49 +198,55 @@ export class Scaler {
     const { step } = this;
     if (step?.type !== "moving" || step.receiver !== receiver) return;
     const { donor, leaves } = step;
-    const saving: Step = { type: "saving", donor, receiver, leaves };
-    this.step = saving;
+    const saving = { donor, receiver };
+    this.saving = saving;
+    this.step = undefined;
     step.release();
+    if (leaves) this.leave(donor);
     void this.stream.settleMove(donor, receiver).then(() => {
       // One of them may have ended meanwhile, or all were let go.
-      if (this.step !== saving) return;
-      this.step = undefined;
-      if (leaves) this.leave(donor);
-      else this.goOn();
+      if (this.saving !== saving) return;
+      this.saving = undefined;
+      this.settle();
     });
   }
 
   /** A Jah is gone; the one it exchanged state with, if it did. */
   lost(jah: Jah): Jah | undefined {
-    const { step } = this;
     this.refused(jah);
-    if (step?.type === "leaving") {
-      step.jahs.delete(jah);
-      this.settle();
+    const partner = this.partnerOf(jah);
+    if (partner) {
+      this.endMove();
+      this.leaving.delete(partner);
     }
-    const isParty =
-      (step?.type === "moving" || step?.type === "saving") && (step.donor === jah || step.receiver === jah);
-    if (!isParty) {
-      this.goOn();
-      return undefined;
-    }
-    this.step = undefined;
-    if (step.type === "moving") step.release();
-    this.goOn();
-    return step.donor === jah ? step.receiver : step.donor;
+    this.leaving.delete(jah);
+    this.settle();
+    return partner;
   }
 
-  /** Something was applied: Jahs that leave may be free to go. */
+  /** A move is over, as it is, and what it moved is not waited for. */
+  private endMove(): void {
+    if (this.step?.type === "moving") {
+      this.step.release();
+      this.step = undefined;
+    }
+    this.saving = undefined;
+  }
+
+  /** The other side of a move that a Jah is party to, until what moved is saved. */
+  private partnerOf(jah: Jah): Jah | undefined {
+    const move = this.step?.type === "moving" ? this.step : this.saving;
+    if (move?.donor === jah) return move.receiver;
+    return move?.receiver === jah ? move.donor : undefined;
+  }
+
+  /** Something was applied, or saved: Jahs that leave may be free to go. */
   settle(): void {
-    const { step } = this;
-    if (step?.type !== "leaving") return;
-    for (const jah of step.jahs) {
-      if (!this.stream.dispatch.isDone(jah.id)) continue;
-      step.jahs.delete(jah);
+    for (const jah of this.leaving) {
+      if (this.isKept(jah) || !this.stream.dispatch.isDone(jah.id)) continue;
+      this.leaving.delete(jah);
       this.stream.release(jah);
     }
-    if (step.jahs.size) return;
-    this.step = undefined;
     this.goOn();
   }
 
@@ -239,7 +256,7 @@ export class Scaler {
     const { targets } = this.stream.dispatch.routing;
     const at = targets.findIndex((target) => target.jah === jah.id);
     if (at < 0) this.leave(jah);
-    else if (targets.length > 1) this.join(jah.id, targets[at ? at - 1 : at + 1].jah);
+    else if (targets.length > 1 && !this.saving) this.join(jah.id, targets[at ? at - 1 : at + 1].jah);
   }
 
   /** Resolves when one Jah holds all partitions and no other is left; or at once if a part of the state is lost. */
@@ -258,17 +275,21 @@ export class Scaler {
     // A part of the state is lost: there is nothing to join, and what a step waits for may never be applied.
     if (!targets.every(({ jah }) => jahs.has(jah))) return this.reset();
     if (this.step) return;
-    const others = [...jahs.values()].filter((jah) => !targets.some((target) => target.jah === jah.id));
+    const others = [...jahs.values()].filter(
+      (jah) => !this.leaving.has(jah) && !targets.some((target) => target.jah === jah.id),
+    );
+    if (others.length) return this.leave(...others);
+    if (this.leaving.size || this.saving) return;
     const last = targets.at(-1)!;
-    if (others.length) this.leave(...others);
-    else if (targets.length > 1) this.join(last.jah, targets.at(-2)!.jah);
+    if (targets.length > 1) this.join(last.jah, targets.at(-2)!.jah);
     else this.reset();
   }
 
   /** All Jahs are let go: whatever was under way is over. */
   reset(): void {
-    if (this.step?.type === "moving") this.step.release();
+    this.endMove();
     this.step = undefined;
+    this.leaving.clear();
     this.memory = { ...this.memory, step: undefined, undo: undefined };
     this.onSingle?.();
     this.onSingle = undefined;

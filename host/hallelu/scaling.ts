@@ -25,8 +25,8 @@ const CALM_MS_MAX = 60_000;
 /** A Jah that is added within this time after one was removed was removed too early, ms. */
 const REGRET_MS = 15_000;
 /**
- * Time after which a step must have shown that it helps, ms (what rates.ts takes a rate over), and by how much of the rate
- * before: so much, or half of what as many Jahs more should bring.
+ * Time after which a step must have shown that it helps, from when all that it took is over, ms (what rates.ts takes a rate
+ * over); and by how much of the rate before: so much, or half of what as many Jahs more should bring.
  */
 const PROOF_MS = 3_000;
 const PROOF_SHARE = 0.1;
@@ -52,7 +52,7 @@ export interface StreamFacts {
   /** CPUs that are free. */
   free: number;
   backlogBytes: number;
-  /** Bytes logged, and bytes applied everywhere, per second of wall time. */
+  /** Bytes logged, and bytes that were mapped and applied everywhere, per second of wall time. */
   inBytesPerSecond: number;
   outBytesPerSecond: number;
   /** Useful seconds per byte of input: mapping, and applying (all owners together). 0: not known yet. */
@@ -65,6 +65,8 @@ export interface StreamFacts {
   shards: number;
   /** Whether a step is under way: a Jah starts, leaves, or state moves. */
   changing: boolean;
+  /** Whether state that moved is being saved: no other may move. */
+  saving: boolean;
 }
 
 export type ScalingCommand =
@@ -82,8 +84,10 @@ export interface ScalingMemory {
   removedAt: number;
   /** Since when there has been a backlog beyond the line. */
   behindSince: number | undefined;
-  /** What was added and has not proved itself: when the last of it was, and what there was before. */
-  step: { at: number; rate: number; jahs: number; shards: number } | undefined;
+  /** When a step was last under way: a rate over a time before says nothing of the Jahs that there are. */
+  changedAt: number;
+  /** What was added and has not proved itself: what there was before. */
+  step: { rate: number; jahs: number; shards: number } | undefined;
   /** What was added and did not help goes again, down to so many. */
   undo: { jahs: number; shards: number } | undefined;
   blockedUntil: number;
@@ -95,6 +99,7 @@ export const NO_MEMORY: ScalingMemory = {
   calmSince: undefined,
   removedAt: -Infinity,
   behindSince: undefined,
+  changedAt: -Infinity,
   step: undefined,
   undo: undefined,
   blockedUntil: -Infinity,
@@ -110,7 +115,8 @@ export function decideScaling(
 ): { command: ScalingCommand; memory: ScalingMemory } {
   const { jahs, max, min, now } = facts;
   const behindSince = backlogSeconds(facts) < BACKLOG_LINE_S ? undefined : (before.behindSince ?? now);
-  const memory = { ...before, behindSince };
+  const changedAt = facts.changing ? now : before.changedAt;
+  const memory = { ...before, behindSince, changedAt };
   if (facts.changing) return { command: NONE, memory };
   if (jahs.length > Math.max(1, max))
     return {
@@ -146,20 +152,20 @@ function grow(
   const calmMs = regret ? Math.min(memory.calmMs * 2, CALM_MS_MAX) : Math.max(memory.calmMs / 2, CALM_MS);
   const added = command.type === "add-transient" ? command.count : 1;
   // Steps that follow one another are one, and prove themselves together.
-  return { command, memory: { ...calm, calmMs, step: { ...firstStep(facts, memory, added), at: now } } };
+  return { command, memory: { ...calm, calmMs, step: firstStep(facts, memory, added), changedAt: now } };
 }
 
 /** What there was before the first of the steps that have not proved themselves. */
 function firstStep(
   facts: StreamFacts,
-  { step, behindSince }: ScalingMemory,
+  { step, behindSince, changedAt }: ScalingMemory,
   added: number,
 ): { rate: number; jahs: number; shards: number } {
   if (step) return step;
   const { now, jahs, measuredSeconds, outBytesPerSecond } = facts;
   const shards = shardsOf(facts);
-  // A load that is new was not there for all of the time that the rate is taken over: what was done says too little.
-  const isNew = now - (behindSince ?? now) < PROOF_MS;
+  // A load, or Jahs, that were not there for all of the time that the rate is taken over: what was done says too little.
+  const isNew = now - Math.max(behindSince ?? now, changedAt) < PROOF_MS;
   const canTell = measuredSeconds >= KNOWN_S && added >= LARGE_STEP * jahs.length;
   const could = isNew && canTell ? capacity(facts, jahs.length, shards) : 0;
   return { rate: Math.max(outBytesPerSecond, could), jahs: jahs.length, shards };
@@ -201,11 +207,13 @@ function add(facts: StreamFacts, count: number): ScalingCommand {
   const { mapSecondsPerByte: m, applySecondsPerByte: a, jahs } = facts;
   // With one Jah more: is it the owners that limit?
   const limits = a && shardsOf(facts) / a < (jahs.length + 1) / (m + a);
+  if (limits && !facts.shards && facts.saving) return NONE; // a split, as soon as one can be
   const split = limits && !facts.shards ? splitWidest(facts) : NONE;
   return split.type === "none" ? { type: "add-transient", count } : split;
 }
 
-function splitWidest({ jahs }: StreamFacts): ScalingCommand {
+function splitWidest({ jahs, saving }: StreamFacts): ScalingCommand {
+  if (saving) return NONE;
   const [widest] = jahs
     .filter(({ shard }) => shard)
     .toSorted((x, y) => y.shard!.to - y.shard!.from - (x.shard!.to - x.shard!.from));
@@ -234,7 +242,7 @@ function prove(facts: StreamFacts, memory: ScalingMemory): ScalingMemory {
   const added = jahs.length - step.jahs;
   // It was refused, or its CPU was needed elsewhere: that says nothing of how good it was.
   if (added <= 0) return { ...memory, step: undefined };
-  if (now - step.at < PROOF_MS) return memory;
+  if (now - memory.changedAt < PROOF_MS) return memory;
   const share = Math.min(PROOF_SHARE, added / step.jahs / 2);
   const helped = outBytesPerSecond > step.rate * (1 + share) || backlogSeconds(facts) < BACKLOG_LINE_S;
   if (helped) return { ...memory, step: undefined, blockMs: BLOCK_MS };
@@ -247,14 +255,14 @@ function prove(facts: StreamFacts, memory: ScalingMemory): ScalingMemory {
   };
 }
 
-/** The next of what did not help: shards that were split off, then Jahs that only map. Undefined if nothing is left. */
+/** The next of what did not help: Jahs that only map, then shards that were split off. Undefined if nothing is left. */
 function takeBack(facts: StreamFacts, undo: { jahs: number; shards: number }): ScalingCommand | undefined {
   const { jahs } = facts;
   const count = jahs.length - undo.jahs;
   if (count <= 0) return undefined;
   const owners = jahs.filter(({ shard }) => shard);
-  const command = remove(owners.length > undo.shards ? { ...facts, jahs: owners } : facts, count);
-  return command.type === "none" ? undefined : command;
+  const transient = count - Math.max(0, owners.length - undo.shards);
+  return transient > 0 ? remove(facts, transient) : remove({ ...facts, jahs: owners });
 }
 
 function shrink(
@@ -271,18 +279,17 @@ function shrink(
   if (!enough) return { command: NONE, memory: { ...memory, calmSince: undefined } };
   const calmSince = memory.calmSince ?? now;
   if (now - calmSince < memory.calmMs) return { command: NONE, memory: { ...memory, calmSince } };
-  return {
-    command: remove(facts),
-    memory: { ...memory, calmSince: undefined, removedAt: now, step: undefined },
-  };
+  const command = remove(facts);
+  if (command.type === "none") return { command, memory: { ...memory, calmSince } };
+  return { command, memory: { ...memory, calmSince: undefined, removedAt: now, step: undefined } };
 }
 
-/** Transient Jahs go first, up to `count`, the newest; then the smallest shard into its neighbour. */
-function remove({ jahs }: StreamFacts, count = 1): ScalingCommand {
+/** Transient Jahs go first, up to `count`, the newest; then the smallest shard into its neighbour, as soon as state may move. */
+function remove({ jahs, saving }: StreamFacts, count = 1): ScalingCommand {
   const transient = jahs.filter(({ shard }) => !shard).map(({ jah }) => jah);
   if (transient.length) return { type: "remove-transient", jahs: transient.slice(-count) };
   const owners = jahs.filter(({ shard }) => shard).toSorted((x, y) => x.shard!.from - y.shard!.from);
-  if (owners.length < 2) return NONE;
+  if (saving || owners.length < 2) return NONE;
   const widthOf = (i: number) => owners[i].shard!.to - owners[i].shard!.from;
   let smallest = owners.length - 1;
   for (let i = smallest; i >= 0; i--) if (widthOf(i) < widthOf(smallest)) smallest = i;

@@ -54,6 +54,7 @@ class Plant {
         measuredSeconds: this.now / 1000,
         jahs: this.jahs,
         changing: false,
+        saving: false,
       },
       this.memory,
     );
@@ -140,6 +141,7 @@ test("what is taken back is what was added: a shard that was split off joins aga
     free: 4,
     backlogBytes: 1e9,
     changing: false,
+    saving: false,
     measuredSeconds: 9,
     inBytesPerSecond: 3e8,
     outBytesPerSecond: 1e8,
@@ -169,6 +171,7 @@ test("a step that was refused is not held against the Jahs that are there", () =
     free: 1,
     backlogBytes: 1e9,
     changing: false,
+    saving: false,
     measuredSeconds: 9,
     inBytesPerSecond: 3e8,
     outBytesPerSecond: 2e8,
@@ -208,8 +211,98 @@ test("max is obeyed at once", () => {
     measuredSeconds: 1,
     jahs: [{ jah: 1, shard: { from: 0, to: 256 } }, { jah: 2 }],
     changing: false,
+    saving: false,
   };
   assert.equal(decideScaling(facts, NO_MEMORY).command, { type: "remove-transient", jahs: [2] });
+});
+
+/** More to do than two Jahs that hold shards, and one that maps, can do. */
+const BUSY: StreamFacts = {
+  now: 0,
+  min: 1,
+  max: 8,
+  shards: 0,
+  free: 4,
+  backlogBytes: 1e9,
+  changing: false,
+  saving: false,
+  measuredSeconds: 9,
+  inBytesPerSecond: 3e8,
+  outBytesPerSecond: 1e8,
+  mapSecondsPerByte: 4e-9,
+  applySecondsPerByte: 1e-8,
+  jahs: [{ jah: 1, shard: { from: 0, to: 128 } }, { jah: 2 }, { jah: 3, shard: { from: 128, to: 256 } }],
+};
+
+test("while state that moved is saved, Jahs that only map come and go, and no other state moves", () => {
+  const decide = (facts: Partial<StreamFacts>, memory: Partial<ScalingMemory> = {}) =>
+    decideScaling({ ...BUSY, ...facts }, { ...NO_MEMORY, ...memory }).command;
+  const mapping = { mapSecondsPerByte: 1e-8, applySecondsPerByte: 1e-9 };
+  const owners = BUSY.jahs.filter(({ shard }) => shard);
+  const calm = { backlogBytes: 0, inBytesPerSecond: 1e6, jahs: owners, now: 9000 };
+  assert.is(decide({}).type, "split");
+  assert.is(decide({ jahs: owners, max: 1 }).type, "join");
+  assert.is(decide(calm, { calmSince: 0 }).type, "join");
+  assert.is(decide({ shards: 1 }).type, "join");
+  const saving = true;
+  assert.equal(decide({ saving }), { type: "none" });
+  assert.equal(decide({ saving, jahs: owners, max: 1 }), { type: "none" });
+  assert.equal(decide({ ...calm, saving }, { calmSince: 0 }), { type: "none" });
+  assert.equal(decide({ saving, shards: 1 }), { type: "none" });
+  assert.is(decide({ ...mapping, saving }).type, "add-transient");
+  assert.equal(decide({ saving, max: 1 }), { type: "remove-transient", jahs: [2] });
+});
+
+test("a shard that is not needed is joined as soon as state may move again", () => {
+  const facts = {
+    ...BUSY,
+    backlogBytes: 0,
+    inBytesPerSecond: 1e6,
+    jahs: BUSY.jahs.filter(({ shard }) => shard),
+  };
+  const since = decideScaling({ ...facts, saving: true }, NO_MEMORY);
+  const due = decideScaling({ ...facts, saving: true, now: 4000 }, since.memory);
+  assert.equal(due.command, { type: "none" });
+  assert.is(decideScaling({ ...facts, now: 4100 }, due.memory).command.type, "join");
+});
+
+test("of what did not help, Jahs that only map go while state is saved, and the shard when it is", () => {
+  const memory = { ...NO_MEMORY, step: { rate: 1e8, jahs: 1, shards: 1 }, changedAt: 0 };
+  const first = decideScaling({ ...BUSY, saving: true, now: 3000 }, memory);
+  assert.equal(first.command, { type: "remove-transient", jahs: [2] });
+  const jahs = BUSY.jahs.filter(({ jah }) => jah !== 2);
+  const second = decideScaling({ ...BUSY, jahs, saving: true, now: 3100 }, first.memory);
+  assert.equal(second.command, { type: "none" });
+  const third = decideScaling({ ...BUSY, jahs, now: 3200 }, second.memory);
+  assert.equal(third.command, { type: "join", jah: 3, into: 1 });
+});
+
+test("a step is judged by a rate over time in which nothing changed", () => {
+  const rates = { poor: 1e8, good: 2e8 };
+  /** What a step is that changes things for 5 s, with one rate while it does and another one later. */
+  const run = (during: number, later: number) => {
+    const jahs = [BUSY.jahs[0], BUSY.jahs[2]];
+    let { memory } = decideScaling({ ...BUSY, jahs: [{ jah: 1, shard: { from: 0, to: 256 } }] }, NO_MEMORY);
+    for (let now = 100; now < 7900; now += 100) {
+      const changing = now <= 5000;
+      const outBytesPerSecond = changing ? during : later;
+      const decided = decideScaling({ ...BUSY, jahs, free: 0, now, changing, outBytesPerSecond }, memory);
+      assert.equal(decided.command, { type: "none" }, `at ${now} ms`);
+      memory = decided.memory;
+    }
+    return decideScaling({ ...BUSY, jahs, free: 0, now: 8000, outBytesPerSecond: later }, memory).command;
+  };
+  assert.equal(run(rates.good, rates.poor), { type: "join", jah: 3, into: 1 });
+  assert.equal(run(rates.poor, rates.good), { type: "none" });
+});
+
+test("where Jahs have just changed, a large step is held against what they should do", () => {
+  const jahs: StreamFacts["jahs"] = [{ jah: 1, shard: { from: 0, to: 256 } }];
+  const facts = { ...BUSY, now: 10_000, jahs, outBytesPerSecond: 1e6 };
+  const memory = { ...NO_MEMORY, behindSince: 0 };
+  assert.is(decideScaling(facts, memory).memory.step?.rate, 1e6);
+  const should = 1 / (facts.mapSecondsPerByte + facts.applySecondsPerByte);
+  assert.is(decideScaling(facts, { ...memory, changedAt: 9000 }).memory.step?.rate, should);
 });
 
 test.run();

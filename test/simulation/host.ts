@@ -450,7 +450,7 @@ export class HostSimulation {
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,
       stores: this.stores,
-      writing: () => this.chance() * (this.scenario.kind === "storm" && this.chance() < 0.2 ? 6000 : 40),
+      writing: () => this.chance() * (this.chance() < 0.2 ? 6000 : 40),
       failsToWrite: () => this.eventful && this.scenario.kind === "storm" && this.chance() < 0.1,
       hindrance: () => (this.scenario.kind === "vain" ? (this.streams.get(stream)?.jahs.size ?? 1) : 1),
       moved: (what) => {

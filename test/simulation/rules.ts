@@ -11,7 +11,10 @@ export class Broken extends Error {}
 
 /** Virtual time within which a shard of a stream gets on that has work and may run, and more for each that shares a CPU, ms. */
 const PATIENCE_MS = 5_000;
-/** More of it where Jahs are slow: state that moves waits for all that was handed out before, and a CPU waits for that. */
+/**
+ * More of it where Jahs are slow, and where each turn ends with a write to a disk that is: state that moves waits for all that
+ * was handed out before, and a CPU waits for what is written.
+ */
 const SLOW_PATIENCE_MS = 10_000;
 const TURN_PATIENCE_MS = 3_000;
 /** More of it for all shards, as to frames not done before: what was lost is done again first, and the slowest sets the pace. */
@@ -95,7 +98,7 @@ export class Rules {
   /** Now and then. */
   check(now: number, streams: readonly Watched[], processes: readonly Process[]): void {
     const sharing = Math.ceil(streams.length / this.scenario.cpus);
-    const slowMs = this.scenario.kind === "storm" ? SLOW_PATIENCE_MS : 0;
+    const slowMs = ["storm", "crowd"].includes(this.scenario.kind) ? SLOW_PATIENCE_MS : 0;
     const patienceMs = PATIENCE_MS + slowMs + TURN_PATIENCE_MS * sharing;
     // A Jah that never calls keeps its CPU, and maybe its stream's state from another, until it is given up.
     const isBlocked = processes.some(({ calls }) => !calls);

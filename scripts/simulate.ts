@@ -15,7 +15,9 @@ program
   .option("--streams <n>", "streams of each at the start", Number)
   .option("--seconds <n>", "virtual time in which things happen", Number)
   .option("--steps <n>", "so many events at most", Number)
-  .addOption(new Option("--kind <kind>", "what it goes through").choices(["storm", "waves", "vain", "crowd"]))
+  .addOption(
+    new Option("--kind <kind>", "what it goes through").choices(["storm", "moves", "waves", "vain", "crowd"]),
+  )
   .parse();
 const {
   seed: first,

@@ -17,6 +17,11 @@ const FOUND: [number, Partial<Scenario>, string][] = [
     "of a step that did not help only one Jah was taken back, and none if the load was new",
   ],
   [
+    67,
+    { kind: "vain" },
+    "what was applied in a burst after a split passed for help, and nothing was taken back while state was saved",
+  ],
+  [
     672,
     { kind: "storm" },
     "an owner took a batch under a routing that it was not told of, as it knew a higher one",

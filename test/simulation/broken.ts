@@ -6,6 +6,7 @@ import { Ledger } from "../../host/congregation/ledger.ts";
 import { Checkpoints } from "../../host/hallelu/checkpoints.ts";
 import { FrameCounts } from "../../host/hallelu/counts.ts";
 import { Dispatch } from "../../host/hallelu/dispatch.ts";
+import { Progress } from "../../host/hallelu/progress.ts";
 import { Scaler } from "../../host/hallelu/scaler.ts";
 import type { ScalingMemory } from "../../host/hallelu/scaling.ts";
 import { Shards } from "../../host/hallelu/shards.ts";
@@ -111,7 +112,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "dispatch: the frames of a lost Jah are not handed out again",
-    where: { kind: "storm" },
+    where: { kind: "moves" },
     breaks: () =>
       replace(
         Dispatch,
@@ -182,12 +183,12 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "checkpoints: the donor's is made durable before the receiver's",
-    where: { kind: "storm" },
+    where: { kind: "moves" },
     breaks: () => replace(Checkpoints, "holdBack", () => () => {}),
   },
   {
     name: "shards: the registry is told of a move before it is saved",
-    where: { kind: "storm" },
+    where: { kind: "moves" },
     breaks: () =>
       replace(
         Stream,
@@ -205,7 +206,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "shards: whoever has a part of a lost folder is not ended",
-    where: { kind: "storm" },
+    where: { kind: "moves" },
     breaks: () => {
       const restore = [
         replace(Shards, "entangled", () => () => []),
@@ -248,7 +249,7 @@ export const MUTANTS: Mutant[] = [
   },
   {
     name: "inbox: takes entries before the state that they belong to has moved",
-    where: { kind: "storm", cpus: 4, streams: 1 },
+    where: { kind: "moves" },
     breaks: () =>
       replace(
         Inbox,
@@ -258,6 +259,11 @@ export const MUTANTS: Mutant[] = [
             return real.call(this);
           },
       ),
+  },
+  {
+    name: "progress: a query is told at once that it waited too long",
+    where: { kind: "storm" },
+    breaks: () => replace(Progress, "reaches", () => async () => false),
   },
   {
     name: "scaler: a step that was refused or lost is never over",

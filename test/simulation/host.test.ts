@@ -8,7 +8,7 @@ import { scenarioOf } from "./scenario.ts";
 const test = suite("simulation: a host");
 const SEEDS = 500;
 /** Seeds of its kind of scenario in which a mutant must have been found out. */
-const MUTANT_SEEDS = 200;
+const MUTANT_SEEDS = 60;
 const given = process.env.FC_SEED;
 
 test(`${SEEDS} seeds: each frame once and in order, nobody starves or flaps, no CPU is lost`, async () => {

@@ -175,10 +175,15 @@ export class HostSimulation {
       if (frames && log.bytesFrom(stream.info().frame) < BACKLOG_BYTES) this.push(stream, frames);
     }
     const { kind, cpus } = this.scenario;
-    if (kind !== "storm" && kind !== "crowd") return;
+    if (kind === "waves" || kind === "vain") return;
     const roll = this.chance();
     const running = this.pick([...this.streams.values()]);
     const { stream } = running;
+    if (kind === "moves") {
+      if (roll < 0.08) this.change(stream, { shards: 1 + Math.floor(this.chance() * cpus) });
+      else if (roll < 0.1) this.begin(this.query(running));
+      return;
+    }
     const max = Math.floor(this.chance() * (cpus + 1));
     if (roll < (kind === "storm" ? 0.012 : 0.004)) this.kill();
     else if (roll < 0.016) this.change(stream, { max });
@@ -208,15 +213,26 @@ export class HostSimulation {
     this.begin(stream.change(change));
   }
 
-  private kill(): void {
-    if (!this.processes.size) return;
-    const { jah, claim } = this.pick([...this.processes.values()]);
+  private kill(process = this.pick([...this.processes.values()])): void {
+    if (!process?.jah.alive) return;
+    const { jah, claim } = process;
     this.say(`Jah ${jah.id} of ${claim.stream} dies`);
     this.counts.deaths++;
     jah.alive = false;
     // Its channel may be seen to be closed before its process is seen to have ended.
     if (this.chance() < 0.5) this.later(this.hop(), () => this.exited(jah.id, "SIGKILL"));
     this.later(this.hop() + this.chance() * 20, () => this.ended(jah.id, "SIGKILL"));
+  }
+
+  /** State has moved: one side may die before it is saved. */
+  private moved(donor: number, receiver: number): void {
+    this.counts.moves++;
+    if (!this.eventful || this.scenario.kind !== "moves" || this.chance() < 0.5) return;
+    const party = this.chance() < 0.5 ? donor : receiver;
+    this.later(this.chance() * 2000, () => {
+      const process = this.processes.get(party);
+      if (process) this.kill(process);
+    });
   }
 
   /** A stream is removed, and another one deployed. */
@@ -251,6 +267,7 @@ export class HostSimulation {
     // The others wait for a stream to be woken.
     if (state !== "running" || shards.some(({ jah }) => jah === null)) return;
     const { deaths } = this.counts;
+    const before = { ...running.spent };
     try {
       const { frame } = await stream.query({ table: "t", limit: 0, format: "ndjson" });
       if (deaths !== this.counts.deaths) return;
@@ -261,9 +278,10 @@ export class HostSimulation {
       this.rules.answer(running, frame, asked);
     } catch (error) {
       // One that was parked meanwhile is woken, which may take longer than a query waits.
-      const known = ["jah-lost", "shard-lost", "no-capacity"];
-      const isKnown = error instanceof HallelujahError && known.includes(error.code);
-      if (!isKnown) throw error;
+      const code = error instanceof HallelujahError ? error.code : "";
+      if (code === "no-capacity" && this.streams.get(stream.name) === running)
+        this.rules.refused(running, before);
+      if (!["jah-lost", "shard-lost", "no-capacity"].includes(code)) throw error;
     }
   }
 
@@ -289,6 +307,7 @@ export class HostSimulation {
       save: async () => {},
       note: (_level: string, message: string) => this.say(`${name}: ${message}`),
       parkAfterMs: this.scenario.kind === "waves" ? 10_000 : 2000,
+      checkpointBytes: this.scenario.kind === "moves" ? 20 * FRAME_BYTES : undefined,
     } as unknown as StreamParts);
     const { dispatch } = stream;
     const handOut = dispatch.handOut.bind(dispatch);
@@ -297,6 +316,7 @@ export class HostSimulation {
       stream,
       log,
       jahs: new Map(),
+      spent: { lackingMs: 0, workingMs: 0 },
       growths: [],
       grows: false,
       ...this.workload(),
@@ -312,14 +332,16 @@ export class HostSimulation {
     const { kind, cpus } = this.scenario;
     const streams = Math.max(1, this.scenario.streams);
     const map =
-      { storm: 1, waves: 4, vain: 2.5, crowd: 2 }[kind] * (1 + this.chance() * (kind === "storm" ? 8 : 2));
-    const apply = map * this.chance() * { storm: 3, waves: 1.5, vain: 1, crowd: 2 }[kind];
+      { storm: 1, moves: 4, waves: 4, vain: 2.5, crowd: 2 }[kind] *
+      (1 + this.chance() * (kind === "storm" ? 8 : 2));
+    const apply = map * this.chance() * { storm: 3, moves: 2, waves: 1.5, vain: 1, crowd: 2 }[kind];
     const costs = { map, apply, bytes: FRAME_BYTES };
     /** Frames a second that one Jah can do. */
     const one = 1000 / (map + apply);
     const period = 1000 + Math.floor(this.chance() * 20_000);
     const load = {
       storm: { rate: this.chance() * 150, period },
+      moves: { rate: one * (0.3 + this.chance()), period: Infinity },
       waves: { rate: one * (0.5 + (this.chance() * cpus) / streams), period },
       vain: { rate: one * (1.3 + this.chance()), period: Infinity },
       // Some of them never rest.
@@ -337,6 +359,7 @@ export class HostSimulation {
   }
 
   private tick(): void {
+    this.rules.passed(TICK_MS, this.streams.values(), [...this.processes.values()], this.ledger.free);
     for (const { stream } of this.streams.values()) this.stopwatch("scaling", () => stream.tick(this.now));
   }
 
@@ -405,7 +428,7 @@ export class HostSimulation {
   /** Whether something is the matter with a Jah. */
   private isUnlucky(): boolean {
     const { kind } = this.scenario;
-    return (kind === "storm" || kind === "crowd") && this.chance() < 0.1;
+    return this.chance() < { storm: 0.1, moves: 0.3, crowd: 0.1, waves: 0, vain: 0 }[kind];
   }
 
   /** It calls its Hallelu, if that still knows it. */
@@ -451,11 +474,16 @@ export class HostSimulation {
       doubles: () => this.chance() < 0.05,
       stores: this.stores,
       writing: () => this.chance() * (this.chance() < 0.2 ? 6000 : 40),
-      failsToWrite: () => this.eventful && this.scenario.kind === "storm" && this.chance() < 0.1,
+      failsToWrite: () =>
+        this.eventful && ["storm", "moves"].includes(this.scenario.kind) && this.chance() < 0.1,
       hindrance: () => (this.scenario.kind === "vain" ? (this.streams.get(stream)?.jahs.size ?? 1) : 1),
-      moved: (what) => {
-        this.counts.moves++;
+      worked: (ms) => {
+        const running = this.streams.get(stream);
+        if (running) running.spent.workingMs += ms;
+      },
+      moved: (donor, what) => {
         this.say(`${stream}: ${what}`);
+        this.moved(donor, id);
       },
       broken: (rule) => {
         throw new Broken(`${stream}: ${rule}`);

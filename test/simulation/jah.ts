@@ -26,8 +26,10 @@ export interface World {
   failsToWrite(): boolean;
   /** How much longer everything takes now. */
   hindrance(): number;
-  /** State moved; a sentence. */
-  moved(what: string): void;
+  /** Work was begun that takes so long, ms. */
+  worked(ms: number): void;
+  /** State of a donor has moved to this Jah; a sentence. */
+  moved(donor: number, what: string): void;
   broken(rule: string): never;
 }
 
@@ -99,6 +101,11 @@ export class SimulatedJah {
     this.costs = costs;
     this.slowness = slowness;
     this.world = world;
+  }
+
+  /** Whether somebody waits until its state is on disk: it may have to go then. */
+  get isSaving(): boolean {
+    return this.savers.length > 0;
   }
 
   hear(message: ToLiveJah): void {
@@ -290,6 +297,7 @@ export class SimulatedJah {
     this.running = true;
     const taken = ms * this.slowness * this.world.hindrance();
     this.work[kind] += taken;
+    this.world.worked(taken);
     this.world.later(taken, () => {
       this.running = false;
       if (!this.alive) return;
@@ -335,7 +343,7 @@ export class SimulatedJah {
 
   /** Each partition of the target gets this frame, which must be the next one for it; what that takes, ms. */
   private apply({ frame, routing, payload }: Batch): number {
-    const target = this.routings.get(routing)!.targets.find(({ jah }) => jah === this.id);
+    const target = this.routings.get(routing)?.targets.find(({ jah }) => jah === this.id);
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
@@ -371,6 +379,7 @@ export class SimulatedJah {
     this.moves.splice(this.moves.indexOf(move), 1);
     this.movesDone++;
     this.world.moved(
+      other,
       `[${from}, ${to}) moved from Jah ${other} to ${this.id} before frame ${this.inbox.next}`,
     );
     this.world.tell({ type: "imported", routing });

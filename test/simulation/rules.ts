@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Ledger } from "../../host/congregation/ledger.ts";
 import type { Stream } from "../../host/hallelu/stream.ts";
+import { WAKE_PATIENCE_MS } from "../../host/core/limits.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Claim } from "../../host/congregation/ledger.ts";
 import { type Checkpoint, recordsIn, type SimulatedJah } from "./jah.ts";
@@ -21,6 +22,8 @@ const TURN_PATIENCE_MS = 3_000;
 const REPLAY_PATIENCE_MS = 60_000;
 /** Virtual time after which a claim is met, refused or withdrawn: what waits longest is a stream's turn, ms. */
 const CLAIM_PATIENCE_MS = 60_000;
+/** Of the time that a query waits, how much its stream must have lacked a CPU or worked, if that was not enough. */
+const REFUSAL_SHARE = 0.5;
 /** Times within a minute that a stream may begin to add Jahs after it let one go, under nothing but a square wave. */
 const GROWTHS_MAX = 4;
 /** Time for which a Jah may stay that does not help: its start, its proof, and leaving, which all others slow down, ms. */
@@ -44,6 +47,8 @@ export interface Watched {
   progress: { frames: number; at: number };
   /** The lowest frame that was not applied everywhere, when that had never been higher; and when that was. */
   highest: { frame: number; at: number };
+  /** Time in which it could not use a CPU, as there was none, or it had to be saved first; and that its Jahs worked, ms. */
+  spent: { lackingMs: number; workingMs: number };
   /** When it began to add Jahs, and whether it has let none go since. */
   growths: number[];
   grows: boolean;
@@ -98,7 +103,7 @@ export class Rules {
   /** Now and then. */
   check(now: number, streams: readonly Watched[], processes: readonly Process[]): void {
     const sharing = Math.ceil(streams.length / this.scenario.cpus);
-    const slowMs = ["storm", "crowd"].includes(this.scenario.kind) ? SLOW_PATIENCE_MS : 0;
+    const slowMs = ["storm", "moves", "crowd"].includes(this.scenario.kind) ? SLOW_PATIENCE_MS : 0;
     const patienceMs = PATIENCE_MS + slowMs + TURN_PATIENCE_MS * sharing;
     // A Jah that never calls keeps its CPU, and maybe its stream's state from another, until it is given up.
     const isBlocked = processes.some(({ calls }) => !calls);
@@ -119,6 +124,24 @@ export class Rules {
     for (const { claim, since } of processes)
       if (!claim.waits && now - since > VAIN_MS_MAX)
         throw new Broken(`Jah ${claim.jah} of ${claim.stream} does not help, and stays`);
+  }
+
+  /** So much time has passed, in which so many CPUs are free. */
+  passed(ms: number, streams: Iterable<Watched>, processes: readonly Process[], free: number): void {
+    const claims = [...this.openClaims.values()].map(({ claim }) => claim);
+    for (const { stream, spent } of streams) {
+      const isOwn = (claim: Claim) => claim.stream === stream.name;
+      const waits = !free && claims.some((claim) => claim.waits && isOwn(claim));
+      const isBlocked = processes.some(({ jah, calls, claim }) => isOwn(claim) && (!calls || jah.isSaving));
+      if (stream.record.max === 0 || stream.record.paused || waits || isBlocked) spent.lackingMs += ms;
+    }
+  }
+
+  /** A query was told that there is no CPU for it, or more to do first than can be done while it waits. */
+  refused({ stream, spent }: Watched, before: Watched["spent"]): void {
+    const ms = spent.lackingMs - before.lackingMs + spent.workingMs - before.workingMs;
+    if (ms < REFUSAL_SHARE * WAKE_PATIENCE_MS)
+      throw new Broken(`a query of ${stream.name} gets no answer, which lacked a CPU or worked for ${ms} ms`);
   }
 
   /** An answer holds each partition once, as of one frame. */

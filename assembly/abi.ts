@@ -36,6 +36,11 @@ export const CLOCKS_MAX: u32 = 255;
 /** Behind them, up to which time all sources have come: f64 ms. */
 export const WATERMARK: usize = CLOCKS + 0x7f8;
 export const CLOCKS_END: usize = CLOCKS + 0x800;
+/** In the arena's directory: the lasting homes of the tables (state/home.ts), by their numbers. */
+export const HOMES: usize = ARENA + 0x100;
+export const HOME_BYTES: usize = 64;
+/** Where a home is put that belongs to no table of the kernel: what another kernel left behind. */
+export const ASIDE: usize = ARENA + 0x2000;
 /** The "table" of the section that holds records as they are, for `fold`. */
 export const RECORDS: u32 = 0xffffffff;
 
@@ -52,6 +57,7 @@ export const ABI_VERSION: u32 = 3;
 //   +0x0020  u64 fields seen in any record, a bit each
 //   +0x0028  u32 whether a quoted field was seen    u32 records that came too late, of the last apply call
 //   +0x0030  f64 greatest event time of the frame's good records, ms; -Infinity if there is none
+//   +0x0038  u32 VISITING: set by the host before instantiation, where the arena is another kernel's
 //   +0x0100  PROBLEMS: up to 16 of { u32 offset in the input window, u32 reason, u32 field, u32 detail }
 //   +0x0300  OWNERS: for each of the 256 partitions (hash >> 24) the number of its owner, 0xff for nobody
 //   +0x0400  PLAN: u16 skip, u16 field, per wanted column in column order; ends with field 0xffff
@@ -68,6 +74,7 @@ export const FIELDS_SEEN: usize = CONTROL + 32;
 export const QUOTED: usize = CONTROL + 40;
 export const LATE: usize = CONTROL + 44;
 export const EVENT_TIME: usize = CONTROL + 48;
+export const VISITING: usize = CONTROL + 56;
 export const PROBLEMS: usize = CONTROL + 0x100;
 export const PROBLEMS_MAX: u32 = 16;
 export const OWNERS: usize = CONTROL + 0x300;

@@ -8,7 +8,8 @@
  *   +0x0010  u32 free[32]: heads of the lists of free blocks, by power of two
  *   +0x0100  MAX_TABLES x 64 bytes: the lasting home of each table (state/home.ts)
  *   +0x1100  CLOCKS: how far each source of event time has got, and the watermark (clock.ts)
- *   +0x1900  up to 64 KiB: reserved
+ *   +0x1900  up to 64 KiB: reserved, but for
+ *   +0x2000  ASIDE: the home of a table of the kernel before, while its entries are taken over (state/entries.ts)
  */
 import { ABI_VERSION, ARENA, CLOCKS, FRAME_HEAP, FULL_TABLE, INPUT, PART_BYTES, WATERMARK } from "./abi";
 import { touch, touchRange } from "./dirty";
@@ -16,8 +17,6 @@ import { touch, touchRange } from "./dirty";
 const MAGIC: u32 = 0x6a616821; // "!haj"
 const TOP: usize = ARENA + 8;
 const FREE: usize = ARENA + 0x10;
-export const HOMES: usize = ARENA + 0x100;
-export const HOME_BYTES: usize = 64;
 const FIRST: usize = ARENA + 0x10000;
 /** Memory behind the last byte in use: wide loads run past the end of what they read. */
 const SLACK: usize = 64;

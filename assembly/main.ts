@@ -1,5 +1,5 @@
 /** What a built kernel exports to its host. One call per frame or per batch, never per record. */
-import { ENTRIES, EVENT_TIME, LATE, NAMES, NAMES_END, RECORDS, STATUS } from "./abi";
+import { ASIDE, ENTRIES, EVENT_TIME, INPUT, LATE, NAMES, NAMES_END, RECORDS, STATUS } from "./abi";
 import { LATENESS, TABLES, adoptTable, applyTable, closeSome, collectDue, encodeTables } from "./generated";
 import {
   exportTable,
@@ -9,11 +9,13 @@ import {
   removeFromTable,
   resetTables,
   startPass,
+  takeOverTable,
 } from "./generated";
 import { advance, dueBefore, watermark } from "./clock";
 import { encodeRecords, resetRecords } from "./fold";
-import { arenaEnd, releaseFrame } from "./heap";
+import { arenaEnd, releaseFrame, setLasting } from "./heap";
 import { emitAs, emitFull, emittedBytes, emittedRows, lateBytes, lateEmittedRows, resetEmitted } from "./output";
+import { Home } from "./state/home";
 import { countQuotes, mapCsv, mapLines } from "./record/csv";
 import { mapNdjson } from "./record/ndjson";
 import { mapColumnRows } from "./record/rows";
@@ -155,6 +157,18 @@ export function removeStart(from: u32, to: u32): void {
 export function removeStep(): bool {
   while (passTable < TABLES && !removeFromTable(passTable, passFrom, passTo)) passTable++;
   return passTable < TABLES;
+}
+
+/** A table of this kernel takes over the entries of the home ASIDE by the plan at INPUT; see Entries.takeOver. */
+export function takeOver(table: u32): void {
+  takeOverTable(table, changetype<Home>(ASIDE), INPUT);
+}
+
+/** Gives back what the home ASIDE has, whose entries were removed before. */
+export function freeAside(): void {
+  setLasting(true);
+  changetype<Home>(ASIDE).free();
+  setLasting(false);
 }
 
 /** How rows are rendered. */

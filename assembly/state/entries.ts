@@ -6,9 +6,9 @@
  *   routed section: { u32 table, u32 entries } u32 hash[entries], then per entry its key and its value
  *   key: u64 for a word, else u32 length and the bytes
  */
-import { ENTRIES, LATE, OUTPUT_END, OWNERS } from "../abi";
+import { ENTRIES, HOMES, HOME_BYTES, LATE, OUTPUT_END, OWNERS, VISITING } from "../abi";
 import { touch, touchRange } from "../dirty";
-import { HOMES, HOME_BYTES, growing, lasting, releaseFrame, setLasting, takeFrame } from "../heap";
+import { growing, lasting, releaseFrame, setLasting, takeFrame } from "../heap";
 import { follow, hashBytes, hashLead, hashLong, hashWord, lead } from "../hash";
 import {
   BYTES_HEADER,
@@ -55,7 +55,7 @@ export class Entries<K, V> {
     const table = tables++;
     const stride = <u32>(this.header() + ((offsetof<V>() + 7) & ~7));
     this.lasting = changetype<Home>(HOMES + <usize>table * HOME_BYTES);
-    if (!this.lasting.stride) {
+    if (!this.lasting.stride && !load<u32>(VISITING)) {
       setLasting(true);
       this.lasting.open(stride, table);
       setLasting(false);
@@ -163,6 +163,36 @@ export class Entries<K, V> {
     const entry = home.insertBytes(slot, hash, ptr, length, stays);
     changetype<V>(entry + BYTES_HEADER).__init();
     return entry;
+  }
+
+  /**
+   * Takes over the entries of a home whose values lie otherwise; that one is given back. `plan` has, up to an item of 0 bytes, items
+   * of { u32 from, u32 to, u32 bytes }: what of a value stays, and where it lies now. The rest of it is as in a new value.
+   */
+  takeOver(other: Home, plan: usize): void {
+    const home = this.lasting;
+    setLasting(true);
+    home.reserve(other.count);
+    home.timers = other.timers;
+    home.timerCount = other.timerCount;
+    home.timerRoom = other.timerRoom;
+    other.timerRoom = 0;
+    for (let old = startWalk(other); old; old = nextEntry(other, old)) {
+      const hash = this.hashOf(old);
+      const slot = home.seekFree(home.slotOf(hash));
+      const entry = home.insertCopy(slot, hash, old, this.header());
+      changetype<V>(entry + this.header()).__init();
+      for (let item = plan; load<u32>(item, 8); item += 12)
+        memory.copy(
+          entry + this.header() + <usize>load<u32>(item, 4),
+          old + this.header() + <usize>load<u32>(item),
+          load<u32>(item, 8),
+        );
+      this.touchNew(slot, entry);
+      if (isDefined(changetype<V>(0).__slot)) this.retime(entry);
+    }
+    other.free();
+    setLasting(false);
   }
 
   /** Empties the frame's home; the frame heap was released before. */

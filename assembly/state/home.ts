@@ -171,6 +171,26 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     return entry;
   }
 
+  /** The copy of an entry of another home, up to its value, in a free slot; its key lies where that of the other does. */
+  insertCopy(slot: usize, hash: u32, other: usize, header: usize): usize {
+    const entry = this.entry();
+    memory.copy(entry, other, header);
+    if (header == BYTES_HEADER && load<u32>(entry, KEY_LENGTH) <= KEY_INLINE) store<u32>(entry, <u32>entry, KEY_PTR);
+    this.claim(slot, hash, entry);
+    return entry;
+  }
+
+  /** Gives back the index, the chunks and the timers; what keys and values hold beside was given back or taken over. */
+  free(): void {
+    giveBlock(this.index, (<usize>this.mask + 1) << 3);
+    for (let chunk = <usize>this.first; chunk;) {
+      const next = chunk == <usize>this.last ? 0 : <usize>load<u32>(chunk);
+      giveBlock(chunk, this.chunkBytes());
+      chunk = next;
+    }
+    if (this.timerRoom) giveBlock(this.timers, timersBytes(this.timerRoom));
+  }
+
   /** Gives back the bytes of a key that does not lie in its entry alone. */
   freeKey(entry: usize): void {
     const length = load<u32>(entry, KEY_LENGTH);
@@ -243,6 +263,12 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
     return slot;
   }
 
+  /** The first slot from `slot` on that is free. */
+  seekFree(slot: usize): usize {
+    while (load<u32>(slot)) slot = this.following(slot);
+    return slot;
+  }
+
   /** The slot where the search for a hash starts. */
   @inline slotOf(hash: u32): usize {
     return <usize>this.index + ((<usize>(hash & this.mask)) << 3);
@@ -278,6 +304,11 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
       slot = this.following(slot);
     }
   }
+}
+
+/** Bytes of the block that holds so many timers (timers.ts). */
+@inline export function timersBytes(room: u32): usize {
+  return (<usize>room) << 4;
 }
 
 /** Bytes of the block that holds a long key: wide loads run past its end. */

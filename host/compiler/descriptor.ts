@@ -29,6 +29,10 @@ export interface StateField {
 }
 
 export interface TableDescriptor {
+  /** Older modules do not say; nor do they have the means to be swapped. */
+  kind?: "Table" | "Windows" | "Sessions";
+  /** Of windows and sessions: their lengths, ms, as the kernel gives them. */
+  span?: string;
   name: string;
   /** Types of the key's parts; one, unless the key is a tuple. */
   key: string[];

@@ -47,7 +47,9 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
     file,
     input: layoutRecord(model.records.find((record) => record.name === model.input)!),
     outputs: model.records.filter((record) => record.name !== model.input).map(layoutRecord),
-    tables: model.tables.map(({ kind, name, key, state }) => ({
+    tables: model.tables.map(({ kind, name, key, state, span }) => ({
+      kind,
+      ...(span === undefined ? {} : { span }),
       name,
       key: kind === "Windows" ? ["Time", ...key] : key,
       state,
@@ -109,6 +111,7 @@ import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeF
 import { boolean, decimal, float, label, nothing, raw, separator, single, put, signed, text, unsigned, format } from "./row";
 import { getVarint, putVarint, varintEnd } from "./varint";
 import { SKIP } from "./record/ndjson";
+import { Home } from "./state/home";
 `;
 
 /** Only what is used, so that a kernel does not pay for the sketches of others. */
@@ -597,6 +600,9 @@ ${one((name) => `return ${name}.exportStep(from, to);`)}
 export function removeFromTable(table: u32, from: u32, to: u32): bool {
 ${one((name) => `return ${name}.removeStep(from, to);`)}
   return false;
+}
+export function takeOverTable(table: u32, other: Home, plan: usize): void {
+${one((name) => `${name}.takeOver(other, plan); return;`)}
 }
 /** Renders the row of a key at OUTPUT; 0 if there is none. */
 export function find(table: u32, key: usize, length: u32): u32 {

@@ -39,6 +39,8 @@ export interface TableModel {
   key: string[];
   keyType: string;
   state: string;
+  /** Of windows and sessions: the lengths that they were given, ms, or how these are written; joined by commas. */
+  span?: string;
   /** Where `export` goes, unless it is exported already. */
   exportAt?: number;
 }

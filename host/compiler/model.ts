@@ -374,10 +374,16 @@ class Reader {
       key: parts.map(typeText),
       keyType: this.slice(key),
       state: typeText(state),
+      ...(kind === "Table" ? {} : { span: this.spanOf(value.args.slice(1)) }),
       ...(variable.flags & CommonFlags.Export ? {} : { exportAt: statement.range.start }),
     });
     if (this.model.tables.length > TABLES_MAX)
       this.problem(value, `a kernel has at most ${TABLES_MAX} tables`);
+  }
+
+  /** By which two kernels' windows are told to be the same; one length is size and step. */
+  private spanOf(lengths: AnyNode[]): string {
+    return lengths.map((length) => String(product(this.slice(length)) ?? this.slice(length))).join(",");
   }
 
   /** What to write where a class is not of the kind that is needed. */

@@ -24,6 +24,8 @@ const Descriptor = z.object({
   outputs: z.array(Row),
   tables: z.array(
     z.object({
+      kind: z.enum(["Table", "Windows", "Sessions"]).optional(),
+      span: z.string().max(1024).optional(),
       name: NAME,
       key: z.array(NAME).min(1),
       state: NAME,

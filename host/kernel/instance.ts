@@ -39,6 +39,8 @@ export interface KernelExports {
   exportStep(): number;
   removeStart(from: number, to: number): void;
   removeStep(): number;
+  takeOver(table: number): void;
+  freeAside(): void;
   find(table: number, key: number, length: number): number;
   arenaEnd(): number;
   rangeSize(table: number, range: number): number;

@@ -22,6 +22,9 @@ export const CLOCKS_MAX = 255;
 export const WATERMARK = CLOCKS + 0x7f8;
 export const CLOCKS_END = CLOCKS + 0x800;
 
+export const HOMES = ARENA + 0x100;
+export const HOME_BYTES = 64;
+export const ASIDE = ARENA + 0x2000;
 export const MAX_TABLES = 64;
 export const MAX_FIELDS = 64;
 export const ABI_VERSION = 3;
@@ -38,6 +41,7 @@ export const FIELDS_SEEN = CONTROL + 32;
 export const QUOTED = CONTROL + 40;
 export const LATE = CONTROL + 44;
 export const EVENT_TIME = CONTROL + 48;
+export const VISITING = CONTROL + 56;
 export const PROBLEMS = CONTROL + 0x100;
 export const PROBLEMS_MAX = 16;
 export const OWNERS = CONTROL + 0x300;

@@ -7,7 +7,9 @@ import { Inbox } from "../../host/jah/inbox.ts";
 import { Mapper } from "../../host/jah/mapper.ts";
 import { Owner } from "../../host/jah/owner.ts";
 import { createMemory, KernelInstance } from "../../host/kernel/instance.ts";
+import { fitState } from "../../host/kernel/fit.ts";
 import * as map from "../../host/kernel/memory-map.ts";
+import { upgrade } from "../../host/kernel/upgrade.ts";
 import type { HttpPeers } from "../../host/shuffle/http-peers.ts";
 import { decodeBatch, encodeBatch, ROUTED } from "../../host/wire/batch.ts";
 
@@ -17,8 +19,8 @@ let moves = 0;
 export class Shard {
   kernel: KernelInstance;
   readonly answers = new Answers(() => this.kernel);
-  private readonly built: BuiltKernel;
-  private readonly module: WebAssembly.Module;
+  private built: BuiltKernel;
+  private module: WebAssembly.Module;
   private readonly mapper: Mapper;
   private readonly owner: Owner;
   private frame = 0;
@@ -30,6 +32,18 @@ export class Shard {
     this.kernel.exports.start(map.NDJSON, 0x2c);
     this.mapper = new Mapper(this.kernel, [SOURCE], 1, [], 0);
     this.owner = new Owner(this.kernel);
+  }
+
+  /** Another kernel over the same state. */
+  swap(built: BuiltKernel): void {
+    const fit = fitState(this.built.descriptor, built.descriptor);
+    if (fit.misfits.length) throw new Error(fit.misfits.join("; "));
+    this.built = built;
+    this.module = new WebAssembly.Module(readFileSync(built.path));
+    this.kernel = upgrade(this.kernel, this.module, fit);
+    this.kernel.exports.start(map.NDJSON, 0x2c);
+    this.mapper.use(this.kernel);
+    this.owner.use(this.kernel);
   }
 
   /** The kernel anew over the same memory, as after one that stopped. */

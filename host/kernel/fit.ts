@@ -1,0 +1,107 @@
+/**
+ * Whether the state of one kernel fits another, table by table, and what has to be done with it: pure, from what the two
+ * modules say of themselves. upgrade.ts does it.
+ */
+import type { KernelDescriptor, StateField, TableDescriptor } from "../compiler/descriptor.ts";
+
+/** Bytes behind the fields of a value of windows or sessions, which the engine keeps there (compiler/generate.ts). */
+const HIDDEN_BYTES = 24;
+
+/** A part of a value: where it lies in the old one, and in the new one. */
+export interface Copy {
+  from: number;
+  to: number;
+  bytes: number;
+}
+
+export interface TableFit {
+  name: string;
+  /** Its number in the old kernel; undefined if it is new. */
+  from?: number;
+  /** What of each value stays, where values lie otherwise now; undefined: they are as they were. */
+  copies?: Copy[];
+  /** Fields that get their empty value, and fields that are dropped. */
+  added: string[];
+  dropped: string[];
+}
+
+/** Why something does not fit: a sentence with table, field and both types. */
+export interface StateFit {
+  /** By their number in the new kernel. */
+  tables: TableFit[];
+  /** Tables of the old kernel that the new one does not have. */
+  removed: { name: string; from: number }[];
+  misfits: string[];
+}
+
+/** How the state of `old` becomes that of `next`. */
+export function fitState(old: KernelDescriptor, next: KernelDescriptor): StateFit {
+  const misfits: string[] = [];
+  const tables = next.tables.map((table): TableFit => {
+    const from = old.tables.findIndex(({ name }) => name === table.name);
+    if (from < 0) return { name: table.name, added: [], dropped: [] };
+    const found = misfitsOf(old.tables[from], table);
+    misfits.push(...found);
+    return found.length
+      ? { name: table.name, from, added: [], dropped: [] }
+      : fitTable(old.tables[from], table, from);
+  });
+  const removed = old.tables
+    .map(({ name }, from) => ({ name, from }))
+    .filter(({ name }) => !next.tables.some((table) => table.name === name));
+  if (timeOf(old) !== timeOf(next)) misfits.push(`the event time is ${timeOf(next)}, and was ${timeOf(old)}`);
+  return { tables, removed, misfits };
+}
+
+/** Whether owners keep clocks, and which: windows that are open were judged by them. */
+function timeOf({ time }: KernelDescriptor): string {
+  return time ? `${time.field}, ${time.lateness} ms late at most` : "not used";
+}
+
+function misfitsOf(old: TableDescriptor, next: TableDescriptor): string[] {
+  const { name } = next;
+  const misfits: string[] = [];
+  const differs = (what: string, is: string, was: string) => {
+    if (is !== was) misfits.push(`${name}: ${what} ${is}, and was ${was}`);
+  };
+  differs("it is of kind", next.kind ?? "unknown", old.kind ?? "unknown");
+  differs("its key is", next.key.join(", "), old.key.join(", "));
+  differs("its lengths are", next.span ?? "none", old.span ?? "none");
+  for (const field of next.fields) {
+    const before = old.fields.find((candidate) => candidate.name === field.name);
+    if (before) differs(`the field ${field.name} is`, typeOf(field), typeOf(before));
+  }
+  return misfits;
+}
+
+function typeOf({ aggregate, type, size }: StateField): string {
+  const full = type ? `${aggregate}<${type}>` : aggregate;
+  return aggregate === "Plain" ? (type ?? `${size} bytes`) : full;
+}
+
+function fitTable(old: TableDescriptor, next: TableDescriptor, from: number): TableFit {
+  const known = new Map(old.fields.map((field) => [field.name, field]));
+  const kept = next.fields.filter(({ name }) => known.has(name));
+  const fit = {
+    name: next.name,
+    from,
+    added: next.fields.filter(({ name }) => !known.has(name)).map(({ name }) => name),
+    dropped: old.fields
+      .filter(({ name }) => !kept.some((field) => field.name === name))
+      .map(({ name }) => name),
+  };
+  const lies = kept.every(({ name, offset }) => known.get(name)!.offset === offset);
+  if (lies && !fit.added.length && !fit.dropped.length) return fit;
+  const copies = kept.map(({ name, offset, size }) => ({
+    from: known.get(name)!.offset,
+    to: offset,
+    bytes: size,
+  }));
+  if (next.kind !== "Table") copies.push({ from: sizeOf(old), to: sizeOf(next), bytes: HIDDEN_BYTES });
+  return { ...fit, copies };
+}
+
+/** Bytes of the fields of a value. */
+function sizeOf({ fields }: TableDescriptor): number {
+  return fields.reduce((sum, { size }) => sum + size, 0);
+}

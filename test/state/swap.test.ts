@@ -1,0 +1,216 @@
+/** Another kernel over the same state: what stays, what is new, what is gone, and what does not fit. */
+import * as fc from "fast-check";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type BuiltKernel, buildKernel } from "../../host/compiler/cache.ts";
+import { fitState } from "../../host/kernel/fit.ts";
+import * as map from "../../host/kernel/memory-map.ts";
+import { dirtyPages } from "../../host/kernel/pages.ts";
+import { kernelOf, seeded } from "../run.ts";
+import { Shard } from "./shard.ts";
+
+const test = suite("assembly/state: swaps");
+
+const ADDS: Record<string, [type: string, add: string]> = {
+  count: ["Count", "add()"],
+  sum: ["Sum<i64>", "add(row.n)"],
+  least: ["Min<i64>", "add(row.n)"],
+  stats: ["Stats", "add(<f64>row.n)"],
+  first: ["First<Text>", "add(row.key)"],
+  last: ["Last<Text>", "add(row.key)"],
+  keys: ["Distinct", "add(row.key)"],
+  values: ["Quantiles", "add(<f64>row.n)"],
+  top: ["Top<Text>", "add(row.key)"],
+};
+type Tables = Record<string, string[]>;
+
+/** A kernel of tables with fields of ADDS; a table called `words` has integers as keys. */
+function kernel(tables: Tables): Promise<BuiltKernel> {
+  const all = Object.entries(tables);
+  const names = [
+    ...new Set(all.flatMap(([, fields]) => fields.map((field) => ADDS[field][0].replace(/<.*/, "")))),
+  ];
+  const source = `import { Table, Text, ${names.join(", ")} } from "hallelujah";
+@record class Row { key: Text; n: i64 }
+${all.map(([name, fields]) => `@state class ${name.toUpperCase()} { ${fields.map((field) => `${field}: ${ADDS[field][0]};`).join(" ")} }`).join("\n")}
+${all.map(([name]) => `const ${name} = new Table<${name === "words" ? "i64" : "Text"}, ${name.toUpperCase()}>("${name}");`).join("\n")}
+export function each(row: Row): void {
+${all.map(([name, fields]) => `  const of_${name} = ${name}.at(${name === "words" ? "row.n % 50" : "row.key"});\n${fields.map((field) => `  of_${name}.${field}.${ADDS[field][1]};`).join("\n")}`).join("\n")}
+}`;
+  return buildKernel(kernelOf("swapped", source));
+}
+
+function lines(count: number, seed: number): string {
+  let state = seed;
+  let text = "";
+  for (let i = 0; i < count; i++) {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    const key = `key ${state % 900}${state % 7 ? "" : " with a name that is longer than what an entry holds"}`;
+    text += `{"key":"${key}","n":${(state >> 4) % 5000}}\n`;
+  }
+  return text;
+}
+
+/** Values by table, field and key. */
+function valuesOf(shard: Shard): Map<string, unknown> {
+  const values = new Map<string, unknown>();
+  for (const row of shard.rows()) {
+    const { table, key, ...fields } = JSON.parse(row) as { table: string; key: unknown };
+    for (const [field, value] of Object.entries(fields))
+      values.set(`${table} ${field} ${String(key)}`, value);
+  }
+  return values;
+}
+
+test("a kernel of the same tables leaves every byte of the state as it is", async () => {
+  const built = await kernel({ texts: ["count", "top"], words: ["stats"] });
+  const shard = new Shard(built);
+  await shard.add(lines(3000, 1));
+  const before = shard.kernel.bytes.slice(map.ARENA, shard.kernel.arenaEnd);
+  shard.swap(built);
+  assert.ok(Buffer.from(before).equals(shard.kernel.bytes.subarray(map.ARENA, shard.kernel.arenaEnd)));
+});
+
+test("fields come and go, tables are declared in another order, and what stays goes on", async () => {
+  const shard = new Shard(await kernel({ texts: ["count", "last", "keys"], words: ["sum", "top"] }));
+  await shard.add(lines(3000, 1));
+  const before = valuesOf(shard);
+  shard.swap(await kernel({ words: ["values", "top", "sum"], texts: ["first", "keys", "count"] }));
+  const after = valuesOf(shard);
+  for (const [name, value] of after) {
+    const [table, field] = name.split(" ");
+    if (field === "values" || field === "first") assert.ok(value === null || typeof value === "object", name);
+    else assert.equal(value, before.get(name), `${table} ${field}`);
+  }
+  assert.is(
+    [...after].filter(([name]) => name.startsWith("texts count")).length,
+    [...before].filter(([name]) => name.startsWith("texts count")).length,
+  );
+});
+
+test("after any swaps each field holds what came since it was there last", async () => {
+  const variants: Tables[] = [
+    { texts: ["count", "first", "top"], words: ["sum"] },
+    { texts: ["top", "keys", "count"], words: ["sum", "values"] },
+    { words: ["values", "least", "sum"] },
+    { words: ["sum", "last"], texts: ["stats", "top", "first", "count"] },
+  ];
+  const kernels = await Promise.all(variants.map(kernel));
+  await seeded(
+    fc.asyncProperty(
+      fc.array(fc.record({ variant: fc.nat(variants.length - 1), seed: fc.nat() }), {
+        minLength: 1,
+        maxLength: 6,
+      }),
+      async (steps) => {
+        const shard = new Shard(kernels[0]);
+        // A shard for each table and field, of a kernel that has it all the time, from when it was added.
+        const alone = new Map<string, { shard: Shard; field: string }>();
+        let tables: Tables = {};
+        for (const { variant, seed } of [{ variant: 0, seed: 1 }, ...steps]) {
+          const next = variants[variant];
+          shard.swap(kernels[variant]);
+          for (const [table, fields] of Object.entries(next))
+            for (const field of fields)
+              if (!tables[table]?.includes(field))
+                alone.set(`${table} ${field}`, {
+                  shard: new Shard(await kernel({ [table]: [field] })),
+                  field,
+                });
+          tables = next;
+          const text = lines(400, seed);
+          await shard.add(text);
+          const values = valuesOf(shard);
+          for (const [table, fields] of Object.entries(next)) {
+            for (const field of fields) {
+              const reference = alone.get(`${table} ${field}`)!.shard;
+              await reference.add(text);
+              // Keys from before the field was there have its empty value.
+              for (const [name, value] of valuesOf(reference)) assert.equal(values.get(name), value, name);
+            }
+          }
+        }
+      },
+    ),
+    { numRuns: 12 },
+  );
+});
+
+test("the memory of what is gone is used again", async () => {
+  const [one, other] = [await kernel({ texts: ["top", "keys"] }), await kernel({ words: ["count"] })];
+  const shard = new Shard(one);
+  const round = async (i: number) => {
+    await shard.add(lines(3000, i));
+    shard.swap(other);
+    await shard.add(lines(100, i));
+    shard.swap(one);
+  };
+  for (let i = 0; i < 3; i++) await round(i);
+  const end = shard.kernel.arenaEnd;
+  for (let i = 3; i < 15; i++) await round(i);
+  assert.ok(shard.kernel.arenaEnd <= end * 1.05, "the arena grew");
+});
+
+test("all that a swap changes is marked for the next checkpoint", async () => {
+  const shard = new Shard(await kernel({ texts: ["count", "last"], words: ["sum"] }));
+  await shard.add(lines(3000, 1));
+  const { memory } = shard.kernel;
+  new Uint8Array(memory.buffer, map.DIRTY, 65536).fill(0);
+  const before = new Uint8Array(memory.buffer).slice(map.ARENA);
+  shard.swap(await kernel({ texts: ["last", "keys", "count"] }));
+  const after = new Uint8Array(memory.buffer, map.ARENA);
+  const marked = new Set(dirtyPages(memory, shard.kernel.arenaEnd));
+  for (let at = 0; at < before.length && at < after.length; at += 65536) {
+    const same = Buffer.from(before.buffer, at, 65536).equals(after.subarray(at, at + 65536));
+    if (!same) assert.ok(marked.has((map.ARENA + at) >>> 16), `page ${at >>> 16} changed and is not marked`);
+  }
+});
+
+test("what does not fit is named with table, field and both types", async () => {
+  const was = (await kernel({ texts: ["count"], words: ["sum"] })).descriptor;
+  const changed = structuredClone(was);
+  changed.tables[0].fields[0].aggregate = "Sum";
+  changed.tables[0].fields[0].type = "f64";
+  changed.tables[1].key = ["Text"];
+  assert.equal(fitState(was, changed).misfits, [
+    "texts: the field count is Sum<f64>, and was Count",
+    "words: its key is Text, and was i64",
+  ]);
+  assert.equal(fitState(was, { ...was, time: { field: "at", lateness: 5 } }).misfits, [
+    "the event time is at, 5 ms late at most, and was not used",
+  ]);
+});
+
+const WINDOWS = (
+  fields: string,
+  adds: string,
+) => `import { Count, Sum, Text, Time, Window, Windows, out } from "hallelujah";
+@record class Row { key: Text; @time at: Time; n: i64 }
+@record class Closed { key: Text; count: u64 }
+@state class Slot { ${fields} }
+const slots = new Windows<Text, Slot>("slots", 1_000 * 60);
+export function each(row: Row): void { const slot = slots.at(row.key, row.at); ${adds} }
+export function close(window: Window, key: Text, slot: Slot): void { const row = new Closed(); row.key = key; row.count = slot.count.value; out.emit(row); }`;
+
+test("windows that are open stay open, and close when they are due", async () => {
+  const [one, other] = await Promise.all([
+    buildKernel(kernelOf("windows", WINDOWS("count: Count;", "slot.count.add();"))),
+    buildKernel(
+      kernelOf("windows", WINDOWS("sum: Sum<i64>; count: Count;", "slot.count.add(); slot.sum.add(row.n);")),
+    ),
+  ]);
+  const frame = (minute: number) =>
+    Array.from(
+      { length: 200 },
+      (_, i) =>
+        `{"key":"key ${i % 90}","at":${JSON.stringify(new Date(minute * 60_000 + i).toISOString())},"n":${i}}\n`,
+    ).join("");
+  const swapped = new Shard(one);
+  const steady = new Shard(one);
+  for (let minute = 0; minute < 12; minute++) {
+    if (minute % 3 === 2) swapped.swap(minute % 2 ? one : other);
+    assert.is(await swapped.add(frame(minute)), await steady.add(frame(minute)), `minute ${minute}`);
+  }
+});
+
+test.run();

@@ -57,7 +57,7 @@ export async function deployCommand(name: string, kernel: string, flags: DeployF
 }
 
 /** A kernel's source, or a built module. */
-function readKernel(path: string): string | Uint8Array {
+export function readKernel(path: string): string | Uint8Array {
   if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
   if (!/\.(ts|wasm)$/.test(path)) {
     const message = `${path} is no kernel: a kernel is a .ts file, or a .wasm that hallelujah build made`;

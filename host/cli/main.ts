@@ -302,6 +302,27 @@ remote("top", "Show CPUs, Jahs and backlogs as they change; q leaves.", "hallelu
   },
 );
 
+remote(
+  "swap",
+  "Another kernel for a running stream, whose state stays.",
+  "hallelujah swap weather stations.ts --dry-run",
+)
+  .argument("<name>", "of the stream")
+  .argument("[kernel]", "the kernel: a .ts file, or a built .wasm")
+  .option("--to <version>", "go back to a version that it has had", whole)
+  .option("--dry-run", "say what would become of its tables, and do nothing")
+  .action(async (name, kernel, options) => {
+    const { swapCommand } = await import("./swap.ts");
+    await swapCommand(name, kernel, options);
+  });
+
+remote("history", "List the versions of a stream's kernel.", "hallelujah history weather")
+  .argument("<name>", "of the stream")
+  .action(async (name, options) => {
+    const { historyCommand } = await import("./swap.ts");
+    await historyCommand(name, options);
+  });
+
 remote("capacity", "Set how many Jahs a stream may have; 0 stops it.", "hallelujah capacity weather 1")
   .argument("<name>", "of the stream")
   .argument("<max>", "Jahs at most", whole)

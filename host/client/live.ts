@@ -12,11 +12,22 @@ import type {
   Pushed,
   StreamChange,
   StreamInfo,
+  SwapPlan,
+  VersionInfo,
 } from "../wire/http.ts";
 import type { Row } from "./rows.ts";
 import { bodiesOf, chunksOf, linesOf, until } from "./lines.ts";
 
-export type { DeadLetterInfo, HostInfo, JahInfo, Offer, StreamChange, StreamInfo } from "../wire/http.ts";
+export type {
+  DeadLetterInfo,
+  HostInfo,
+  JahInfo,
+  Offer,
+  StreamChange,
+  StreamInfo,
+  SwapPlan,
+  VersionInfo,
+} from "../wire/http.ts";
 
 const DEFAULT_URL = "http://127.0.0.1:7747";
 /** Bytes of a body of records. */
@@ -50,6 +61,15 @@ export interface DeployOptions {
   retain?: string;
   /** A frame that stops the kernel stops the stream, rather than that it is set aside as a dead letter. */
   strict?: boolean;
+  signal?: AbortSignal;
+}
+
+/** A kernel that takes over: its source or module, or the number of a version that the stream has had. */
+export interface SwapOptions {
+  kernel?: string | Uint8Array;
+  to?: number;
+  /** Name of the kernel's file, for messages. */
+  file?: string;
   signal?: AbortSignal;
 }
 
@@ -152,10 +172,38 @@ export class Hallelujah {
     for (const source of [options.source ?? []].flat()) search.append("source", source);
     for (const sink of [options.sink ?? []].flat()) search.append("sink", sink);
     return this.json("PUT", `${streamPath(name)}?${search}`, {
-      body: typeof kernel === "string" ? kernel : new Uint8Array(kernel),
-      headers: { "content-type": typeof kernel === "string" ? "text/typescript" : "application/wasm" },
+      ...bodyOfKernel(kernel, { "if-none-match": "*" }),
       signal,
     });
+  }
+
+  /**
+   * Another kernel for a running stream, whose state stays: from one frame on, on all Jahs. Resolves when they have it.
+   * Rejects with `swap-misfit` where its tables do not fit what is there, with `swap-rolled-back` where it stops at once.
+   */
+  swap(name: string, options: SwapOptions): Promise<StreamInfo> {
+    return this.putSwap(name, options);
+  }
+
+  /** What a swap would do; nothing is done. */
+  planSwap(name: string, options: SwapOptions): Promise<SwapPlan> {
+    return this.putSwap(name, options, { "dry-run": "true" });
+  }
+
+  private putSwap<T>(name: string, { to, file, kernel, signal }: SwapOptions, more = {}): Promise<T> {
+    const search = new URLSearchParams(more);
+    if (to !== undefined) search.set("to", String(to));
+    if (file !== undefined) search.set("file", file);
+    const there = { "if-match": "*" };
+    return this.json("PUT", `${streamPath(name)}?${search}`, {
+      ...(kernel === undefined ? { headers: there } : bodyOfKernel(kernel, there)),
+      signal,
+    });
+  }
+
+  /** The versions of a stream's kernel, the oldest first. */
+  versions(name: string, options: { signal?: AbortSignal } = {}): Promise<VersionInfo[]> {
+    return this.json("GET", `${streamPath(name)}/versions`, options);
   }
 
   streams(options: { signal?: AbortSignal } = {}): Promise<StreamInfo[]> {
@@ -456,6 +504,14 @@ function randomName(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
     byte.toString(16).padStart(2, "0"),
   ).join("");
+}
+
+function bodyOfKernel(kernel: string | Uint8Array, headers: Record<string, string>) {
+  const isText = typeof kernel === "string";
+  return {
+    body: isText ? kernel : new Uint8Array(kernel),
+    headers: { ...headers, "content-type": isText ? "text/typescript" : "application/wasm" },
+  };
 }
 
 function streamPath(name: string): string {

@@ -32,11 +32,12 @@ export class DeadLetters {
   private readonly fresh = new Set<DeadLetter>();
   /** Frames that failed once. */
   private readonly failures = new Set<string>();
-  private readonly version: number;
+  private readonly versionOf: (frame: number) => number;
 
-  constructor(letters: DeadLetter[], version: number) {
+  /** `versionOf` tells to which version of the kernel a frame belongs. */
+  constructor(letters: DeadLetter[], versionOf: (frame: number) => number) {
     this.letters = [...letters];
-    this.version = version;
+    this.versionOf = versionOf;
   }
 
   /** Those that the registry may know of. */
@@ -68,7 +69,7 @@ export class DeadLetters {
 
   /** The frame counts as empty there from now on; its letter is known to the registry when it is `kept`. */
   setAside(stop: Stop, bytes: number): DeadLetter {
-    const letter = { ...stop, version: this.version, bytes, sum: 0, source: 0 };
+    const letter = { ...stop, version: this.versionOf(stop.frame), bytes, sum: 0, source: 0 };
     this.letters.push(letter);
     this.fresh.add(letter);
     return letter;

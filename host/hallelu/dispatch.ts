@@ -115,6 +115,17 @@ export class Dispatch {
     return Math.min(...open, ...closed);
   }
 
+  /** The frame that nobody was given, nor has applied: from there on another kernel may take over. */
+  get fresh(): number {
+    return Math.max(this.open.cursor, ...this.applied.values());
+  }
+
+  /** The frames from `frame` on are mapped as if for the first time. */
+  forgetFrom(frame: number): void {
+    this.seenBelow = Math.min(this.seenBelow, frame);
+    for (const each of this.seen) if (each >= frame) this.seen.delete(each);
+  }
+
   appliedBy(jah: number): number {
     return this.applied.get(jah) ?? 0;
   }

@@ -1,7 +1,7 @@
 /** What goes wrong in the Jahs of one stream, frame by frame: kernels that stop or never return, state that cannot be read. */
 import { readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { KernelPlaces } from "../compiler/places.ts";
+import type { KernelPlaces } from "../compiler/places.ts";
 import type { Stuck } from "../core/watchdog.ts";
 import { MAPPING } from "../wire/live.ts";
 import type { DeadBodies } from "./dead-bodies.ts";
@@ -20,8 +20,10 @@ interface Stopped {
 
 export interface FailuresParts {
   folder: string;
-  /** Name of the kernel's source. */
-  kernelFile: string;
+  /** Where in its source a kernel stopped that a frame belongs to. */
+  placesOf: (frame: number) => KernelPlaces;
+  /** Whether it is rolled back instead. */
+  rollBack: (frame: number, message: string) => boolean;
   frameTimeoutMs: number;
   dead: DeadLetters;
   bodies: DeadBodies;
@@ -34,12 +36,10 @@ export interface FailuresParts {
 export class Failures {
   private readonly record: StreamRecord;
   private readonly parts: FailuresParts;
-  private readonly places: KernelPlaces;
 
   constructor(record: StreamRecord, parts: FailuresParts) {
     this.record = record;
     this.parts = parts;
-    this.places = new KernelPlaces(record.kernel, parts.kernelFile);
   }
 
   /** A frame stopped the kernel while it was mapped. */
@@ -55,9 +55,10 @@ export class Failures {
 
   /** The first time it is tried again, the second time set aside; a strict stream stops. */
   private trapped(frame: number, stage: Stage, [from, to]: [number, number], failure: Stopped): void {
-    const { dead, bodies, fail, note } = this.parts;
-    const place = this.places.of(failure.stack);
+    const { dead, bodies, fail, note, placesOf, rollBack } = this.parts;
+    const place = placesOf(frame).of(failure.stack);
     const message = place ? `${failure.message} ${place}` : failure.message;
+    if (rollBack(frame, message)) return;
     const stop = { frame, from, to, stage, message };
     if (!dead.failed(stop)) return;
     if (this.record.strict) return fail(`frame ${frame} stops its kernel, and it is strict: ${message}`);

@@ -25,7 +25,8 @@ const TIME_KIND = 0xffff;
 export interface FramesParts {
   log: Log;
   tally: Tally;
-  kernel: KernelDescriptor;
+  /** The kernel that frames are given to now; event time is the same for all of its versions. */
+  kernel: () => KernelDescriptor;
   dead: DeadLetters;
   /** Writes the record to the registry, or rejects. */
   save: () => Promise<void>;
@@ -58,7 +59,7 @@ export class Frames {
     this.parts = parts;
     this.log = parts.log;
     this.time = new EventTime(record.clocks);
-    this.shapes = new Shapes(record.sources, parts.kernel, (source) => {
+    this.shapes = new Shapes(record.sources, parts.kernel(), (source) => {
       this.sourcesUnsaved = true;
       parts.onSource(source);
     });
@@ -75,7 +76,7 @@ export class Frames {
   /** Resolves with the frame of the last record, when the records are in the log. */
   async push(body: PushBody): Promise<number> {
     const frame = body.bytes ? await this.pushRecords(body) : this.next - 1;
-    return body.end && this.parts.kernel.time ? this.endPushes() : frame;
+    return body.end && this.parts.kernel().time ? this.endPushes() : frame;
   }
 
   private async pushRecords(body: PushBody): Promise<number> {
@@ -109,7 +110,7 @@ export class Frames {
       this.rate.applied(this.log.place(first + i).bytes);
       if (head && "index" in head) this.refer(source, first + i, head.index as number);
       if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
-      else if (this.parts.kernel.time) this.time.came(this.clockOf(source), Date.now());
+      else if (this.parts.kernel().time) this.time.came(this.clockOf(source), Date.now());
     });
     this.parts.onLogged();
     return first + frames.length - 1;
@@ -124,7 +125,7 @@ export class Frames {
     const needed = log.damageFrom(from);
     if (needed) throw damagedError(needed);
     const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
-    const timed = parts.kernel.time !== undefined;
+    const timed = parts.kernel().time !== undefined;
     for (const { number, kind, head } of log.heads(from, (kind) => timed || !isHere(kind))) {
       if (timed && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
       if (!head || isHere(kind)) continue;
@@ -226,7 +227,7 @@ export class Frames {
 
   /** What a Jah is told to map. */
   taskOf(frame: number): LiveTask {
-    const { kernel, dead } = this.parts;
+    const { dead } = this.parts;
     const { kind: source, path, offset, bytes, sum } = this.log.place(frame);
     if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
     const voids = dead.voidsOf(frame);
@@ -239,7 +240,7 @@ export class Frames {
         ? { kind, frame, source, path, offset, bytes, sum }
         : { kind, frame, source, index, ...from };
     const skip = dead.isSkipped(frame) ? { skip: true } : {};
-    const clock = kernel.time ? this.clockOf(source) : 0;
+    const clock = this.parts.kernel().time ? this.clockOf(source) : 0;
     const still = this.time.isShared(clock) ? { still: true } : {};
     return { task, clock, ...still, ...skip, ...(voids.length ? { voids } : {}) };
   }
@@ -247,7 +248,7 @@ export class Frames {
   /** A frame was mapped; the one that has to be mapped again, if there is one: it, or one behind it (chains.ts). */
   mapped({ source, frame, start, end, time }: FrameDone): number | undefined {
     const again = this.chains.mapped(source, frame, start, end)?.frame;
-    if (again !== frame && this.parts.kernel.time && source !== NO_SOURCE)
+    if (again !== frame && this.parts.kernel().time && source !== NO_SOURCE)
       this.time.mapped(this.clockOf(source), time);
     return again;
   }

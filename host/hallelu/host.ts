@@ -2,11 +2,25 @@
  * What a host can do for its clients: the contract between the HTTP interface (host/hallelu/api/) and the engine behind
  * it (host/hallelu/streams.ts). Everything here may reject with a HallelujahError; `api/problem.ts` has its status.
  */
-import type { DeadLetterInfo, HostInfo, JahInfo, Pushed, StreamChange, StreamInfo } from "../wire/http.ts";
+import type {
+  DeadLetterInfo,
+  HostInfo,
+  JahInfo,
+  Pushed,
+  StreamChange,
+  StreamInfo,
+  SwapPlan,
+  VersionInfo,
+} from "../wire/http.ts";
 
 export interface DeployRequest {
-  /** The kernel: a module, or its source, which is compiled here. */
-  kernel: { kind: "wasm"; bytes: Uint8Array } | { kind: "source"; text: string };
+  /** The kernel: a module, or its source, which is compiled here; or a version that the stream has had. */
+  kernel:
+    | { kind: "wasm"; bytes: Uint8Array }
+    | { kind: "source"; text: string }
+    | { kind: "version"; version: number };
+  /** A stream that must not be there yet, or must be there. Without it either will do. */
+  expect?: "new" | "there";
   /** Name of the kernel's file, for messages. */
   file?: string;
   min?: number;
@@ -65,7 +79,12 @@ export interface OutputRows {
 }
 
 export interface Host {
+  /** A new stream; or another kernel for one that is there, once all of its shards are of it. */
   deploy(name: string, request: DeployRequest): Promise<{ created: boolean; stream: StreamInfo }>;
+  /** What a swap would do; changes nothing. */
+  planSwap(name: string, request: DeployRequest): Promise<SwapPlan>;
+  /** The versions of a stream's kernel, the oldest first. */
+  versions(name: string): VersionInfo[];
   streams(): StreamInfo[];
   stream(name: string): StreamInfo;
   change(name: string, change: StreamChange): Promise<StreamInfo>;

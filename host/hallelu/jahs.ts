@@ -38,6 +38,8 @@ export class Jah {
   readonly kind: JahKind;
   readonly owner: JahOwner;
   state: "claimed" | "starting" | "working" | "leaving" | "gone" = "claimed";
+  /** The version of the kernel that its state is of. */
+  version = 0;
   /** Port where it takes in batches. */
   port = 0;
   pid = 0;
@@ -104,6 +106,7 @@ export class Jah {
       else call?.done(message.value);
       return;
     }
+    if (message.type === "switched") this.version = message.version;
     if (message.type === "work") {
       this.work = message.work;
       this.workMs = this.heardAt - this.workAt;
@@ -117,6 +120,7 @@ export class Jah {
       this.readyAt = this.heardAt;
       this.workAt = this.heardAt;
       this.busyAt = this.heardAt;
+      this.version = message.version;
       this.owner.ready(this, message.next, message.restored);
     } else this.owner.message(this, message);
   }

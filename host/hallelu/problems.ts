@@ -9,12 +9,13 @@ import type { FrameDone } from "../wire/jah.ts";
 const EXCERPT_LENGTH = 80;
 
 export class Problems {
-  private readonly fields: RecordField[];
+  private readonly fieldsOf: (frame: number) => RecordField[];
   /** With where each starts in its source. */
   private readonly last: { offset: number; problem: StreamProblem }[] = [];
 
-  constructor(fields: RecordField[]) {
-    this.fields = fields;
+  /** `fieldsOf` tells the fields of the record that a frame was decoded as. */
+  constructor(fieldsOf: (frame: number) => RecordField[]) {
+    this.fieldsOf = fieldsOf;
   }
 
   /** The newest last. */
@@ -27,7 +28,7 @@ export class Problems {
     for (const found of problems.slice(-PROBLEMS_SHOWN)) {
       const { offset, excerpt } = found;
       if (this.last.some((known) => known.problem.frame === frame && known.offset === offset)) continue;
-      const reason = reasonOf(found, this.fields);
+      const reason = reasonOf(found, this.fieldsOf(frame));
       const problem = { frame, source, reason, record: excerpt.slice(0, EXCERPT_LENGTH) };
       this.last.push({ offset, problem });
       if (this.last.length > PROBLEMS_SHOWN) this.last.shift();

@@ -14,7 +14,8 @@ import type { StreamRecord } from "./record.ts";
 import type { Shards } from "./shards.ts";
 
 export interface ProgressParts {
-  kernel: KernelDescriptor;
+  /** The kernel that a frame belongs to. */
+  kernelOf: (frame: number) => KernelDescriptor;
   log: Log;
   outputs: Outputs;
   lateOutputs: Outputs;
@@ -35,16 +36,19 @@ export class Progress {
   private countedTo: number;
   private readonly waiters = new Set<{ frame: number; goOn: () => void }>();
   private writing: Promise<void> = Promise.resolve();
+  /** Output of the frames from this one on is kept back here. */
+  private keptFrom = Infinity;
+  private readonly kept: FrameOutput[] = [];
   /** Who waits until the output of the frames below a number is put together. */
   private readonly outputWaiters = new Set<{ frame: number; goOn: () => void }>();
 
   constructor(record: StreamRecord, parts: ProgressParts) {
     this.counts = new FrameCounts(record.counts, record.frame);
-    this.problems = new Problems(parts.kernel.input.fields);
+    this.problems = new Problems((frame) => parts.kernelOf(frame).input.fields);
     this.parts = parts;
     this.countedTo = record.frame;
     // Both outputs drop the frames that they have.
-    this.assembler = new Assembler(this.countedTo, parts.kernel.ordered);
+    this.assembler = new Assembler(this.countedTo, (frame) => parts.kernelOf(frame).ordered);
   }
 
   /** Resolves when the output so far is written. */
@@ -58,6 +62,23 @@ export class Progress {
       await new Promise<void>((goOn) => this.outputWaiters.add({ frame, goOn }));
     await this.writing;
     await Promise.all([this.parts.outputs.sync(), this.parts.lateOutputs.sync()]);
+  }
+
+  /** The output of frames from `frame` on is put together, but kept back until it is let go or dropped. */
+  keepOutput(frame: number): void {
+    this.keptFrom = Math.min(this.keptFrom, frame);
+  }
+
+  letOutputGo(): void {
+    this.keptFrom = Infinity;
+    for (const output of this.kept.splice(0)) this.write(output);
+  }
+
+  /** The frames from `frame` on come again, and are other ones then: what is known of them is forgotten. */
+  rewind(frame: number): void {
+    this.keptFrom = Infinity;
+    this.kept.length = 0;
+    this.assembler.rewind(frame);
   }
 
   /** A shard's checkpoint is as of `frame`: the output of all frames below was written before it. */
@@ -93,17 +114,23 @@ export class Progress {
       this.outputWaiters.delete(waiter);
       waiter.goOn();
     }
-    const { outputs, lateOutputs, fail } = this.parts;
-    for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
+    for (const output of complete) {
+      const { frame, rows, late, lateRows } = output;
       this.counts.set(frame, { late });
       if (!rows && !lateRows) continue;
-      this.writing = this.writing
-        .then(async () => {
-          if (rows) await outputs.append(Buffer.concat(bytes), rows, frame);
-          if (lateRows) await lateOutputs.append(Buffer.concat(lateBytes), lateRows, frame);
-        })
-        .catch((error: unknown) => fail(`its output cannot be written: ${messageOf(error)}`));
+      if (output.frame < this.keptFrom) this.write(output);
+      else this.kept.push(output);
     }
+  }
+
+  private write({ frame, rows, bytes, lateRows, lateBytes }: FrameOutput): void {
+    const { outputs, lateOutputs, fail } = this.parts;
+    this.writing = this.writing
+      .then(async () => {
+        if (rows) await outputs.append(Buffer.concat(bytes), rows, frame);
+        if (lateRows) await lateOutputs.append(Buffer.concat(lateBytes), lateRows, frame);
+      })
+      .catch((error: unknown) => fail(`its output cannot be written: ${messageOf(error)}`));
   }
 
   /** What all shards have applied since the last time. */

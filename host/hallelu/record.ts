@@ -6,6 +6,7 @@ import type { StreamChange } from "../wire/http.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
 import type { SavedClocks } from "./event-time.ts";
 import type { StreamSource } from "./shapes.ts";
+import type { VersionRecord } from "./versions.ts";
 
 export interface StreamRecord {
   name: string;
@@ -13,6 +14,9 @@ export interface StreamRecord {
   /** File of the kernel's module, and the name that its author gave it. */
   kernel: string;
   file: string;
+  /** Its versions (versions.ts), ascending, of which the last ones are on trial; older records name the one alone. */
+  versions?: VersionRecord[];
+  trial?: number;
   min: number;
   max: number;
   paused: boolean;

@@ -4,9 +4,9 @@
  * records only.
  */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { HallelujahError } from "../core/errors.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
 import { HEAD_BYTES, SHAPES_MAX } from "../core/limits.ts";
-import { bomLength, csvShape } from "../input/csv-header.ts";
+import { bomLength, csvShape, planOf } from "../input/csv-header.ts";
 import type { SourceSpec } from "../wire/jah.ts";
 import type { PushBody } from "./host.ts";
 import type { IntakeBody } from "./intake.ts";
@@ -22,12 +22,42 @@ export interface StreamSource extends SourceSpec {
   kind: "slice" | "range" | "rows";
   /** For messages. */
   name: string;
+  /** CSV: its columns, from which the plan of any kernel follows; older sources do not say. */
+  columns?: string[];
+}
+
+/**
+ * A source as a kernel reads it. One that lacks a field is read by the plan that it came with: no frame of it is the
+ * kernel's then (`misfitOf`).
+ */
+export function specFor(source: StreamSource, kernel: KernelDescriptor): StreamSource {
+  return misfitOf(source, kernel) !== undefined || !source.columns
+    ? { ...source }
+    : { ...source, plan: planOf(source.name, source.columns, kernel.input.fields) };
+}
+
+/** Why a kernel cannot read a source; undefined if it can. */
+export function misfitOf(source: StreamSource, kernel: KernelDescriptor): string | undefined {
+  const { fields } = kernel.input;
+  if (source.format === "lines" && !takesLines(kernel))
+    return `${source.name} are lines, which a kernel takes whose record is one Text field`;
+  if (source.format !== "csv") return undefined;
+  try {
+    if (source.columns) planOf(source.name, source.columns, fields);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function takesLines({ input: { fields } }: KernelDescriptor): boolean {
+  return fields.length === 1 && fields[0].type === "Text";
 }
 
 export class Shapes {
   /** The stream's sources by their numbers. */
   readonly sources: StreamSource[];
-  private readonly kernel: KernelDescriptor;
+  private kernel: KernelDescriptor;
   private readonly byShape = new Map<string, number>();
   private readonly onNew: (source: number) => void;
 
@@ -39,6 +69,11 @@ export class Shapes {
     sources.forEach((source, number) => {
       if (source.origin === "push") this.byShape.set(shapeKey(source), number);
     });
+  }
+
+  /** Another kernel reads what comes from now on. */
+  use(kernel: KernelDescriptor): void {
+    this.kernel = kernel;
   }
 
   /** A source that is not of pushes; its number. */
@@ -77,8 +112,7 @@ export class Shapes {
   }
 
   private plain(format: "ndjson" | "lines", head: Buffer): StreamSource {
-    const { fields } = this.kernel.input;
-    if (format === "lines" && !(fields.length === 1 && fields[0].type === "Text"))
+    if (format === "lines" && !takesLines(this.kernel))
       throw invalid("lines are taken by a kernel whose record is one Text field; send NDJSON or CSV");
     if (format === "ndjson") {
       const first = head.subarray(bomLength(head)).find((byte) => byte > 0x20);
@@ -94,8 +128,13 @@ export class Shapes {
       ...(body.columns === undefined ? {} : { columns: body.columns }),
     };
     try {
-      const { delimiter, dataStart, plan } = csvShape("the body", head, this.kernel.input.fields, given);
-      return { shape: { ...EMPTY, format: "csv", delimiter, plan }, skip: dataStart };
+      const { delimiter, dataStart, plan, columns } = csvShape(
+        "the body",
+        head,
+        this.kernel.input.fields,
+        given,
+      );
+      return { shape: { ...EMPTY, format: "csv", delimiter, plan, columns }, skip: dataStart };
     } catch (error) {
       throw error instanceof HallelujahError ? invalid(error.message) : error;
     }
@@ -104,8 +143,9 @@ export class Shapes {
 
 const EMPTY = { origin: "push", kind: "slice", name: "pushed records", size: 0, dataStart: 0 } as const;
 
-function shapeKey({ format, delimiter, plan }: SourceSpec): string {
-  return `${format} ${delimiter} ${plan.join(" ")}`;
+/** Bodies of other columns are another source, even if this kernel reads the same of them. */
+function shapeKey({ format, delimiter, plan, columns }: StreamSource): string {
+  return JSON.stringify([format, delimiter, columns ?? plan]);
 }
 
 function invalid(message: string): HallelujahError {

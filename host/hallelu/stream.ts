@@ -7,16 +7,19 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import {
   BACKLOG_BYTES_MAX,
   FRAME_TIMEOUT_MS,
   PARK_AFTER_MS,
   STATE_BYTES_MAX,
+  TRIAL_FRAMES,
+  TRIAL_MS,
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
-import { wishesOf } from "../input/plan.ts";
+import { fitState, type StateFit } from "../kernel/fit.ts";
 import type { Log } from "../store/log.ts";
 import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
@@ -41,7 +44,9 @@ import { applyChange, Registration, type StreamRecord } from "./record.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
 import type { Tally } from "./tally.ts";
+import { misfitOf } from "./shapes.ts";
 import { Turns } from "./turns.ts";
+import { type VersionRecord, Versions } from "./versions.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
 const FAILED_STARTS_MAX = 5;
@@ -49,6 +54,8 @@ const FAILED_STARTS_MAX = 5;
 const RECORD_MS = 5_000;
 /** How often it is looked whether the processes of a parked stream have ended, ms. */
 const ENDING_MS = 10;
+/** How often it is looked whether all shards are of a new version, ms. */
+const SWITCH_LOOK_MS = 2;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
@@ -60,6 +67,7 @@ export interface StreamParts {
   outputs: Outputs;
   /** Of the kernel's `late`. */
   lateOutputs: Outputs;
+  /** What the last version of its kernel says of itself. */
   kernel: KernelDescriptor;
   /** The stream's folder. */
   folder: string;
@@ -75,7 +83,7 @@ export interface StreamParts {
 
 export class Stream implements JahOwner {
   readonly record: StreamRecord;
-  readonly kernel: KernelDescriptor;
+  readonly versions: Versions;
   readonly folder: string;
   readonly outputs: Outputs;
   readonly lateOutputs: Outputs;
@@ -115,6 +123,12 @@ export class Stream implements JahOwner {
   /** Whether it is at rest, and whether somebody wanted it to wake meanwhile. */
   private resting = false;
   private isWanted = false;
+  /** When the version on trial took over, or was found to be on trial. */
+  private trialAt = performance.now();
+  /** Whether frames are held back, until it is known which version they belong to. */
+  private switching = false;
+  /** Settles when the registry knows of the last version that was rolled back. */
+  private rolledBack: Promise<void> = Promise.resolve();
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
@@ -125,34 +139,39 @@ export class Stream implements JahOwner {
     this.parts = parts;
     this.log = log;
     this.answered = log.next;
-    this.kernel = kernel;
+    const versions = new Versions(record, folder, kernel);
+    this.versions = versions;
     this.outputs = outputs;
     this.lateOutputs = lateOutputs;
     this.frameTimeoutMs = parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
-    const dead = new DeadLetters(record.dead, record.version);
+    const dead = new DeadLetters(record.dead, (frame) => versions.of(frame).version);
     const registration = new Registration(record, dead, parts);
     const shards = new Shards(record, log, this, parts.jahs);
     const frames = new Frames(record, {
       log,
       tally: parts.tally,
-      kernel,
+      kernel: () => versions.kernel,
       dead,
       save: () => registration.write(),
-      onSource: (source) => shards.send({ type: "source", source, spec: record.sources[source] }),
+      onSource: (source) =>
+        shards.send({ type: "source", source, specs: versions.specsOf(record.sources[source]) }),
       onLogged: () => {
         shards.dispatch.logged(log.next);
         this.busy();
       },
     });
     const fail = (message: string) => this.fail(message);
-    this.progress = new Progress(record, { kernel, log, outputs, lateOutputs, frames, shards, fail });
+    const kernelOf = (frame: number) => versions.descriptorOf(versions.of(frame));
+    this.progress = new Progress(record, { kernelOf, log, outputs, lateOutputs, frames, shards, fail });
+    if (versions.trial) this.progress.keepOutput(versions.trial.from);
     this.checkpoints = new Checkpoints({
       everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
       outputs: async (frame) => {
-        // Nor may a checkpoint pass a frame that the registry does not know to be set aside.
+        // Nor may a checkpoint pass a frame that the registry does not know to be set aside, or to be another version's.
         await bodies.settled;
+        await this.rolledBack;
         await this.progress.outputUpTo(frame);
       },
       standing: (frame) => this.standing(frame),
@@ -171,7 +190,8 @@ export class Stream implements JahOwner {
     });
     this.failures = new Failures(record, {
       folder,
-      kernelFile: kernel.file,
+      placesOf: (frame) => this.placesOf(frame),
+      rollBack: (frame, message) => this.rollBack(frame, message),
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
       bodies,
@@ -189,6 +209,10 @@ export class Stream implements JahOwner {
     this.intakeRate = frames.rate;
     this.rates = this.progress.rates;
     this.scaler = new Scaler(this);
+  }
+
+  get kernel(): KernelDescriptor {
+    return this.versions.kernel;
   }
 
   get name(): string {
@@ -268,6 +292,128 @@ export class Stream implements JahOwner {
       ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
       : `${this.name} is still working through its backlog; ask again later`;
     throw new HallelujahError("no-capacity", message);
+  }
+
+  /**
+   * Another version of the kernel takes over, from the first frame on that nobody was given; `module` lies in the stream's folder.
+   * Resolves when all shards are of that version, or when that will be once they wake. Throws `swap-misfit`, or what the
+   * kernel stops with, which was rolled back then.
+   */
+  async swap(
+    version: Omit<VersionRecord, "version" | "at" | "from">,
+    kernel: KernelDescriptor,
+  ): Promise<void> {
+    this.refuseIfFailed();
+    this.checkSwap(kernel);
+    const release = await this.turn();
+    try {
+      await this.confirm();
+      this.refuseIfFailed();
+      this.switching = true;
+      const from = this.shards.areReady ? this.dispatch.fresh : this.log.next;
+      this.checkSwap(kernel, from);
+      const added = this.versions.add({ ...version, from });
+      try {
+        await this.registration.write();
+      } catch (error) {
+        this.versions.takeBack(undefined);
+        throw error;
+      }
+      this.trialAt = performance.now();
+      this.progress.keepOutput(from);
+      this.frames.shapes.use(kernel);
+      const [live] = this.versions.live(Infinity, this.frames.shapes.sources);
+      this.shards.send({ type: "version", version: live });
+      this.answered = Math.max(this.answered, from);
+      this.switching = false;
+      this.note(
+        "info",
+        `version ${added.version} of ${this.name}, ${added.file}, takes over at frame ${from}`,
+      );
+      this.busy();
+      await this.switched(added);
+    } finally {
+      this.switching = false;
+      this.pump();
+      release();
+    }
+  }
+
+  /** Throws `swap-misfit` if the state, or a source with frames from `from` on, does not fit a kernel. */
+  checkSwap(kernel: KernelDescriptor, from?: number): void {
+    const { misfits } = this.fitOf(kernel, from);
+    if (misfits.length)
+      throw new HallelujahError(
+        "swap-misfit",
+        `the kernel does not fit ${this.name}:\n${misfits.join("\n")}`,
+      );
+  }
+
+  /** How state and sources fit a kernel that takes over at frame `from`. */
+  fitOf(kernel: KernelDescriptor, from = this.log.next): StateFit {
+    const fit = fitState(this.kernel, kernel);
+    const misfits = [...fit.misfits];
+    const { sources } = this.frames.shapes;
+    const waiting = new Set<number>();
+    for (let frame = from; frame < this.log.next && waiting.size < sources.length; frame++)
+      waiting.add(this.log.place(frame).kind);
+    sources.forEach((source, number) => {
+      const misfit = misfitOf(source, kernel);
+      if (misfit !== undefined && (source.origin !== "push" || waiting.has(number))) misfits.push(misfit);
+    });
+    return { ...fit, misfits };
+  }
+
+  /** Resolves when every shard is of a version, or nobody is there to become so. */
+  private async switched({ version }: VersionRecord): Promise<void> {
+    const until = performance.now() + WAKE_PATIENCE_MS;
+    while (this.mayRun && performance.now() < until) {
+      const added = this.versions.find(version);
+      if (added.error !== undefined)
+        throw new HallelujahError(
+          "swap-rolled-back",
+          `${this.name} went back to the kernel before: ${added.error}`,
+        );
+      if (this.shards.areReady && this.shards.owners.every((jah) => jah!.version >= version)) return;
+      this.busy(); // it may have been about to park
+      await new Promise((done) => setTimeout(done, SWITCH_LOOK_MS));
+    }
+  }
+
+  /** The version that is on trial will not be rolled back any more. */
+  private async confirm(): Promise<void> {
+    const { trial } = this.versions;
+    if (!trial) return;
+    this.versions.confirm();
+    // Neither its output nor what is saved of it may be there before the registry knows.
+    await this.save();
+    this.progress.letOutputGo();
+    this.shards.send({ type: "confirmed", version: trial.version });
+    this.note("info", `version ${trial.version} of ${this.name} is confirmed`);
+  }
+
+  /** A kernel stopped at a frame. Whether it is on trial: the one before goes on then, from the same frame on, with its state. */
+  private rollBack(frame: number, message: string): boolean {
+    const { trial } = this.versions;
+    if (!trial || frame < trial.from) return false;
+    const { before } = this.versions.rollBack(message);
+    this.note(
+      "error",
+      `version ${trial.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
+    );
+    this.frames.shapes.use(this.kernel);
+    this.progress.rewind(trial.from);
+    this.dispatch.forgetFrom(trial.from);
+    this.rolledBack = this.save();
+    for (const jah of [...this.jahs.values()])
+      if (jah.state !== "claimed")
+        this.parts.jahs.kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
+    return true;
+  }
+
+  private placesOf(frame: number): KernelPlaces {
+    const version = this.versions.of(frame);
+    return new KernelPlaces(this.versions.pathOf(version), this.versions.descriptorOf(version).file);
   }
 
   async change(change: StreamChange): Promise<void> {
@@ -362,7 +508,9 @@ export class Stream implements JahOwner {
         this.shards.claimVacant();
         break;
       case "save":
-        this.parking = park(this).finally(() => this.tell(this.record.paused ? "paused" : "parked"));
+        this.parking = (this.versions.trial ? this.confirm().then(() => park(this)) : park(this)).finally(
+          () => this.tell(this.record.paused ? "paused" : "parked"),
+        );
         break;
       case "drop":
         letGo(this);
@@ -411,10 +559,9 @@ export class Stream implements JahOwner {
     const { store, shard } = this.shards.startOf(jah);
     return {
       stream: this.name,
-      kernel: this.record.kernel,
+      versions: this.versions.live(this.log.first, this.frames.shapes.sources),
+      confirmed: this.versions.confirmed,
       stateBytesMax: STATE_BYTES_MAX,
-      sources: this.frames.shapes.sources,
-      columns: wishesOf(this.kernel.input.fields),
       frameTimeoutMs: this.frameTimeoutMs,
       stuckFile: this.failures.stuckFile(jah),
       ...(store === undefined ? undefined : { store: join(this.folder, store) }),
@@ -469,7 +616,7 @@ export class Stream implements JahOwner {
   reclaim(jah: Jah): void {
     // A turn begins when the Jah is there; the Congregation asks again.
     if (this.isBehind && performance.now() - jah.readyAt < TURN_MS) return;
-    if (jah.state !== "working") return;
+    if (jah.state !== "working" || this.versions.trial) return;
     if (!this.shards.areReady) {
       // Another shard is on its way, or waits for a CPU as well; whoever holds one meanwhile must not keep it for ever.
       if (performance.now() - this.lastWorkAt > TURN_MS) void this.park();
@@ -540,7 +687,10 @@ export class Stream implements JahOwner {
     const needed = record.stored.map(({ start }, i) => saved[i]!.before ?? (start ? saved[i]!.frame : 0));
     frames
       .trimTo(Math.min(...needed))
-      .then(() => this.dead.forgetBelow(this.log.first))
+      .then(() => {
+        this.dead.forgetBelow(this.log.first);
+        for (const module of this.versions.forget(this.log.first)) this.dropFolder(module);
+      })
       .catch((error: unknown) => this.note("warn", `the log cannot be trimmed: ${messageOf(error)}`));
     const now = performance.now();
     if (now - this.recordedAt < RECORD_MS) return;
@@ -600,7 +750,7 @@ export class Stream implements JahOwner {
 
   /** Hands out what can be handed out. */
   pump(): void {
-    this.shards.handOut(this.frames, !this.lifecycle.isParking);
+    this.shards.handOut(this.frames, !this.lifecycle.isParking && !this.switching);
   }
 
   settle(): void {
@@ -613,9 +763,14 @@ export class Stream implements JahOwner {
     this.letTimePass();
     this.rates.sample(now);
     this.intakeRate.sample(now);
+    // Also while it is being parked, which waits for its state to be saved.
+    const { trial } = this.versions;
+    const over = trial && (this.lowest >= trial.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS);
+    if (over && this.shards.areReady) void this.confirm();
     if (this.lifecycle.state !== "running") return;
     this.checkpoints.tick(now);
-    if (this.shards.areReady) this.scaler.tick(now);
+    // State that moves is saved, which may not hold what may yet be rolled back.
+    if (this.shards.areReady && !trial) this.scaler.tick(now);
     const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
     // One that takes in the output of another stream is ready for it.
     if (idle && !this.record.from) void this.park();

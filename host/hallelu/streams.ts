@@ -1,9 +1,6 @@
 /** All streams of this host: what clients ask for, carried out on them. See host.ts for the contract. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { buildApart } from "../compiler/apart.ts";
 import { readDescriptor } from "../compiler/cache.ts";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, isDiskFull, messageOf, nearest } from "../core/errors.ts";
@@ -25,11 +22,13 @@ import {
   STREAM_NAME,
   type StreamChange,
   type StreamInfo,
+  type SwapPlan,
+  type VersionInfo,
 } from "../wire/http.ts";
 import { archiveOf, inBackupOrder, snapshot, type SnapshotFile } from "./backup.ts";
 import { admit } from "./admission.ts";
 import { PARTITIONS } from "./dispatch.ts";
-import { checkModule } from "./module.ts";
+import { Builder, type CheckedKernel } from "./builder.ts";
 import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
 import { checkSink, runSink } from "./sinks.ts";
@@ -73,8 +72,7 @@ export class Streams implements Host {
   private readonly running = new Map<string, Running>();
   /** Names that are being deployed or removed. */
   private readonly changing = new Set<string>();
-  /** Sources that are being compiled. */
-  private readonly builds = new Map<string, Promise<Buffer>>();
+  private readonly builder = new Builder();
   private readonly startedAt = new Date();
   private timer: NodeJS.Timeout | undefined;
   private ticks = 0;
@@ -139,24 +137,20 @@ export class Streams implements Host {
       const message = `a stream cannot be called ${JSON.stringify(name.slice(0, 80))}; use 1 to 63 of a-z, 0-9 and -`;
       throw new HallelujahError("stream-name-invalid", message);
     }
-    const there = this.running.get(name)?.stream;
-    if (there) {
-      const why =
-        there.error === undefined
-          ? "runs already; a running kernel cannot be replaced yet"
-          : `is there already, and stopped: ${there.error}`;
-      const message = `${name} ${why}; remove the stream first (hallelujah rm ${name})`;
+    if (this.changing.has(name)) {
+      const message = `${name} is being deployed, swapped or removed right now; try again`;
       throw new HallelujahError("stream-exists", message);
     }
-    if (this.changing.has(name))
-      throw new HallelujahError("stream-exists", `${name} is being deployed or removed right now; try again`);
+    const there = this.running.get(name);
+    if (there) return { created: false, stream: await this.swap(there, request) };
+    if (request.expect === "there" || request.kernel.kind === "version") this.find(name);
     if (this.running.size >= STREAMS_MAX)
       throw new HallelujahError("too-many-streams", `there are ${STREAMS_MAX} streams; remove one first`);
     this.changing.add(name);
     try {
       if (request.retain !== undefined) parseRetain(request.retain);
       for (const target of request.sink ?? []) checkSink(target);
-      const { wasm, descriptor } = await this.kernelOf(request);
+      const { wasm, descriptor } = await this.moduleOf(name, request);
       if (request.sink?.length && !hasOutput(descriptor)) throw noOutput(name, "a sink would get no row");
       this.checkFrom(name, request.from);
       const min = request.min ?? 1;
@@ -171,6 +165,83 @@ export class Streams implements Host {
     } finally {
       this.changing.delete(name);
     }
+  }
+
+  /** The kernel of a running stream is replaced; its state stays. */
+  private async swap(running: Running, request: DeployRequest): Promise<StreamInfo> {
+    const { stream } = running;
+    const { name } = stream;
+    checkSwapOptions(stream, request);
+    this.changing.add(name);
+    try {
+      const { kernel, min, max, retain } = request;
+      const { versions } = stream;
+      const sameAs = kernel.kind === "version" ? versions.find(kernel.version) : undefined;
+      const { wasm, descriptor } = await this.moduleOf(name, request);
+      this.checkSwap(stream, descriptor);
+      const module = sameAs?.module ?? `kernel-${versions.next}.wasm`;
+      if (!sameAs) await replaceFile(join(stream.folder, module), wasm);
+      const file = sameAs?.file ?? request.file ?? descriptor.file;
+      const how = sameAs
+        ? ({ how: "went back", sameAs: sameAs.version } as const)
+        : ({ how: "swapped" } as const);
+      await stream.swap({ module, file, ...how }, descriptor);
+      if (min !== undefined || max !== undefined || retain !== undefined) {
+        await this.change(name, {
+          ...(min === undefined ? {} : { min }),
+          ...(max === undefined ? {} : { max }),
+          ...(retain === undefined ? {} : { retain }),
+        });
+      }
+      return infoOf(running);
+    } finally {
+      this.changing.delete(name);
+    }
+  }
+
+  /** What a swap would do. Changes nothing. */
+  async planSwap(name: string, request: DeployRequest): Promise<SwapPlan> {
+    const { stream } = this.find(name);
+    const { descriptor } = await this.moduleOf(name, request);
+    const { tables, removed, misfits } = stream.fitOf(descriptor);
+    return {
+      misfits,
+      tables: tables.map(({ name: table, from, added, dropped }) => ({
+        table,
+        kept: from !== undefined,
+        added,
+        dropped,
+      })),
+      removed: removed.map((table) => table.name),
+    };
+  }
+
+  versions(name: string): VersionInfo[] {
+    const { versions } = this.find(name).stream;
+    const { trial } = versions;
+    return versions.all.map(({ module, ...version }) => ({
+      ...version,
+      trial: version.version === trial?.version,
+    }));
+  }
+
+  private checkSwap(stream: Stream, descriptor: KernelDescriptor): void {
+    const { name, record } = stream;
+    const follower = [...this.running.values()].find((other) => other.stream.record.from === name);
+    if (!hasOutput(descriptor) && (record.sink.length || follower))
+      throw noOutput(
+        name,
+        follower ? `${follower.stream.name} would get no record` : "its sinks would get no row",
+      );
+    stream.checkSwap(descriptor);
+  }
+
+  /** The module that a request names. */
+  private moduleOf(name: string, { kernel, file }: DeployRequest): Promise<CheckedKernel> {
+    if (kernel.kind !== "version") return this.builder.kernelOf(kernel, file);
+    const { versions } = this.find(name).stream;
+    const bytes = readFileSync(versions.pathOf(versions.find(kernel.version)));
+    return this.builder.kernelOf({ kind: "wasm", bytes }, undefined);
   }
 
   private admit(name: string, wanted: number): void {
@@ -192,36 +263,6 @@ export class Streams implements Host {
     for (let at: string | undefined = from; at !== undefined; at = this.running.get(at)?.stream.record.from) {
       if (at === name)
         throw new HallelujahError("stream-loop", `${name} would take in its own output, by way of ${from}`);
-    }
-  }
-
-  private async kernelOf(
-    request: DeployRequest,
-  ): Promise<{ wasm: Uint8Array; descriptor: KernelDescriptor }> {
-    const { kernel } = request;
-    const wasm =
-      kernel.kind === "wasm" ? Buffer.from(kernel.bytes) : await this.built(kernel.text, request.file);
-    return { wasm, descriptor: await checkModule(wasm) };
-  }
-
-  /** The module of a source; who asks for the same at the same time waits for the same compiler. */
-  private built(text: string, file: string | undefined): Promise<Buffer> {
-    const key = `${safeName(file)}\0${text}`;
-    const known = this.builds.get(key);
-    if (known) return known;
-    const build = this.build(text, file).finally(() => this.builds.delete(key));
-    this.builds.set(key, build);
-    return build;
-  }
-
-  private async build(text: string, file: string | undefined): Promise<Buffer> {
-    const folder = await mkdtemp(join(tmpdir(), "hallelujah-"));
-    try {
-      const path = join(folder, safeName(file));
-      writeFileSync(path, text);
-      return readFileSync((await buildApart(path)).path);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
     }
   }
 
@@ -644,6 +685,24 @@ function infoOf({ stream, sinkErrors }: Running): StreamInfo {
   return sinkErrors.size ? { ...info, sinkErrors: [...sinkErrors.values()] } : info;
 }
 
+/** A swap replaces the kernel alone. Throws `stream-exists` or `stream-failed`. */
+function checkSwapOptions(
+  { name, error }: Stream,
+  { expect, source, sink, from, strict }: DeployRequest,
+): void {
+  const remove = `remove the stream first (hallelujah rm ${name})`;
+  if (expect === "new") {
+    const message = `${name} is there already; for another kernel: hallelujah swap ${name} KERNEL; else ${remove}`;
+    throw new HallelujahError("stream-exists", message);
+  }
+  if (error !== undefined) throw new HallelujahError("stream-failed", `${name} stopped: ${error}; ${remove}`);
+  if (source?.length || sink?.length || from !== undefined || strict)
+    throw new HallelujahError(
+      "stream-exists",
+      `${name} keeps its source, sinks and strictness; for others, ${remove}`,
+    );
+}
+
 function hasOutput({ emits = true }: KernelDescriptor): boolean {
   return emits;
 }
@@ -653,14 +712,4 @@ function noOutput(name: string, so: string): HallelujahError {
     "output-none",
     `${name} has no output, as its kernel never calls out.emit; ${so}`,
   );
-}
-
-/** The name of a source file, as errors name it: nothing of it leads out of its folder. */
-function safeName(file: string | undefined): string {
-  const name =
-    file
-      ?.split(/[/\\]/)
-      .at(-1)
-      ?.replace(/[^\w.-]/g, "_") ?? "kernel.ts";
-  return name.endsWith(".ts") && !name.startsWith(".") ? name : "kernel.ts";
 }

@@ -100,7 +100,8 @@ function firstRecord(head: Buffer, start: number, delimiter: number): FirstRecor
   }
 }
 
-function planOf(path: string, columns: string[], fields: RecordField[]): number[] {
+/** The plan by which a kernel's fields are read from these columns. Throws `field-missing` or `field-twice`. */
+export function planOf(path: string, columns: string[], fields: RecordField[]): number[] {
   const wanted = fields
     .map((field, index) => ({ index, column: findColumn(path, columns, field, fields) }))
     .filter(({ column }) => column >= 0)

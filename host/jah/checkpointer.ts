@@ -22,6 +22,8 @@ const ABANDON_AGAIN_MS = 1_000;
 export interface Meta {
   /** Version of the arena's layout. */
   abi: number;
+  /** The version of the kernel whose state it is; older checkpoints do not say. */
+  version?: number;
   /** The address behind the last byte of the arena. */
   end: number;
   /** The lowest frame that is not in it. */

@@ -2,7 +2,6 @@
  * The process of a Jah of a live stream. It waits as a spare until its Congregation says what it is born for; then it calls
  * that Hallelu, and does what it says.
  */
-import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import type { Socket } from "node:net";
 import { exitWithParent } from "../core/watchdog.ts";
@@ -65,8 +64,7 @@ function takeUp(birth: JahBirth, socket: Socket, head: Buffer): void {
   const handle = (message: ToLiveJah) => {
     if (message.type === "end") return void end();
     if (message.type !== "start") return jah ? jah.handle(message) : void early.push(message);
-    const module = new WebAssembly.Module(readFileSync(message.kernel));
-    LiveJah.start(module, message, birth.secret, channel, watchdog)
+    LiveJah.start(message, birth.secret, channel, watchdog)
       .then((started) => {
         jah = started;
         for (const each of early.splice(0)) jah.handle(each);

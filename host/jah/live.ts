@@ -4,10 +4,9 @@
  * partitions where a routing says so, and answers questions between frames. Applying goes before mapping, and the event
  * loop turns between frames.
  */
-import { FRAME_BYTES, INBOX_BYTES, LIVE_RUN_FRAMES, WORK_INTERVAL_MS } from "../core/limits.ts";
+import { INBOX_BYTES, LIVE_RUN_FRAMES, WORK_INTERVAL_MS } from "../core/limits.ts";
 import type { Watchdog } from "../core/watchdog.ts";
-import type { FieldWish } from "../kernel/columns.ts";
-import { createMemory, KernelInstance } from "../kernel/instance.ts";
+import { createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { HttpPeers } from "../shuffle/http-peers.ts";
 import { type Batch, decodeBatch, encodeBatch, ROUTED, TRANSFER, VOIDED } from "../wire/batch.ts";
@@ -30,8 +29,7 @@ import { Checkpointer, type Meta } from "./checkpointer.ts";
 import { failureOf } from "./failure.ts";
 import { Handover } from "./handover.ts";
 import { Inbox } from "./inbox.ts";
-import { Mapper } from "./mapper.ts";
-import { Owner } from "./owner.ts";
+import { Kernels } from "./kernels.ts";
 import { type RestoredState, restore } from "./restore.ts";
 
 interface Task extends LiveTask {
@@ -42,11 +40,7 @@ export class LiveJah {
   private readonly start: LiveStart;
   private readonly channel: Channel<FromLiveJah, ToLiveJah>;
   private readonly watchdog: Watchdog;
-  private readonly module: WebAssembly.Module;
-  private readonly memory: WebAssembly.Memory;
-  private kernel: KernelInstance;
-  private readonly mapper: Mapper;
-  private readonly owner: Owner;
+  private readonly kernels: Kernels;
   private readonly inbox: Inbox;
   private readonly peers: HttpPeers;
   private readonly answers: Answers;
@@ -71,11 +65,12 @@ export class LiveJah {
   private workTold = false;
   private running = false;
   private failed = false;
+  /** The last version of the kernel that will not be rolled back. */
+  private confirmed: number;
   private readonly timer: NodeJS.Timeout;
 
   /** Reads its state back, if it has one. Rejects with `store-damaged`. */
   static async start(
-    module: WebAssembly.Module,
     start: LiveStart,
     secret: string,
     channel: Channel<FromLiveJah, ToLiveJah>,
@@ -83,11 +78,10 @@ export class LiveJah {
   ): Promise<LiveJah> {
     const memory = createMemory(start.stateBytesMax);
     const restored = start.store === undefined ? undefined : await restore(start.store, memory, start.shard);
-    return new LiveJah(module, memory, restored, start, secret, channel, watchdog);
+    return new LiveJah(memory, restored, start, secret, channel, watchdog);
   }
 
   private constructor(
-    module: WebAssembly.Module,
     memory: WebAssembly.Memory,
     restored: RestoredState | undefined,
     start: LiveStart,
@@ -99,14 +93,14 @@ export class LiveJah {
     watchdog.guard(start.frameTimeoutMs, start.stuckFile);
     this.start = start;
     this.channel = channel;
-    this.module = module;
-    this.memory = memory;
     this.restored = restored;
     const { shard } = start;
     const meta = restored?.meta;
-    this.kernel = this.instantiate();
-    this.mapper = new Mapper(this.kernel, start.sources, 1, start.columns as FieldWish[], FRAME_BYTES);
-    this.owner = new Owner(this.kernel);
+    // What was read back says whose it is; a shard that starts with nothing is the first one's, and one to come the last one's.
+    const first = start.versions[0].version;
+    const last = start.versions.at(-1)!.version;
+    this.kernels = new Kernels(memory, start.versions, meta ? (meta.version ?? first) : shard ? first : last);
+    this.confirmed = start.confirmed;
     this.inbox = new Inbox(meta?.frame ?? 0);
     if (meta) this.inbox.goOn(meta.places);
     this.owns = shard !== undefined;
@@ -117,14 +111,14 @@ export class LiveJah {
       (batch) => this.receive(batch),
       () => this.wake(),
     );
-    this.answers = new Answers(() => this.kernel);
-    this.handover = new Handover(() => this.kernel, this.inbox, this.peers);
+    this.answers = new Answers(() => this.kernels.main);
+    this.handover = new Handover(() => this.kernels.main, this.inbox, this.peers);
     if (meta && shard && (meta.from < shard.from || meta.to > shard.to))
       this.handover.dropOutside(shard.from, shard.to);
     this.checkpointer =
       restored &&
       new Checkpointer(restored.store, meta?.frame, {
-        kernel: () => this.kernel,
+        kernel: () => this.kernels.main,
         meta: () => this.meta(),
         tell: (message) => {
           this.tellDone(); // what the checkpoint holds was told before it is there
@@ -144,14 +138,20 @@ export class LiveJah {
     this.nextTold = this.inbox.next;
     const { checkpoint } = this.restored ?? {};
     const restored = checkpoint === undefined ? {} : { restored: checkpoint };
-    this.channel.send({ type: "ready", port, next: this.inbox.next, ...restored });
+    this.channel.send({
+      type: "ready",
+      port,
+      next: this.inbox.next,
+      version: this.kernels.version,
+      ...restored,
+    });
     this.tellWork(true);
   }
 
   async close(): Promise<void> {
     clearInterval(this.timer);
     this.peers.close();
-    this.mapper.close();
+    this.kernels.close();
     await this.checkpointer?.close();
   }
 
@@ -159,7 +159,13 @@ export class LiveJah {
   handle(message: ToLiveJah): void {
     switch (message.type) {
       case "source":
-        this.start.sources[message.source] = message.spec;
+        this.kernels.learn(message.source, message.specs);
+        break;
+      case "version":
+        this.kernels.add(message.version);
+        break;
+      case "confirmed":
+        this.confirmed = message.version;
         break;
       case "routing":
         this.learn(message.routing);
@@ -202,12 +208,6 @@ export class LiveJah {
     return this.inbox.bytes < INBOX_BYTES;
   }
 
-  private instantiate(): KernelInstance {
-    const kernel = new KernelInstance(this.module, this.memory);
-    kernel.exports.start(map.NDJSON, 0x2c);
-    return kernel;
-  }
-
   private wake(): void {
     if (this.running || this.failed) return;
     this.running = true;
@@ -231,7 +231,7 @@ export class LiveJah {
     let done = false;
     let lacking = false;
     for (let i = 0; i < LIVE_RUN_FRAMES; i++) {
-      if (this.held && !this.handover.busy && !this.answers.isReading) this.checkpointer?.begin();
+      if (this.maySave) this.checkpointer?.begin();
       if (this.checkpointer?.blocks) break;
       const handover = this.handover.step();
       if (handover === "waiting") break;
@@ -244,6 +244,11 @@ export class LiveJah {
         continue;
       }
       if (this.inbox.next >= this.heldAt) break;
+      if (this.kernels.due(this.owns ? this.inbox.next : Infinity)) {
+        if (!this.switchKernel()) return false;
+        done = true;
+        continue;
+      }
       const batch = this.inbox.take((routing) => this.routings.has(routing));
       if (!batch) {
         lacking = true;
@@ -259,11 +264,35 @@ export class LiveJah {
     return done;
   }
 
+  /** Whether a checkpoint may begin: the state is whole, nobody reads it, and what it holds will not be rolled back. */
+  private get maySave(): boolean {
+    const { held, handover, answers, kernels } = this;
+    return held !== undefined && !handover.busy && !answers.isReading && kernels.version <= this.confirmed;
+  }
+
+  /** The next version of the kernel takes over. Whether it went well, as of `apply`. */
+  private switchKernel(): boolean {
+    const { next } = this.inbox;
+    this.watchdog.enter(next, APPLYING);
+    try {
+      this.tellDone(); // what the version before did
+      this.kernels.advance();
+      this.checkpointer?.moved();
+      this.channel.send({ type: "switched", version: this.kernels.version });
+      return true;
+    } catch (error) {
+      this.fail(error, next);
+      return false;
+    } finally {
+      this.watchdog.leave();
+    }
+  }
+
   /** Whether it went well; else the state is half changed, and this Jah is at its end. */
   private apply(batch: Batch): boolean {
     this.watchdog.enter(batch.frame, APPLYING);
     try {
-      const applied = this.owner.apply(batch);
+      const applied = this.kernels.owner.apply(batch);
       this.work.appliedFrames++;
       if (applied) {
         const own = this.routings.get(batch.routing)!.targets.find(({ jah }) => jah === this.start.jah)!;
@@ -282,15 +311,15 @@ export class LiveJah {
     const startedAt = performance.now();
     this.watchdog.enter(task.frame, MAPPING);
     const { targets } = this.routings.get(routing)!;
-    this.mapper.route(ownersOf(targets, voids), targets.length);
     let result;
     try {
-      result = skip ? this.mapper.skip(task) : await this.mapper.map(task, undefined);
+      const columns = skip ? undefined : await this.kernels.mapperOf(task.frame).read(task);
+      const mapper = this.kernels.mapperOf(task.frame); // others may have used the memory meanwhile
+      mapper.route(ownersOf(targets, voids), targets.length);
+      result = skip ? mapper.skip(task) : mapper.mapRead(task, undefined, columns);
     } catch (error) {
-      const failure = failureOf(error, this.kernel, task, this.start.sources[task.source]);
-      this.kernel = this.instantiate(); // whatever it was doing when it stopped
-      this.mapper.use(this.kernel);
-      this.owner.use(this.kernel);
+      const failure = failureOf(error, this.kernels.current, task);
+      this.kernels.restart(); // whatever it was doing when it stopped
       this.channel.send({ type: "trapped", routing, frame: task.frame, failure });
       return;
     } finally {
@@ -316,7 +345,7 @@ export class LiveJah {
   private tellDone(): void {
     const { next } = this.inbox;
     if (!this.mapped.length && !this.outputs.length && next === this.nextTold) return;
-    const { nextClose } = this.owner;
+    const { nextClose } = this.kernels.owner;
     this.channel.send({
       type: "did",
       mapped: this.mapped,
@@ -333,7 +362,7 @@ export class LiveJah {
     if (!always && !this.work.appliedFrames && !this.work.mappedBytes && !this.work.applyMs) return;
     this.work.inboxBytes = this.inbox.bytes;
     this.work.outboxBytes = this.peers.bytes;
-    this.work.stateBytes = this.kernel.arenaEnd - map.ARENA;
+    this.work.stateBytes = this.kernels.main.arenaEnd - map.ARENA;
     this.work.residentBytes = process.memoryUsage.rss();
     this.channel.send({ type: "work", work: this.work });
     this.workTold ||= this.work.mappedBytes > 0;
@@ -345,7 +374,7 @@ export class LiveJah {
       const value = await this.perform(method, argument);
       this.channel.send({ type: "answer", id, value });
     } catch (error) {
-      const { code = "internal", message } = failureOf(error, this.kernel);
+      const { code = "internal", message } = failureOf(error, this.kernels.current);
       this.channel.send({ type: "answer", id, error: { code, message } });
     }
   }
@@ -398,14 +427,21 @@ export class LiveJah {
   /** What a checkpoint of this moment says beside its pages. */
   private meta(): Omit<Meta, "standing"> {
     const { next: frame, places } = this.inbox;
-    return { abi: map.ABI_VERSION, end: this.kernel.arenaEnd, frame, ...this.held!, places };
+    return {
+      abi: map.ABI_VERSION,
+      version: this.kernels.version,
+      end: this.kernels.main.arenaEnd,
+      frame,
+      ...this.held!,
+      places,
+    };
   }
 
   /** Cannot go on: tells why, and ends. */
   fail(error: unknown, frame?: number): void {
     if (this.failed) return;
     this.failed = true;
-    const failure = failureOf(error, this.kernel);
+    const failure = failureOf(error, this.kernels.current);
     this.channel.send({ type: "failed", failure, ...(frame === undefined ? {} : { frame }) });
     this.channel.end();
     void this.close();

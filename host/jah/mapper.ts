@@ -17,7 +17,7 @@ const LF = 0x0a;
 type ReadRows = (index: number) => Promise<Pick<ColumnFrame, "rows" | "columns">>;
 
 /** A row group or record batch, and what lays it out. */
-interface ColumnFrame {
+export interface ColumnFrame {
   rows: number;
   columns: Column[];
   layout: typeof import("../kernel/columns.ts");
@@ -75,9 +75,10 @@ export class Mapper {
     );
   }
 
-  /** After the kernel was instantiated anew over the same memory. */
+  /** After the kernel was instantiated anew over the same memory, or others have used it. */
   use(kernel: KernelInstance): void {
     this.kernel = kernel;
+    this.planned = -1;
     this.reader.use(kernel);
   }
 
@@ -93,10 +94,18 @@ export class Mapper {
 
   /** Maps a frame. `exactStart` is where the frame before ended, if this Jah mapped it just now. */
   async map(task: FrameTask, exactStart: number | undefined): Promise<MappedFrame> {
+    return this.mapRead(task, exactStart, await this.read(task));
+  }
+
+  /** What has to be waited for before a frame is mapped: the columns of a row group. */
+  async read(task: FrameTask): Promise<ColumnFrame | undefined> {
+    return task.kind === "rows" ? this.readColumns(task, this.sources[task.source]) : undefined;
+  }
+
+  /** Maps a frame that was read. Nothing is waited for: questions are answered between frames, in the same memory. */
+  mapRead(task: FrameTask, exactStart: number | undefined, frame: ColumnFrame | undefined): MappedFrame {
     if (task.kind === "time") return this.skip(task);
     const source = this.sources[task.source];
-    // Nothing is waited for once the frame has begun: questions are answered between frames, in the same memory.
-    const frame = task.kind === "rows" ? await this.readColumns(task, source) : undefined;
     this.plan(task.source);
     this.parts = Array.from({ length: this.owners }, () => []);
     this.emitted = [];

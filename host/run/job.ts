@@ -178,7 +178,7 @@ class Job {
     const { options } = this;
     this.kernel = await buildKernel(options.kernel);
     const { descriptor } = this.kernel;
-    this.assembler = new Assembler(0, descriptor.ordered);
+    this.assembler = new Assembler(0, () => descriptor.ordered);
     const tables = this.chooseTables();
     const stdin = options.stdin ?? process.stdin;
     this.sources = await planSources(descriptor, { ...options, stdin });

@@ -30,10 +30,10 @@ export class Assembler {
   /** The lowest frame whose output is not complete. */
   next: number;
   private readonly pending = new Map<number, Pending>();
-  private readonly ownersEmit: boolean;
+  private readonly ownersEmit: (frame: number) => boolean;
 
-  /** `ownersEmit`: whether owners have a word for every frame; else frames are complete when they are mapped. */
-  constructor(next: number, ownersEmit: boolean) {
+  /** `ownersEmit`: whether owners have a word for a frame; else it is complete when it is mapped. */
+  constructor(next: number, ownersEmit: (frame: number) => boolean) {
     this.next = next;
     this.ownersEmit = ownersEmit;
   }
@@ -66,6 +66,12 @@ export class Assembler {
     return this.take();
   }
 
+  /** All that is known of the frames from `frame` on is forgotten: they come again. */
+  rewind(frame: number): void {
+    this.next = Math.min(this.next, frame);
+    for (const each of this.pending.keys()) if (each >= frame) this.pending.delete(each);
+  }
+
   private of(frame: number): Pending {
     let pending = this.pending.get(frame);
     if (!pending)
@@ -77,7 +83,7 @@ export class Assembler {
     const complete: FrameOutput[] = [];
     for (let pending = this.pending.get(this.next); pending; pending = this.pending.get(this.next)) {
       const covered = pending.owners.reduce((sum, { from, to }) => sum + (to - from), 0);
-      if (!pending.mapped || (this.ownersEmit && covered < PARTITIONS)) break;
+      if (!pending.mapped || (this.ownersEmit(this.next) && covered < PARTITIONS)) break;
       complete.push(join(this.next, pending));
       this.pending.delete(this.next++);
     }

@@ -133,6 +133,34 @@ export const DeadLetterInfo = z
   })
   .openapi("DeadLetter");
 
+export const SwapPlan = z
+  .object({
+    misfits: z.array(z.string()).describe("why the kernel does not fit; none: it does"),
+    tables: z.array(
+      z.object({
+        table: z.string(),
+        kept: z.boolean().describe("whether its rows stay; else it starts empty"),
+        added: z.array(z.string()).describe("fields that start empty in rows that stay"),
+        dropped: z.array(z.string()).describe("fields that are dropped"),
+      }),
+    ),
+    removed: z.array(z.string()).describe("tables that go, with their rows"),
+  })
+  .openapi("SwapPlan");
+
+export const VersionInfo = z
+  .object({
+    version: z.number().int(),
+    from: z.number().int().describe("its first frame"),
+    file: z.string().describe("name of the kernel's file"),
+    at: z.string().describe("ISO 8601"),
+    how: z.enum(["deployed", "swapped", "went back", "rolled back"]),
+    sameAs: z.number().int().optional().describe("the version whose kernel it has"),
+    error: z.string().optional().describe("why it was rolled back: no frame is its own"),
+    trial: z.boolean().describe("whether it is rolled back if it stops"),
+  })
+  .openapi("Version");
+
 export const Pushed = z
   .object({
     frame: z.number().int().describe("the frame that holds the last record of the body"),
@@ -188,6 +216,8 @@ export type ShardInfo = z.infer<typeof ShardInfo>;
 export type JahInfo = z.infer<typeof JahInfo>;
 export type HostInfo = z.infer<typeof HostInfo>;
 export type DeadLetterInfo = z.infer<typeof DeadLetterInfo>;
+export type SwapPlan = z.infer<typeof SwapPlan>;
+export type VersionInfo = z.infer<typeof VersionInfo>;
 export type Pushed = z.infer<typeof Pushed>;
 export type StreamChange = z.infer<typeof StreamChange>;
 export type Offer = z.infer<typeof Offer>;

@@ -1,4 +1,5 @@
 /** What the Hallelu and the Jahs of its live streams say to each other, over one channel for each Jah (wire/channel.ts). */
+import type { StateFit } from "../kernel/fit.ts";
 import type { Failure, FrameDone, FrameTask, OwnerOutput, SourceSpec } from "./jah.ts";
 
 /** Who owns which partitions from frame `start` on, and how to reach them. Never changes once made. */
@@ -44,16 +45,29 @@ export interface Restored {
   damage?: string;
 }
 
+/** A version of the stream's kernel, for the frames from `from` on, up to those of the next one. */
+export interface LiveVersion {
+  version: number;
+  from: number;
+  /** File of its module. */
+  kernel: string;
+  /** How the state of the version before becomes that of this one. */
+  fit: StateFit;
+  /** The stream's sources by number, with this version's plan of their columns. */
+  sources: SourceSpec[];
+  /** Names and types of the wanted columns, for Parquet and Arrow. */
+  columns: { name: string; type: string; optional: boolean }[];
+}
+
 export interface LiveStart {
   type: "start";
   jah: number;
   stream: string;
-  /** File of the kernel's module. */
-  kernel: string;
+  /** Of all frames that may have to be mapped or applied, ascending. */
+  versions: LiveVersion[];
+  /** The last one that will not be rolled back: nothing is saved that holds the work of a later one. */
+  confirmed: number;
   stateBytesMax: number;
-  sources: SourceSpec[];
-  /** Names and types of the wanted columns, for Parquet and Arrow. */
-  columns: { name: string; type: string; optional: boolean }[];
   /** Where a persistent Jah keeps its state; a transient one has none. */
   store?: string;
   /** The partitions that it owns from its start on, whose state is in the store; it may hold more. Else it owns none yet. */
@@ -69,7 +83,11 @@ export const APPLYING = 1;
 
 export type ToLiveJah =
   | LiveStart
-  | { type: "source"; source: number; spec: SourceSpec }
+  /** Another source, with the plan of each version. */
+  | { type: "source"; source: number; specs: { version: number; spec: SourceSpec }[] }
+  /** Another kernel takes over at its frame. */
+  | { type: "version"; version: LiveVersion }
+  | { type: "confirmed"; version: number }
   | { type: "routing"; routing: LiveRouting }
   /** Another Jah ended: nothing more can be sent to it, nothing more comes from it. */
   | { type: "gone"; jah: number }
@@ -102,7 +120,8 @@ export interface Work {
 }
 
 export type FromLiveJah =
-  | { type: "ready"; port: number; next: number; restored?: Restored }
+  /** `version`: of the kernel whose its state is. */
+  | { type: "ready"; port: number; next: number; version: number; restored?: Restored }
   /** `nextClose`: when its first window is over, in event time, ms; null if none is open. */
   | { type: "did"; mapped: Mapped[]; outputs: OwnerOutput[]; next: number; nextClose: number | null }
   | { type: "work"; work: Work }
@@ -114,6 +133,8 @@ export type FromLiveJah =
   | { type: "unsaved"; failure: Failure }
   /** State was taken in: the move of this routing is complete. */
   | { type: "imported"; routing: number }
+  /** The state here is that of this version of the kernel. */
+  | { type: "switched"; version: number }
   /** The kernel stopped on a frame while mapping it; the Jah goes on. */
   | { type: "trapped"; routing: number; frame: number; failure: Failure }
   /** The Jah cannot go on: while applying `frame`, or whatever else. It ends. */

@@ -45,6 +45,17 @@ export const fakeHost = (pushed: PushBody[]): Host => ({
       });
     return { created: true, stream: info };
   },
+  planSwap: async () => ({ misfits: [], tables: [], removed: [] }),
+  versions: () => [
+    {
+      version: 1,
+      from: 0,
+      file: "stations.ts",
+      at: "2026-01-01T00:00:00.000Z",
+      how: "deployed",
+      trial: false,
+    },
+  ],
   streams: () => [info],
   stream: (name) => (name === "weather" ? info : unknown(name)),
   change: async (_name, change) => ({ ...info, ...(change.max === undefined ? {} : { max: change.max }) }),

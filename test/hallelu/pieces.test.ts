@@ -123,7 +123,7 @@ test("the output of frames comes out once, in order, whatever the number of owne
       fc.array(split, { minLength: 1, maxLength: 8 }),
       fc.infiniteStream(fc.nat()),
       (cuts, choices) => {
-        const assembler = new Assembler(0, true);
+        const assembler = new Assembler(0, () => true);
         const words: (() => string[])[] = [];
         const text = (frames: { bytes: Uint8Array[] }[]) =>
           frames.map(({ bytes }) => Buffer.concat(bytes).toString());

@@ -62,7 +62,7 @@ function streamOf() {
     const told: ToLiveJah[] = [];
     jahs.hear({ type: "granted", jah: jah.id, cpu: 0, pid: 1 });
     jah.attach({ send: (message) => told.push(message), destroy: () => {} });
-    jah.receive({ type: "ready", port: 1, next: 0 });
+    jah.receive({ type: "ready", port: 1, next: 0, version: 1 });
     return told;
   };
   return { stream, start, jahs };

@@ -161,6 +161,7 @@ export class SimulatedJah {
       type: "ready",
       port: this.id,
       next: this.inbox.next,
+      version: 1,
       ...(restored
         ? { restored: { ...restored, ...(before ? { before: before.frame } : undefined) } }
         : undefined),

@@ -96,7 +96,7 @@ test("after any swaps each field holds what came since it was there last", async
     { words: ["sum", "last"], texts: ["stats", "top", "first", "count"] },
   ];
   const kernels = await Promise.all(variants.map(kernel));
-  await seeded(
+  await fc.assert(
     fc.asyncProperty(
       fc.array(fc.record({ variant: fc.nat(variants.length - 1), seed: fc.nat() }), {
         minLength: 1,
@@ -132,7 +132,7 @@ test("after any swaps each field holds what came since it was there last", async
         }
       },
     ),
-    { numRuns: 12 },
+    seeded(12),
   );
 });
 

@@ -6,7 +6,7 @@ import { HallelujahError, messageOf } from "../../core/errors.ts";
 import { RETAIN_WORDS } from "../../core/retain.ts";
 import { sdkVersion } from "../../core/version.ts";
 import * as schema from "../../wire/http.ts";
-import type { Host } from "../host.ts";
+import type { DeployRequest, Host } from "../host.ts";
 import { begun, bodyOfChunks } from "./body.ts";
 import { metricsText } from "./metrics.ts";
 import { eventStream, lineStream } from "./output.ts";
@@ -54,6 +54,13 @@ const deployQuery = z.object({
     .optional()
     .describe("a file of this host, or a URL, for the output; may be repeated"),
   file: z.string().max(255).optional().describe("name of the kernel's file, for messages"),
+  to: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .optional()
+    .describe("a version that the stream has had, in place of a body"),
+  "dry-run": z.enum(["true", "false"]).optional().describe("say what a swap would do, and do nothing"),
 });
 
 const tableQuery = z.object({
@@ -110,9 +117,14 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     route({
       method: "put",
       path: "/v1/streams/{name}",
-      summary: "Deploy a kernel: a module, or source that is compiled here",
+      summary:
+        "Deploy a kernel: a module, or source that is compiled here; on a stream that is there, swap it",
       request: {
         params: NAME,
+        headers: z.object({
+          "if-none-match": z.literal("*").optional().describe("deploy only: the stream must not be there"),
+          "if-match": z.literal("*").optional().describe("swap only: the stream must be there"),
+        }),
         query: deployQuery,
         body: {
           content: {
@@ -121,20 +133,24 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
           },
         },
       },
-      responses: { 201: json("deployed", schema.StreamInfo) },
+      responses: {
+        201: json("deployed", schema.StreamInfo),
+        200: json(
+          "swapped: all shards are of the new kernel; or what a swap would do",
+          z.union([schema.StreamInfo, schema.SwapPlan]),
+        ),
+      },
     }),
     async (c) => {
-      const { min, max, from, source, sink, file, retain, strict } = c.req.valid("query");
-      const type = (c.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
-      if (type !== "application/wasm" && type !== "text/typescript")
-        throw new HallelujahError("media-type", "a kernel is sent as application/wasm or text/typescript");
-      const body = await bodyOf(c);
-      const kernel =
-        type === "application/wasm"
-          ? ({ kind: "wasm", bytes: body } as const)
-          : ({ kind: "source", text: body.toString("utf8") } as const);
-      const { created, stream } = await host.deploy(c.req.valid("param").name, {
+      const { min, max, from, source, sink, file, retain, strict, to } = c.req.valid("query");
+      const { name } = c.req.valid("param");
+      const kernel = to === undefined ? await kernelOf(c) : ({ kind: "version", version: to } as const);
+      const expect = c.req.header("if-none-match") ? "new" : c.req.header("if-match") ? "there" : undefined;
+      if (c.req.valid("query")["dry-run"] === "true")
+        return c.json(await host.planSwap(name, { kernel, ...(file === undefined ? {} : { file }) }), 200);
+      const { created, stream } = await host.deploy(name, {
         kernel,
+        ...(expect === undefined ? {} : { expect }),
         ...(file === undefined ? {} : { file }),
         ...(min === undefined ? {} : { min }),
         ...(max === undefined ? {} : { max }),
@@ -144,8 +160,19 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         ...(source === undefined ? {} : { source: [source].flat() }),
         ...(sink === undefined ? {} : { sink: [sink].flat() }),
       });
-      return c.json(stream, (created ? 201 : 200) as 201);
+      return c.json(stream, created ? 201 : 200);
     },
+  );
+
+  app.openapi(
+    route({
+      method: "get",
+      path: "/v1/streams/{name}/versions",
+      summary: "The versions of a stream's kernel",
+      request: { params: NAME },
+      responses: { 200: json("the oldest first", z.array(schema.VersionInfo)) },
+    }),
+    (c) => c.json(host.versions(c.req.valid("param").name), 200),
   );
 
   app.openapi(
@@ -499,6 +526,17 @@ function clientError(error: unknown): unknown {
   const { status } = error as { status?: number };
   if (error instanceof HallelujahError || status === undefined || status >= 500) return error;
   return new HallelujahError("bad-request", (error as Error).message || "the request is malformed");
+}
+
+/** The kernel of a body. Throws `media-type`. */
+async function kernelOf(c: Context<Env>): Promise<DeployRequest["kernel"]> {
+  const type = (c.req.header("content-type") ?? "").split(";")[0].trim().toLowerCase();
+  if (type !== "application/wasm" && type !== "text/typescript")
+    throw new HallelujahError("media-type", "a kernel is sent as application/wasm or text/typescript");
+  const body = await bodyOf(c);
+  return type === "application/wasm"
+    ? { kind: "wasm", bytes: body }
+    : { kind: "source", text: body.toString("utf8") };
 }
 
 async function bodyOf(c: Context<Env>): Promise<Buffer> {

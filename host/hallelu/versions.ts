@@ -1,0 +1,209 @@
+/**
+ * The versions of one stream's kernel: which frames belong to which, the one that is on trial, and what there has been. Pure but
+ * for descriptors, which are read from the modules.
+ *
+ * A version takes over at a frame that nobody was given before. It is on trial until some frames are applied: if it stops on
+ * one of them, the version before goes on from the same frame, with its state, as nothing of the trial was saved or put
+ * out. All frames of a version that was rolled back belong to the one after it.
+ */
+import { basename, join } from "node:path";
+import { readDescriptor } from "../compiler/cache.ts";
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { HallelujahError } from "../core/errors.ts";
+import { VERSIONS_MAX } from "../core/limits.ts";
+import { wishesOf } from "../input/plan.ts";
+import { fitState } from "../kernel/fit.ts";
+import type { LiveVersion } from "../wire/live.ts";
+import type { StreamRecord } from "./record.ts";
+import { type StreamSource, specFor } from "./shapes.ts";
+
+/** A version, as the registry keeps it. */
+export interface VersionRecord {
+  version: number;
+  /** The first frame that is its own. */
+  from: number;
+  /** Name of its module in the stream's folder, and that of its source. */
+  module: string;
+  file: string;
+  /** When it came, ISO 8601, and how. */
+  at: string;
+  how: "deployed" | "swapped" | "went back" | "rolled back";
+  /** The version that this is the same as. */
+  sameAs?: number;
+  /** Why it was rolled back: none of the frames are its own then. */
+  error?: string;
+}
+
+export class Versions {
+  private readonly record: StreamRecord;
+  private readonly folder: string;
+  private readonly descriptors = new Map<string, KernelDescriptor>();
+
+  /** `kernel` is the descriptor of the last one. */
+  constructor(record: StreamRecord, folder: string, kernel: KernelDescriptor) {
+    this.record = record;
+    this.folder = folder;
+    this.descriptors.set(basename(record.kernel), kernel);
+    record.versions ??= [
+      {
+        version: record.version,
+        from: 0,
+        module: basename(record.kernel),
+        file: record.file,
+        at: new Date().toISOString(),
+        how: "deployed",
+      },
+    ];
+  }
+
+  /** All of them, ascending. */
+  get all(): VersionRecord[] {
+    return this.record.versions!;
+  }
+
+  private get lasting(): VersionRecord[] {
+    return this.all.filter(({ error }) => error === undefined);
+  }
+
+  /** The one that frames are given to now. */
+  get current(): VersionRecord {
+    return this.lasting.at(-1)!;
+  }
+
+  /** The one that may be rolled back. */
+  get trial(): VersionRecord | undefined {
+    return this.record.trial === undefined ? undefined : this.current;
+  }
+
+  /** The last one that will not be rolled back. */
+  get confirmed(): number {
+    return this.trial ? this.lasting.at(-2)!.version : this.current.version;
+  }
+
+  of(frame: number): VersionRecord {
+    return this.lasting.findLast(({ from }) => from <= frame) ?? this.lasting[0];
+  }
+
+  /** Throws `version-unknown`. */
+  find(version: number): VersionRecord {
+    const found = this.all.find((each) => each.version === version);
+    if (found) return found;
+    const known = this.all.map((each) => each.version).join(", ");
+    throw new HallelujahError(
+      "version-unknown",
+      `${this.record.name} has no version ${version}; it has: ${known}`,
+    );
+  }
+
+  pathOf({ module }: VersionRecord): string {
+    return join(this.folder, module);
+  }
+
+  descriptorOf(version: VersionRecord): KernelDescriptor {
+    let known = this.descriptors.get(version.module);
+    if (!known) this.descriptors.set(version.module, (known = readDescriptor(this.pathOf(version))));
+    return known;
+  }
+
+  get kernel(): KernelDescriptor {
+    return this.descriptorOf(this.current);
+  }
+
+  /** The number of the next one, which no version had before. */
+  get next(): number {
+    return this.all.at(-1)!.version + 1;
+  }
+
+  /** Another version, on trial, for the frames from `from` on. */
+  add(version: Omit<VersionRecord, "version" | "at">): VersionRecord {
+    const added = { ...version, version: this.next, at: new Date().toISOString() };
+    this.all.push(added);
+    this.record.trial = added.version;
+    this.adopt();
+    return added;
+  }
+
+  /** The one that was added last is forgotten, as it could not be made durable. */
+  takeBack(trial: number | undefined): void {
+    this.all.pop();
+    if (trial === undefined) delete this.record.trial;
+    else this.record.trial = trial;
+    this.adopt();
+  }
+
+  confirm(): void {
+    delete this.record.trial;
+  }
+
+  /** The version before the one on trial goes on in its place, under a number of its own. */
+  rollBack(error: string): { stopped: VersionRecord; before: VersionRecord } {
+    const stopped = this.trial!;
+    stopped.error = error;
+    const before = this.current;
+    const { module, file } = before;
+    const { version, from } = stopped;
+    this.all.push({
+      version: version + 1,
+      from,
+      module,
+      file,
+      at: new Date().toISOString(),
+      how: "rolled back",
+      sameAs: before.version,
+    });
+    delete this.record.trial;
+    this.adopt();
+    return { stopped, before };
+  }
+
+  /** What the registry says of the stream as a whole. */
+  private adopt(): void {
+    const { version, file } = this.current;
+    Object.assign(this.record, { version, file, kernel: this.pathOf(this.current) });
+  }
+
+  /** Those of the frames from `from` on, and of what was saved as of `from`, as Jahs need them. */
+  live(from: number, sources: StreamSource[]): LiveVersion[] {
+    const { lasting } = this;
+    // A state as of the frame where a version takes over may still be that of the one before.
+    const first = Math.max(
+      0,
+      lasting.findLastIndex((version) => version.from < from),
+    );
+    return lasting.slice(first).map((version, i) => this.liveOf(version, lasting[first + i - 1], sources));
+  }
+
+  private liveOf(
+    version: VersionRecord,
+    before: VersionRecord | undefined,
+    sources: StreamSource[],
+  ): LiveVersion {
+    const kernel = this.descriptorOf(version);
+    return {
+      version: version.version,
+      from: version.from,
+      kernel: this.pathOf(version),
+      fit: fitState(before ? this.descriptorOf(before) : kernel, kernel),
+      sources: sources.map((source) => specFor(source, kernel)),
+      columns: wishesOf(kernel.input.fields),
+    };
+  }
+
+  /** A source as each version reads it. */
+  specsOf(source: StreamSource): { version: number; spec: StreamSource }[] {
+    return this.lasting.map((each) => ({
+      version: each.version,
+      spec: specFor(source, this.descriptorOf(each)),
+    }));
+  }
+
+  /** Forgets the oldest, as far as no frame from `from` on needs them; answers the modules that nobody needs any more. */
+  forget(from: number): string[] {
+    const needed = this.lasting.findLast((version) => version.from < from);
+    const gone: VersionRecord[] = [];
+    while (this.all.length > VERSIONS_MAX && needed && this.all[0].version < needed.version)
+      gone.push(this.all.shift()!);
+    const kept = new Set(this.all.map(({ module }) => module));
+    return [...new Set(gone.map(({ module }) => module))].filter((module) => !kept.has(module));
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * The versions of a stream's kernel in one Jah. The state is that of one version, whose instance stands over the memory most of the
+ * time; at the frame where the next one takes over, the state becomes that one's. A frame is mapped by the version that it
+ * belongs to, which may be another one (a frame that was lost is mapped again, or one is mapped ahead): its
+ * instance is made over the same memory without a look at the state, and the other one comes back after it.
+ */
+import { readFileSync } from "node:fs";
+import { FRAME_BYTES } from "../core/limits.ts";
+import type { FieldWish } from "../kernel/columns.ts";
+import { KernelInstance } from "../kernel/instance.ts";
+import * as map from "../kernel/memory-map.ts";
+import { upgrade } from "../kernel/upgrade.ts";
+import type { SourceSpec } from "../wire/jah.ts";
+import type { LiveVersion } from "../wire/live.ts";
+import { Mapper } from "./mapper.ts";
+import { Owner } from "./owner.ts";
+
+interface Version extends LiveVersion {
+  module?: WebAssembly.Module;
+  mapper?: Mapper;
+}
+
+export class Kernels {
+  private readonly memory: WebAssembly.Memory;
+  /** Ascending. */
+  private readonly versions: Version[];
+  /** Whose the state is. */
+  private at: Version;
+  /** Whose instance stands over the memory. */
+  private standing: Version;
+  private instance: KernelInstance;
+  private applier: Owner;
+
+  /** `at` is the version whose state the memory holds, or will hold. */
+  constructor(memory: WebAssembly.Memory, versions: LiveVersion[], at: number) {
+    this.memory = memory;
+    this.versions = [...versions];
+    this.at = this.of(at);
+    this.standing = this.at;
+    this.instance = this.instantiate(this.at);
+    this.applier = new Owner(this.instance);
+  }
+
+  /** The version of the kernel whose the state is. */
+  get version(): number {
+    return this.at.version;
+  }
+
+  /** The instance over the state. */
+  get main(): KernelInstance {
+    if (this.standing !== this.at) this.stand(this.at);
+    return this.instance;
+  }
+
+  /** What stands over the memory now, which may have stopped. */
+  get current(): KernelInstance {
+    return this.instance;
+  }
+
+  get owner(): Owner {
+    void this.main;
+    return this.applier;
+  }
+
+  /** The next version, if the state is to become its own before frame `next` is applied. */
+  due(next: number): boolean {
+    const following = this.following;
+    return following !== undefined && following.from <= next;
+  }
+
+  private get following(): Version | undefined {
+    return this.versions[this.versions.indexOf(this.at) + 1];
+  }
+
+  add(version: LiveVersion): void {
+    if (!this.versions.some((known) => known.version === version.version)) this.versions.push({ ...version });
+  }
+
+  /** The state becomes that of the next version. Throws what its kernel throws; this Jah is at its end then. */
+  advance(): void {
+    const next = this.following!;
+    const old = this.main;
+    this.instance = upgrade(old, moduleOf(next), next.fit);
+    this.instance.exports.start(map.NDJSON, COMMA);
+    this.at = next;
+    this.standing = next;
+    this.applier = new Owner(this.instance);
+    next.mapper?.use(this.instance);
+  }
+
+  learn(source: number, specs: { version: number; spec: SourceSpec }[]): void {
+    for (const { version, spec } of specs) this.of(version).sources[source] = spec;
+  }
+
+  /** A mapper for a frame, which may be used once. */
+  mapperOf(frame: number): Mapper {
+    const version = this.versions.findLast(({ from }) => from <= frame) ?? this.versions[0];
+    if (this.standing !== version) this.stand(version);
+    return this.mapper(version);
+  }
+
+  /** What an instance that stopped left of itself is forgotten. */
+  restart(): void {
+    this.stand(this.standing);
+  }
+
+  close(): void {
+    for (const { mapper } of this.versions) mapper?.close();
+  }
+
+  private mapper(version: Version): Mapper {
+    version.mapper ??= new Mapper(
+      this.instance,
+      version.sources,
+      1,
+      version.columns as FieldWish[],
+      FRAME_BYTES,
+    );
+    return version.mapper;
+  }
+
+  private stand(version: Version): void {
+    this.standing = version;
+    this.instance = this.instantiate(version);
+    if (version === this.at) this.applier.use(this.instance);
+    version.mapper?.use(this.instance);
+  }
+
+  private instantiate(version: Version): KernelInstance {
+    const visiting = new DataView(this.memory.buffer, map.VISITING, 4);
+    visiting.setUint32(0, version === this.at ? 0 : 1, true);
+    const kernel = new KernelInstance(moduleOf(version), this.memory);
+    kernel.exports.start(map.NDJSON, COMMA);
+    return kernel;
+  }
+
+  private of(version: number): Version {
+    const found = this.versions.find((known) => known.version === version);
+    if (!found) throw new TypeError(`no version ${version} of the kernel`);
+    return found;
+  }
+}
+
+const COMMA = 0x2c;
+
+function moduleOf(version: Version): WebAssembly.Module {
+  version.module ??= new WebAssembly.Module(readFileSync(version.kernel));
+  return version.module;
+}

@@ -10,7 +10,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   core: [],
   wire: ["core"],
   kernel: ["core", "wire"],
-  compiler: ["core", "kernel"],
+  compiler: ["core", "wire", "kernel"],
   input: ["core", "wire", "kernel", "compiler"],
   shuffle: ["core", "wire"],
   store: ["core"],

@@ -6,7 +6,6 @@ import type { StreamChange } from "../wire/http.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
 import type { SavedClocks } from "./event-time.ts";
 import type { StreamSource } from "./shapes.ts";
-import type { VersionRecord } from "./versions.ts";
 
 export interface StreamRecord {
   name: string;
@@ -42,6 +41,23 @@ export interface StreamRecord {
   /** Event time as it stood then, and when the first window is over; null: none is open. */
   clocks?: SavedClocks;
   nextClose?: number | null;
+}
+
+/** A version, as the registry keeps it. */
+export interface VersionRecord {
+  version: number;
+  /** The first frame that is its own. */
+  from: number;
+  /** Name of its module in the stream's folder, and that of its source. */
+  module: string;
+  file: string;
+  /** When it came, ISO 8601, and how. */
+  at: string;
+  how: "deployed" | "swapped" | "went back" | "rolled back";
+  /** The version that this is the same as. */
+  sameAs?: number;
+  /** Why it was rolled back: none of the frames are its own then. */
+  error?: string;
 }
 
 export interface StoredShard {

@@ -19,7 +19,8 @@ import {
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
-import { fitState, type StateFit } from "../kernel/fit.ts";
+import { fitState } from "../compiler/fit.ts";
+import type { StateFit } from "../wire/fit.ts";
 import type { Log } from "../store/log.ts";
 import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
@@ -40,13 +41,13 @@ import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery } from "./query.ts";
 import type { Rates } from "./rates.ts";
-import { applyChange, Registration, type StreamRecord } from "./record.ts";
+import { applyChange, Registration, type StreamRecord, type VersionRecord } from "./record.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
 import type { Tally } from "./tally.ts";
 import { misfitOf } from "./shapes.ts";
 import { Turns } from "./turns.ts";
-import { type VersionRecord, Versions } from "./versions.ts";
+import { Versions } from "./versions.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
 const FAILED_STARTS_MAX = 5;
@@ -405,7 +406,7 @@ export class Stream implements JahOwner {
     this.progress.rewind(trial.from);
     this.dispatch.forgetFrom(trial.from);
     this.rolledBack = this.save();
-    for (const jah of [...this.jahs.values()])
+    for (const jah of this.jahs.values())
       if (jah.state !== "claimed")
         this.parts.jahs.kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
     return true;

@@ -219,9 +219,15 @@ export class Streams implements Host {
   versions(name: string): VersionInfo[] {
     const { versions } = this.find(name).stream;
     const { trial } = versions;
-    return versions.all.map(({ module, ...version }) => ({
-      ...version,
-      trial: version.version === trial?.version,
+    return versions.all.map(({ version, from, file, at, how, sameAs, error }) => ({
+      version,
+      from,
+      file,
+      at,
+      how,
+      ...(sameAs === undefined ? {} : { sameAs }),
+      ...(error === undefined ? {} : { error }),
+      trial: version === trial?.version,
     }));
   }
 

@@ -12,27 +12,10 @@ import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { VERSIONS_MAX } from "../core/limits.ts";
 import { wishesOf } from "../input/plan.ts";
-import { fitState } from "../kernel/fit.ts";
+import { fitState } from "../compiler/fit.ts";
 import type { LiveVersion } from "../wire/live.ts";
-import type { StreamRecord } from "./record.ts";
+import type { StreamRecord, VersionRecord } from "./record.ts";
 import { type StreamSource, specFor } from "./shapes.ts";
-
-/** A version, as the registry keeps it. */
-export interface VersionRecord {
-  version: number;
-  /** The first frame that is its own. */
-  from: number;
-  /** Name of its module in the stream's folder, and that of its source. */
-  module: string;
-  file: string;
-  /** When it came, ISO 8601, and how. */
-  at: string;
-  how: "deployed" | "swapped" | "went back" | "rolled back";
-  /** The version that this is the same as. */
-  sameAs?: number;
-  /** Why it was rolled back: none of the frames are its own then. */
-  error?: string;
-}
 
 export class Versions {
   private readonly record: StreamRecord;

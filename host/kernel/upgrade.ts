@@ -4,7 +4,7 @@
  * and one that changes a table some 50 ns for each of its entries.
  */
 import { KernelInstance } from "./instance.ts";
-import type { StateFit, TableFit } from "./fit.ts";
+import type { StateFit, TableFit } from "../wire/fit.ts";
 import * as map from "./memory-map.ts";
 import { markDirty } from "./pages.ts";
 

@@ -1,5 +1,5 @@
 /** What the Hallelu and the Jahs of its live streams say to each other, over one channel for each Jah (wire/channel.ts). */
-import type { StateFit } from "../kernel/fit.ts";
+import type { StateFit } from "./fit.ts";
 import type { Failure, FrameDone, FrameTask, OwnerOutput, SourceSpec } from "./jah.ts";
 
 /** Who owns which partitions from frame `start` on, and how to reach them. Never changes once made. */

@@ -51,7 +51,7 @@ function streamOf() {
     log,
     outputs,
     lateOutputs: outputs,
-    kernel: { ordered: false, input: { fields: [] }, tables: [{ name: "t", key: "text", fields: [] }] },
+    kernel: { ordered: false, input: { fields: [] }, tables: [{ name: "t", key: ["Text"], fields: [] }] },
     folder: "",
     freeCpus: () => 0,
     save: async () => {},

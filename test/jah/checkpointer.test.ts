@@ -62,7 +62,7 @@ test("what is saved comes back, and what comes after its moment is not in it", a
   jah.frame = 1;
   jah.allows = false;
   const saving = jah.checkpointer.save(1);
-  await new Promise((done) => setTimeout(done, 20));
+  while (!jah.told.some(({ type }) => type === "prepared")) await new Promise((done) => setImmediate(done));
   const then = jah.shard.rows();
   await jah.shard.add(line("b", 2));
   assert.equal(store.checkpoints, []);

@@ -7,7 +7,7 @@ import { Inbox } from "../../host/jah/inbox.ts";
 import { Mapper } from "../../host/jah/mapper.ts";
 import { Owner } from "../../host/jah/owner.ts";
 import { createMemory, KernelInstance } from "../../host/kernel/instance.ts";
-import { fitState } from "../../host/kernel/fit.ts";
+import { fitState } from "../../host/compiler/fit.ts";
 import * as map from "../../host/kernel/memory-map.ts";
 import { upgrade } from "../../host/kernel/upgrade.ts";
 import type { HttpPeers } from "../../host/shuffle/http-peers.ts";

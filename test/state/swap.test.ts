@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type BuiltKernel, buildKernel } from "../../host/compiler/cache.ts";
-import { fitState } from "../../host/kernel/fit.ts";
+import { fitState } from "../../host/compiler/fit.ts";
 import * as map from "../../host/kernel/memory-map.ts";
 import { dirtyPages } from "../../host/kernel/pages.ts";
 import { kernelOf, seeded } from "../run.ts";

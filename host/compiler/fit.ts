@@ -1,38 +1,12 @@
 /**
  * Whether the state of one kernel fits another, table by table, and what has to be done with it: pure, from what the two
- * modules say of themselves. upgrade.ts does it.
+ * modules say of themselves. kernel/upgrade.ts does it.
  */
-import type { KernelDescriptor, StateField, TableDescriptor } from "../compiler/descriptor.ts";
+import type { StateFit, TableFit } from "../wire/fit.ts";
+import type { KernelDescriptor, StateField, TableDescriptor } from "./descriptor.ts";
 
 /** Bytes behind the fields of a value of windows or sessions, which the engine keeps there (compiler/generate.ts). */
 const HIDDEN_BYTES = 24;
-
-/** A part of a value: where it lies in the old one, and in the new one. */
-export interface Copy {
-  from: number;
-  to: number;
-  bytes: number;
-}
-
-export interface TableFit {
-  name: string;
-  /** Its number in the old kernel; undefined if it is new. */
-  from?: number;
-  /** What of each value stays, where values lie otherwise now; undefined: they are as they were. */
-  copies?: Copy[];
-  /** Fields that get their empty value, and fields that are dropped. */
-  added: string[];
-  dropped: string[];
-}
-
-/** Why something does not fit: a sentence with table, field and both types. */
-export interface StateFit {
-  /** By their number in the new kernel. */
-  tables: TableFit[];
-  /** Tables of the old kernel that the new one does not have. */
-  removed: { name: string; from: number }[];
-  misfits: string[];
-}
 
 /** How the state of `old` becomes that of `next`. */
 export function fitState(old: KernelDescriptor, next: KernelDescriptor): StateFit {

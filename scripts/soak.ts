@@ -53,7 +53,8 @@ try {
   print(`records          ${rest.records} acknowledged, in ${rest.bodies} bodies`);
   print(`rows sent out    ${rest.outputs}`);
   print(`queries          ${rest.answers} answered; not answered: ${counted(refusals)}`);
-  print(`changes          ${rest.changes} of capacity and shards`);
+  print(`changes          ${rest.changes - rest.swaps - rest.badKernels} of capacity and shards`);
+  print(`swaps            ${rest.swaps}, and ${rest.badKernels} to kernels that stop at once`);
   print("losses           0");
   process.exit(0);
 } catch (error) {

@@ -308,7 +308,6 @@ export class Stream implements JahOwner {
     this.checkSwap(kernel);
     const release = await this.turn();
     try {
-      await this.confirm();
       this.refuseIfFailed();
       this.switching = true;
       const from = this.shards.areReady ? this.dispatch.fresh : this.log.next;
@@ -317,7 +316,7 @@ export class Stream implements JahOwner {
       try {
         await this.registration.write();
       } catch (error) {
-        this.versions.takeBack(undefined);
+        this.versions.takeBack();
         throw error;
       }
       this.trialAt = performance.now();
@@ -381,6 +380,17 @@ export class Stream implements JahOwner {
     }
   }
 
+  /** Whether the kernel has taken no frame yet, and may be rolled back. */
+  private get isUnproven(): boolean {
+    return this.versions.trial !== undefined && this.lowest <= this.versions.current.from;
+  }
+
+  /** Whether the version on trial has shown that it works: a stream without records shows nothing. */
+  private trialIsOver(now: number): boolean {
+    if (!this.versions.trial || !this.shards.areReady || this.isUnproven) return false;
+    return this.lowest >= this.versions.current.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS;
+  }
+
   /** The version that is on trial will not be rolled back any more. */
   private async confirm(): Promise<void> {
     const { trial } = this.versions;
@@ -389,18 +399,20 @@ export class Stream implements JahOwner {
     // Neither its output nor what is saved of it may be there before the registry knows.
     await this.save();
     this.progress.letOutputGo();
-    this.shards.send({ type: "confirmed", version: trial.version });
-    this.note("info", `version ${trial.version} of ${this.name} is confirmed`);
+    const { confirmed } = this.versions;
+    this.shards.send({ type: "confirmed", version: confirmed });
+    this.note("info", `version ${confirmed} of ${this.name} is confirmed`);
   }
 
   /** A kernel stopped at a frame. Whether it is on trial: the one before goes on then, from the same frame on, with its state. */
   private rollBack(frame: number, message: string): boolean {
     const { trial } = this.versions;
     if (!trial || frame < trial.from) return false;
-    const { before } = this.versions.rollBack(message);
+    const { current } = this.versions;
+    const before = this.versions.rollBack(message);
     this.note(
       "error",
-      `version ${trial.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
+      `version ${current.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
     );
     this.frames.shapes.use(this.kernel);
     this.progress.rewind(trial.from);
@@ -509,9 +521,7 @@ export class Stream implements JahOwner {
         this.shards.claimVacant();
         break;
       case "save":
-        this.parking = (this.versions.trial ? this.confirm().then(() => park(this)) : park(this)).finally(
-          () => this.tell(this.record.paused ? "paused" : "parked"),
-        );
+        this.parking = this.rest().finally(() => this.tell(this.record.paused ? "paused" : "parked"));
         break;
       case "drop":
         letGo(this);
@@ -521,6 +531,17 @@ export class Stream implements JahOwner {
         if (this.isBehind && this.mayRun) this.busy();
         break;
     }
+  }
+
+  /** Parks, with the state saved; but for that of a kernel that has taken no frame yet: what led to it comes again. */
+  private async rest(): Promise<void> {
+    if (this.isUnproven) {
+      const release = await this.turn();
+      letGo(this);
+      return release();
+    }
+    await this.confirm();
+    await park(this);
   }
 
   /** The stream stops for good, with a sentence; the rest of the host goes on. */
@@ -617,14 +638,14 @@ export class Stream implements JahOwner {
   reclaim(jah: Jah): void {
     // A turn begins when the Jah is there; the Congregation asks again.
     if (this.isBehind && performance.now() - jah.readyAt < TURN_MS) return;
-    if (jah.state !== "working" || this.versions.trial) return;
+    if (jah.state !== "working") return;
     if (!this.shards.areReady) {
       // Another shard is on its way, or waits for a CPU as well; whoever holds one meanwhile must not keep it for ever.
       if (performance.now() - this.lastWorkAt > TURN_MS) void this.park();
       return;
     }
     const [owner, ...others] = this.shards.owners;
-    if (owner === jah && !others.length) void this.park();
+    if ((owner === jah && !others.length) || this.versions.trial) void this.park();
     else this.scaler.give(jah);
   }
 
@@ -764,17 +785,15 @@ export class Stream implements JahOwner {
     this.letTimePass();
     this.rates.sample(now);
     this.intakeRate.sample(now);
-    // Also while it is being parked, which waits for its state to be saved.
-    const { trial } = this.versions;
-    const over = trial && (this.lowest >= trial.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS);
-    if (over && this.shards.areReady) void this.confirm();
+    if (this.trialIsOver(now)) void this.confirm(); // also while it is being parked, which waits for its state to be saved
     if (this.lifecycle.state !== "running") return;
     this.checkpoints.tick(now);
     // State that moves is saved, which may not hold what may yet be rolled back.
-    if (this.shards.areReady && !trial) this.scaler.tick(now);
+    if (this.shards.areReady && !this.versions.trial) this.scaler.tick(now);
     const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
     // One that takes in the output of another stream is ready for it.
-    if (idle && !this.record.from) void this.park();
+    // One whose kernel is unproven would have to do again what led to its state.
+    if (idle && !this.record.from && !this.isUnproven) void this.park();
   }
 
   /** Where no records come, windows close by the wall clock. */

@@ -53,14 +53,18 @@ export class Versions {
     return this.lasting.at(-1)!;
   }
 
-  /** The one that may be rolled back. */
+  /** The first one that may be rolled back, with all after it: one that was replaced before it was proven is not proven by that. */
   get trial(): VersionRecord | undefined {
-    return this.record.trial === undefined ? undefined : this.current;
+    const { trial } = this.record;
+    return trial === undefined ? undefined : this.find(trial);
   }
 
   /** The last one that will not be rolled back. */
   get confirmed(): number {
-    return this.trial ? this.lasting.at(-2)!.version : this.current.version;
+    const { trial } = this;
+    return trial
+      ? this.lasting.findLast(({ version }) => version < trial.version)!.version
+      : this.current.version;
   }
 
   of(frame: number): VersionRecord {
@@ -101,16 +105,15 @@ export class Versions {
   add(version: Omit<VersionRecord, "version" | "at">): VersionRecord {
     const added = { ...version, version: this.next, at: new Date().toISOString() };
     this.all.push(added);
-    this.record.trial = added.version;
+    this.record.trial ??= added.version;
     this.adopt();
     return added;
   }
 
   /** The one that was added last is forgotten, as it could not be made durable. */
-  takeBack(trial: number | undefined): void {
-    this.all.pop();
-    if (trial === undefined) delete this.record.trial;
-    else this.record.trial = trial;
+  takeBack(): void {
+    const { version } = this.all.pop()!;
+    if (this.record.trial === version) delete this.record.trial;
     this.adopt();
   }
 
@@ -118,15 +121,14 @@ export class Versions {
     delete this.record.trial;
   }
 
-  /** The version before the one on trial goes on in its place, under a number of its own. */
-  rollBack(error: string): { stopped: VersionRecord; before: VersionRecord } {
-    const stopped = this.trial!;
-    stopped.error = error;
+  /** The version before those on trial goes on in their place, under a number of its own. Answers the former. */
+  rollBack(error: string): VersionRecord {
+    const { version, from } = this.trial!;
+    for (const each of this.all) if (each.version >= version) each.error ??= error;
     const before = this.current;
     const { module, file } = before;
-    const { version, from } = stopped;
     this.all.push({
-      version: version + 1,
+      version: this.next,
       from,
       module,
       file,
@@ -136,7 +138,7 @@ export class Versions {
     });
     delete this.record.trial;
     this.adopt();
-    return { stopped, before };
+    return before;
   }
 
   /** What the registry says of the stream as a whole. */

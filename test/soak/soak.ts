@@ -3,12 +3,14 @@
  * killed, capacities and shards are changed, and tables are asked for; now and then the data folder is copied as a loss of
  * power would leave it, and a host started from the copy. At the end everything is compared with what was acknowledged.
  */
-import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { StreamChange } from "../../host/client/live.ts";
-import { random } from "../run.ts";
+import type { Hallelujah, StreamChange } from "../../host/client/live.ts";
+import type { HallelujahError } from "../../host/core/errors.ts";
+import { buildKernel } from "../../host/compiler/cache.ts";
+import { kernelOf, random } from "../run.ts";
 import { SoakHost } from "./host.ts";
 import { signal } from "./processes.ts";
 import { Loader, patiently } from "./loader.ts";
@@ -39,6 +41,9 @@ export interface SoakSummary {
   freezes: number;
   powerLosses: number;
   changes: number;
+  /** Swaps to the same kernel, and to one that stops at its first record. */
+  swaps: number;
+  badKernels: number;
   answers: number;
   /** Queries that were not answered, by code. */
   refusals: Record<string, number>;
@@ -69,7 +74,10 @@ const WAVE_MS = 4_000;
 /** Longest pauses between two queries of a table, and between two changes, ms. */
 const ASK_MS = 400;
 const CHANGE_MS = 4_000;
-const CHANGES: StreamChange[] = [
+const CHANGES: (StreamChange | "swap" | "bad kernel")[] = [
+  "swap",
+  "swap",
+  "bad kernel",
   { max: 1 },
   { max: 2 },
   { shards: 2 },
@@ -89,6 +97,20 @@ const REFUSALS = new Set([
   "stream-stopped",
   "busy",
 ]);
+
+/** A swap; one that is rolled back before it is answered is as good. */
+async function swap(client: Hallelujah, name: string, kernel: Uint8Array): Promise<void> {
+  try {
+    await client.swap(name, { kernel });
+  } catch (error) {
+    if ((error as HallelujahError).code !== "swap-rolled-back") throw error;
+  }
+}
+
+/** The kernel, but that it stops at its first record. */
+function broken(kernel: string): string {
+  return kernel.replace(/export function (?:each|fold)\([^{]*\{/, '$& throw new Error("as it should");');
+}
 
 /** Rejects with what was lost or wrong, and where the folder is that shows it. */
 export async function soak(options: SoakOptions): Promise<SoakSummary> {
@@ -113,6 +135,8 @@ class Soak {
   private readonly folder: string;
   private readonly host: SoakHost;
   private readonly loaders: Loader[];
+  /** The kernel of each stream, and one that stops at its first record. */
+  private readonly modules = new Map<string, { good: Uint8Array; bad: Uint8Array }>();
   /** When things began to happen. */
   private startedAt = performance.now();
   /** The time is over: nothing new begins. */
@@ -127,6 +151,8 @@ class Soak {
     freezes: 0,
     powerLosses: 0,
     changes: 0,
+    swaps: 0,
+    badKernels: 0,
     answers: 0,
     refusals: {},
     records: 0,
@@ -153,6 +179,10 @@ class Soak {
   async run(): Promise<SoakSummary> {
     const { host, over, abandoned, summary } = this;
     const { seconds } = this.options;
+    for (const { name, kernel } of STREAMS) {
+      const [good, bad] = [kernel, broken(kernel)].map((source) => buildKernel(kernelOf(name, source)));
+      this.modules.set(name, { good: readFileSync((await good).path), bad: readFileSync((await bad).path) });
+    }
     await host.start();
     const first = STREAMS.filter(({ from }) => from === undefined);
     await Promise.all(first.map((stream) => this.deploy(stream)));
@@ -190,7 +220,8 @@ class Soak {
     return summary;
   }
 
-  private async deploy({ name, kernel, from, sink }: StreamSpec): Promise<void> {
+  private async deploy({ name, from, sink }: StreamSpec): Promise<void> {
+    const kernel = this.modules.get(name)!.good;
     const options = { ...(from === undefined ? {} : { from }), ...(sink === undefined ? {} : { sink }) };
     await this.host.client.deploy(name, { kernel, min: 0, max: 2, ...options });
   }
@@ -284,18 +315,24 @@ class Soak {
   private async change(): Promise<void> {
     const chance = this.chance("change");
     const { client } = this.host;
-    const change = async (name: string, wish: StreamChange) => {
-      await patiently(() => client.change(name, wish), this.abandoned.signal);
+    const change = async ({ name }: StreamSpec, wish: (typeof CHANGES)[number]) => {
+      const { signal } = this.abandoned;
+      const { good, bad } = this.modules.get(name)!;
+      // Each swap is a version of its own, also where it is sent again as its answer was lost.
+      if (typeof wish !== "string") await patiently(() => client.change(name, wish), signal);
+      else await patiently(() => swap(client, name, wish === "swap" ? good : bad), signal);
       this.summary.changes++;
+      if (wish === "swap") this.summary.swaps++;
+      if (wish === "bad kernel") this.summary.badKernels++;
     };
     while (!this.over.signal.aborted) {
       await this.pause(chance() * CHANGE_MS);
-      const { name } = STREAMS[Math.floor(chance() * STREAMS.length)];
+      const stream = STREAMS[Math.floor(chance() * STREAMS.length)];
       const wish = CHANGES[Math.floor(chance() * CHANGES.length)];
-      await change(name, wish);
-      if (wish.max !== 0 && !wish.paused) continue;
+      await change(stream, wish);
+      if (typeof wish === "string" || (wish.max !== 0 && !wish.paused)) continue;
       await this.pause(chance() * CHANGE_MS);
-      await change(name, { max: 2, paused: false });
+      await change(stream, { max: 2, paused: false });
     }
   }
 

@@ -13,6 +13,8 @@ export interface StreamRecord {
   /** File of the kernel's module, and the name that its author gave it. */
   kernel: string;
   file: string;
+  /** CRC-32 of modules, by the names of their files; older records have none. */
+  moduleSums?: Record<string, number>;
   min: number;
   max: number;
   paused: boolean;

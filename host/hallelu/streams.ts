@@ -2,9 +2,9 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
+import { crc32 } from "node:zlib";
 import { buildApart } from "../compiler/apart.ts";
-import { readDescriptor } from "../compiler/cache.ts";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, isDiskFull, messageOf, nearest } from "../core/errors.ts";
 import { BACKLOG_BYTES_MAX, SOURCE_OPEN_MS, STREAMS_MAX } from "../core/limits.ts";
@@ -29,7 +29,7 @@ import {
 import { archiveOf, inBackupOrder, snapshot, type SnapshotFile } from "./backup.ts";
 import { admit } from "./admission.ts";
 import { PARTITIONS } from "./dispatch.ts";
-import { checkModule } from "./module.ts";
+import { checkModule, readModule } from "./module.ts";
 import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
 import { checkSink, runSink } from "./sinks.ts";
@@ -92,7 +92,7 @@ export class Streams implements Host {
     for (const key of this.options.registry.list("streams/")) {
       const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
       try {
-        const running = await this.open(record, readDescriptor(record.kernel));
+        const running = await this.open(record, readModule(record));
         const { stream } = running;
         stream.recall();
         if (stream.error !== undefined) continue;
@@ -240,6 +240,7 @@ export class Streams implements Host {
       name,
       version: 1,
       kernel: path,
+      moduleSums: { [basename(path)]: crc32(kernel.wasm) },
       file: request.file ?? kernel.descriptor.file,
       min: kernel.min,
       max: kernel.max,

@@ -19,6 +19,8 @@ const FREE: usize = ARENA + 0x10;
 export const HOMES: usize = ARENA + 0x100;
 export const HOME_BYTES: usize = 64;
 const FIRST: usize = ARENA + 0x10000;
+/** More has no power of two in 32 bits. */
+const BLOCK_BYTES_MAX: usize = 1 << 31;
 /** Memory behind the last byte in use: wide loads run past the end of what they read. */
 const SLACK: usize = 64;
 
@@ -111,6 +113,7 @@ export function blockBytes(bytes: usize): usize {
 
 /** A block of at least `bytes` (rounded up to a power of two) from the heap in use, with any content. */
 export function takeBlock(bytes: usize): usize {
+  if (bytes > BLOCK_BYTES_MAX) outOfMemory();
   const size = blockBytes(bytes);
   if (!lasting) return takeFrame(size, true);
   const list = FREE + ((<usize>classOf(bytes)) << 2);

@@ -18,6 +18,8 @@ const MAGIC: u32 = 0x6a616821; // "!haj"
 const TOP: usize = ARENA + 8;
 const FREE: usize = ARENA + 0x10;
 const FIRST: usize = ARENA + 0x10000;
+/** More has no power of two in 32 bits. */
+const BLOCK_BYTES_MAX: usize = 1 << 31;
 /** Memory behind the last byte in use: wide loads run past the end of what they read. */
 const SLACK: usize = 64;
 
@@ -110,6 +112,7 @@ export function blockBytes(bytes: usize): usize {
 
 /** A block of at least `bytes` (rounded up to a power of two) from the heap in use, with any content. */
 export function takeBlock(bytes: usize): usize {
+  if (bytes > BLOCK_BYTES_MAX) outOfMemory();
   const size = blockBytes(bytes);
   if (!lasting) return takeFrame(size, true);
   const list = FREE + ((<usize>classOf(bytes)) << 2);

@@ -11,6 +11,7 @@ import {
   startPass,
   takeOverTable,
 } from "./generated";
+import { damaged } from "./damaged";
 import { advance, dueBefore, watermark } from "./clock";
 import { encodeRecords, resetRecords } from "./fold";
 import { arenaEnd, releaseFrame, setLasting } from "./heap";
@@ -78,13 +79,25 @@ export function beginApply(): void {
  */
 export function apply(p: usize, end: usize): usize {
   while (p < end) {
-    const count = load<u32>(p, 4);
+    const start = p;
+    const count = sectionCount(p, end);
     if (load<u32>(p) == RECORDS) {
-      p = foldRecords(p + 8, count);
+      p = foldRecords(p + 8, end, count);
       if (emitFull()) return p;
     } else p = applyTable(load<u32>(p), p + 8, count);
+    if (p <= start || p > end) damaged();
   }
   return p;
+}
+
+/**
+ * How many entries or records the section at `p` has. They come from another Jah: what they count is held against the bytes that there
+ * are, of which each takes more than eight, so that room is made for no more than came.
+ */
+@inline function sectionCount(p: usize, end: usize): u32 {
+  const count = end - p < 8 ? <u32>-1 : load<u32>(p, 4);
+  if (count > <u32>((end - p) >> 3)) damaged();
+  return count;
 }
 
 /** All of a frame is applied: its source has come to `time` (ms), which may close windows. */
@@ -120,7 +133,11 @@ export function tableCount(): u32 {
 
 /** Takes in sections of other Jahs' entries, to be rendered in order with this Jah's. */
 export function adopt(p: usize, end: usize): void {
-  while (p < end) p = adoptTable(load<u32>(p), p + 8, load<u32>(p, 4));
+  while (p < end) {
+    const start = p;
+    p = adoptTable(load<u32>(p), p + 8, sectionCount(p, end));
+    if (p <= start || p > end) damaged();
+  }
 }
 
 let passTable: u32 = 0;

@@ -12,6 +12,7 @@
  *   written: u16 n <= 384 and n hashes, or u16 DENSE and the registers, or u16 SPARSE, a bit for each
  *            register that is not 0 (512 bytes), and those registers
  */
+import { damaged } from "../damaged";
 import { touchRange } from "../dirty";
 import { giveBlock, takeBlock } from "../heap";
 import { hash64, hashBytes } from "../hash";
@@ -152,6 +153,7 @@ const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
       }
       return end;
     }
+    if (n < SPARSE) damaged();
     if (this.slots != REGISTERS) this.toRegisters();
     return n == DENSE ? mergeDense(this.block, p) : mergeSparse(this.block, p);
   }

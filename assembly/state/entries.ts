@@ -7,6 +7,7 @@
  *   key: u64 for a word, else u32 length and the bytes
  */
 import { ENTRIES, HOMES, HOME_BYTES, LATE, OUTPUT_END, OWNERS, VISITING } from "../abi";
+import { damaged } from "../damaged";
 import { touch, touchRange } from "../dirty";
 import { growing, lasting, releaseFrame, setLasting, takeFrame } from "../heap";
 import { follow, hashBytes, hashLead, hashLong, hashWord, lead } from "../hash";
@@ -351,6 +352,7 @@ export class Entries<K, V> {
     const length = load<u32>(p);
     const ptr = p + 4;
     if (isDefined(changetype<V>(0).__next)) {
+      if (length < <u32>TIME_BYTES) damaged();
       if (lasting && this.isLate(ptr)) return this.skipLate(ptr + length);
     }
     const slot = home.findBytes(from, hash, lead(ptr, length), follow(ptr, length), ptr, length);

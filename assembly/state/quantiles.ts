@@ -19,6 +19,7 @@
  *            u8: 3 bits bytes of the value - 1, 5 bits count (0: a varint follows the value);
  *            the value's bytes from the top, without those at its end that are 0
  */
+import { damaged } from "../damaged";
 import { touchRange } from "../dirty";
 import { giveBlock, takeBlock } from "../heap";
 import { close, float, part } from "../row";
@@ -134,8 +135,11 @@ const SLOT_BYTES: usize = 16;
 
   merge(p: usize): usize {
     const shift = <u32>load<u8>(p);
+    if (shift < SHIFT || shift > 63) damaged();
     this.zeros += getVarint(p + 1);
-    const used = <u32>getVarint(varintEnd);
+    const buckets = getVarint(varintEnd);
+    if (buckets > <u64>BUCKETS_MAX) damaged();
+    const used = <u32>buckets;
     p = varintEnd;
     if (!this.block) {
       if (used) this.resize(slotsFor(used), max(shift, this.shift));
@@ -149,6 +153,7 @@ const SLOT_BYTES: usize = 16;
       if (!count) {
         count = getVarint(p);
         p = varintEnd;
+        if (!count) damaged();
       }
       this.putBucket(reinterpret<f64>(bits), count);
     }

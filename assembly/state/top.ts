@@ -21,6 +21,7 @@
  *            varint lost if there is any
  */
 import { CSV, NDJSON } from "../abi";
+import { damaged } from "../damaged";
 import { touchRange } from "../dirty";
 import { giveBlock, takeBlock } from "../heap";
 import { hashBytes, hashWord } from "../hash";
@@ -270,7 +271,9 @@ const SLACK: u32 = 16;
   }
 
   merge(p: usize): usize {
-    const count = <u32>getVarint(p);
+    const counters = getVarint(p);
+    if (counters > <u64>COUNTERS_MAX) damaged();
+    const count = <u32>counters;
     p = varintEnd;
     if (!this.capacity && count) {
       let capacity = FIRST_COUNTERS;

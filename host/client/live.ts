@@ -322,7 +322,7 @@ export class Hallelujah {
     if (limit !== undefined) search.set("limit", String(limit));
     const path = `${streamPath(name)}/tables/${encodeURIComponent(table)}?${search}`;
     const response = await this.call("GET", path, { signal, headers: { accept: "application/x-ndjson" } });
-    const rows = parsed<R>(linesOf(this.chunks(response, signal)));
+    const rows = rowsOf<R>(linesOf(this.chunks(response, signal)), this.url);
     return {
       frame: Number(response.headers.get("hallelujah-frame")),
       [Symbol.asyncIterator]: () => rows,
@@ -366,7 +366,7 @@ export class Hallelujah {
           headers: { accept: "application/x-ndjson" },
         });
         for await (const line of linesOf(this.chunks(response, signal))) {
-          yield { sequence: next++, row: JSON.parse(line) as R };
+          yield { sequence: next++, row: rowOf<R>(line, this.url) };
           pause = FIRST_PAUSE_MS;
         }
       } catch (error) {
@@ -386,7 +386,7 @@ export class Hallelujah {
     const search = new URLSearchParams({ lines: String(lines), follow: String(follow) });
     if (stream !== undefined) search.set("stream", stream);
     const response = await this.call("GET", `/v1/logs?${search}`, { signal });
-    yield* parsed(linesOf(this.chunks(response, signal)));
+    for await (const line of linesOf(this.chunks(response, signal))) yield rowOf(line, this.url);
   }
 
   /** A copy of all streams, as a tar archive: what `hallelujah restore` takes. */
@@ -479,6 +479,12 @@ function unreachable(url: string, cause: unknown): HallelujahError {
   return new HallelujahError("host-unreachable", message, { cause });
 }
 
+/** Longest that a host is believed to want nothing, ms: timers take no more than 2^31. */
+const RETRY_AFTER_MS_MAX = 10 * 60_000;
+
+/** Characters of a line that cannot be read that are shown. */
+const LINE_SHOWN = 60;
+
 /** What the error of a call may say about trying again. */
 interface Failure {
   code?: string;
@@ -520,11 +526,12 @@ function streamPath(name: string): string {
 
 async function errorOf(response: Response): Promise<HallelujahError> {
   const text = await response.text();
-  const retryAfter = response.headers.get("retry-after");
-  const more = retryAfter === null ? {} : { retryAfterMs: Number(retryAfter) * 1000 };
+  const retryAfterMs = retryAfterOf(response.headers.get("retry-after"));
+  const more = retryAfterMs === undefined ? {} : { retryAfterMs };
   try {
-    const { code, detail, offers } = JSON.parse(text) as Problem;
-    if (!code || !detail) throw new TypeError("no problem document");
+    const { code, detail, offers } = JSON.parse(text) as Partial<Problem>;
+    if (!code || !detail || !/^[a-z][a-z0-9-]{0,63}$/.test(code) || typeof detail !== "string")
+      throw new TypeError("no problem document");
     return Object.assign(new HallelujahError(code, detail), more, offers ? { offers } : {});
   } catch {
     const message = `${response.url} answered ${response.status}, and not as a host does; is the address right?`;
@@ -532,8 +539,28 @@ async function errorOf(response: Response): Promise<HallelujahError> {
   }
 }
 
-async function* parsed<R>(lines: AsyncIterable<string>): AsyncGenerator<R> {
-  for await (const line of lines) yield JSON.parse(line) as R;
+async function* rowsOf<R>(lines: AsyncIterable<string>, url: string): AsyncGenerator<R> {
+  for await (const line of lines) yield rowOf(line, url);
+}
+
+/** The row in a line of an answer. Throws `answer-invalid`. */
+function rowOf<R>(line: string, url: string): R {
+  try {
+    const row: unknown = JSON.parse(line);
+    if (typeof row === "object" && row !== null) return row as R;
+  } catch {
+    // Said below.
+  }
+  const shown = line.length > LINE_SHOWN ? `${line.slice(0, LINE_SHOWN)}...` : line;
+  const message = `${url} sent a line that is no JSON object, ${JSON.stringify(shown)}; is the address a host's?`;
+  throw new HallelujahError("answer-invalid", message);
+}
+
+/** What a Retry-After says, ms: seconds, or a date (RFC 9110, 10.2.3); undefined if that is neither. */
+function retryAfterOf(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), RETRY_AFTER_MS_MAX);
 }
 
 async function* bytesOf(records: Records): AsyncGenerator<Uint8Array> {

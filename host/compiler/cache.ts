@@ -21,6 +21,7 @@ import { packageRoot } from "../core/package-root.ts";
 import { ABI_VERSION } from "../kernel/memory-map.ts";
 import { checkStart } from "./start.ts";
 import { type KernelDescriptor, sectionNames, sectionText } from "./descriptor.ts";
+import { invalidDescriptor } from "./descriptor-check.ts";
 
 const WASM_MAGIC = 0x6d736100; // "\0asm"
 
@@ -169,6 +170,11 @@ export function descriptorOf(wasm: Buffer, name: string): KernelDescriptor {
   if (descriptor.abi !== ABI_VERSION) {
     const message = `${name} was built for version ${descriptor.abi} of the kernel interface, this is ${ABI_VERSION}; build it again`;
     throw new HallelujahError("kernel-version", message);
+  }
+  const why = invalidDescriptor(descriptor);
+  if (why !== undefined) {
+    const message = `${name} describes itself wrongly: ${why}; build it with: hallelujah build`;
+    throw new HallelujahError("kernel-invalid", message);
   }
   return descriptor;
 }

@@ -83,28 +83,38 @@ function leb(value: number): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** Reads a custom section of a module as text, without compiling it; undefined if it has none. */
+/**
+ * Reads a custom section of a module as text, without compiling it; undefined if it has none, or if its sections do not
+ * follow one another up to its end.
+ */
 export function sectionText(wasm: Buffer, name: string): string | undefined {
   for (let at = 8; at < wasm.length; ) {
-    const id = wasm[at];
     const size = readLeb(wasm, at + 1);
-    const end = size.end + size.value;
-    if (id === 0) {
-      const title = readLeb(wasm, size.end);
-      const body = title.end + title.value;
-      if (wasm.toString("utf8", title.end, body) === name) return wasm.toString("utf8", body, end);
-    }
+    const end = size && size.end + size.value;
+    if (end === undefined || end > wasm.length) return undefined;
+    const text = wasm[at] === 0 ? textOf(wasm, size!.end, end, name) : undefined;
+    if (text !== undefined) return text;
     at = end;
   }
   return undefined;
 }
 
-function readLeb(bytes: Buffer, start: number): { value: number; end: number } {
+/** What the custom section in [from, to) holds, if it has this name. */
+function textOf(wasm: Buffer, from: number, to: number, name: string): string | undefined {
+  const title = readLeb(wasm, from);
+  const body = title && title.end + title.value;
+  if (body === undefined || body > to || wasm.toString("utf8", title!.end, body) !== name) return undefined;
+  return wasm.toString("utf8", body, to);
+}
+
+/** A number of at most 32 bits; undefined if there is none (WebAssembly core spec, 5.2.2). */
+function readLeb(bytes: Buffer, start: number): { value: number; end: number } | undefined {
   let value = 0;
-  let at = start;
-  for (let shift = 0; ; shift += 7) {
-    const byte = bytes[at++] ?? 0;
-    value += (byte & 0x7f) * 2 ** shift;
-    if (byte < 0x80) return { value, end: at };
+  for (let i = 0; i < 5; i++) {
+    const byte = bytes[start + i];
+    if (byte === undefined) return undefined;
+    value += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) return value < 2 ** 32 ? { value, end: start + i + 1 } : undefined;
   }
+  return undefined;
 }

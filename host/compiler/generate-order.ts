@@ -14,6 +14,7 @@ import { countLate } from "./state/entries";
 import { emitFull, emitLate } from "./output";
 import { EVENT_TIME, SILENT } from "./abi";
 import { RECORD_HEADER, keepRecord, sectionAt } from "./fold";
+import { damaged } from "./damaged";
 import { releaseFrame, setLasting } from "./heap";
 
 /** How late records may be, ms. */
@@ -65,7 +66,7 @@ ${byTable(
 }
 
 const NO_FOLD = `
-export function foldRecords(p: usize, count: u32): usize {
+export function foldRecords(p: usize, end: usize, count: u32): usize {
   return unreachable();
 }`;
 
@@ -127,26 +128,34 @@ ${lengths.join("\n")}
 ${copies.join("\n")}
 }
 
-/** Makes the texts of a record that was sent views of its bytes. */
-@inline function restoreTexts(record: usize): void {
+/** Makes the texts of a record that was sent, and has \`left\` bytes, views of its bytes. */
+@inline function restoreTexts(record: usize, left: usize): void {
   ${texts.length ? `let o = record + ${size};` : ""}
+  left -= ${size};
 ${texts
-  .map(
-    (field) => `  store<u32>(record, <u32>o, ${textAt(field)});
-  o += <usize>load<u32>(record, ${textAt(field) + 4});`,
-  )
+  .map((field, i) => {
+    const length = `length${i}`;
+    return `  const ${length} = <usize>load<u32>(record, ${textAt(field) + 4});
+  if (${length} > left) damaged();
+  store<u32>(record, <u32>o, ${textAt(field)});
+  o += ${length};
+  left -= ${length};`;
+  })
   .join("\n")}
 }
 
 /** Folds records, until what was emitted has to be fetched; see fold.ts. */
-export function foldRecords(p: usize, count: u32): usize {
+export function foldRecords(p: usize, end: usize, count: u32): usize {
   setLasting(true);
   while (count) {
+    if (end - p < RECORD_HEADER + ${size}) damaged();
+    const bytes = <usize>load<u32>(p);
+    if (bytes < RECORD_HEADER + ${size} || bytes > end - p) damaged();
     const record = changetype<${name}>(p + RECORD_HEADER);
-    restoreTexts(p + RECORD_HEADER);
+    restoreTexts(p + RECORD_HEADER, bytes - RECORD_HEADER);
     foldRecord(record);
     __heap_release();
-    p += <usize>load<u32>(p);
+    p += bytes;
     count--;
     if (count && emitFull()) {
       p -= 8;

@@ -33,9 +33,16 @@ export class KernelPlaces {
   }
 }
 
+/** Null as well if what the module has is none: a place is a help, and its author may have written anything. */
 function readTrace(path: string): TraceMap | null {
-  const map = sectionText(readFileSync(path), sectionNames.sourceMap);
-  return map ? new TraceMap(map) : null;
+  try {
+    const map = sectionText(readFileSync(path), sectionNames.sourceMap);
+    const trace = map ? new TraceMap(map) : null;
+    if (trace) decodedMappings(trace);
+    return trace;
+  } catch {
+    return null;
+  }
 }
 
 /** Which of the author's functions is inlined in a function of the engine: applying folds, closing closes, the rest maps. */

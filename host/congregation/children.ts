@@ -8,8 +8,12 @@ import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError } from "../core/errors.ts";
-import { identityOf, isAlive, type Identity } from "./identity.ts";
+import { seal, unseal } from "../store/sealed.ts";
+import { identityOf, type Identity, isAlive, isIdentity } from "./identity.ts";
 
+/** What the file begins with where an older version wrote it, without a checksum. */
+const BEFORE_CHECKSUMS = '{"place":';
+const VERSION = 2;
 const PAUSE_MS = 20;
 /** Time in which a process that was killed must be gone, ms. */
 const GONE_MS = 10_000;
@@ -61,19 +65,22 @@ export class Children {
   private write(): void {
     try {
       const kept: Kept = { place: this.place, processes: [...this.known.values()] };
-      writeFileSync(`${this.path}.new`, JSON.stringify(kept));
+      writeFileSync(`${this.path}.new`, seal({ version: VERSION, ...kept }));
       renameSync(`${this.path}.new`, this.path);
     } catch {
       // The disk may be full.
     }
   }
 
-  /** Those whose start is known, as a number alone may be another process's by now. */
+  /**
+   * Those whose start is known, as a number alone may be another process's by now. What is killed is somebody else's if this
+   * file holds nonsense, so nothing is taken for a process that is not one in every part.
+   */
   private read(): Identity[] {
     try {
-      const { place, processes } = JSON.parse(readFileSync(this.path, "utf8")) as Kept;
-      if (place !== this.place) return [];
-      return processes.filter(({ pid, started }) => Number.isInteger(pid) && pid > 0 && started !== "");
+      const { place, processes } = unseal(readFileSync(this.path), BEFORE_CHECKSUMS) as Kept;
+      if (place !== this.place || !Array.isArray(processes)) return [];
+      return processes.filter(isIdentity).filter(({ started }) => started !== "");
     } catch {
       return [];
     }

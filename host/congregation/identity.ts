@@ -7,6 +7,16 @@ export interface Identity {
   started: string;
 }
 
+/** No system gives a process a number as high as this. */
+const PIDS = 2 ** 31;
+
+/** Whether a value, of JSON, names a process; the number 0 is nobody. */
+export function isIdentity(value: unknown): value is Identity {
+  const { pid, started } = (value ?? {}) as Record<string, unknown>;
+  const isNumber = Number.isInteger(pid) && (pid as number) >= 0 && (pid as number) < PIDS;
+  return isNumber && typeof started === "string" && /^\d*$/.test(started);
+}
+
 export function identityOf(pid: number): Identity {
   return { pid, started: statOf(pid)?.started ?? "" };
 }

@@ -9,11 +9,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { makeFolder } from "../store/durable.ts";
-import { type Identity, identityOf, isAlive } from "./identity.ts";
+import { type Identity, identityOf, isAlive, isIdentity } from "./identity.ts";
 
 const PAUSE_MS = 50;
-/** No system gives a process a number as high as this. */
-const PIDS = 2 ** 31;
 const NAME = /^lock\.(\d{1,15})$/;
 
 /** The number 0: nobody. */
@@ -96,10 +94,8 @@ function numbersIn(folder: string): number[] {
 /** Undefined if the file is gone or holds nonsense: then it is nobody's. Links are made whole, so it is never half written. */
 function readHolder(path: string): Holder | undefined {
   try {
-    const { pid, started } = JSON.parse(readFileSync(path, "utf8")) as Partial<Holder>;
-    return Number.isInteger(pid) && pid! < PIDS && typeof started === "string"
-      ? { pid: pid!, started }
-      : undefined;
+    const holder: unknown = JSON.parse(readFileSync(path, "utf8"));
+    return isIdentity(holder) ? holder : undefined;
   } catch {
     return undefined;
   }

@@ -27,6 +27,12 @@ export const SENTINEL_BYTES = 64;
 /** Rows of a column frame (Parquet, Arrow) that are laid out at once. */
 export const COLUMN_ROWS = 65_536;
 
+/** Rows of a row group of Parquet, which is decoded as a whole: as many as Arrow's writers make at most. */
+export const ROW_GROUP_ROWS_MAX = 64 * MiB;
+
+/** Bytes of a page of Parquet that is decompressed, as a few bytes may claim to be any number of them. */
+export const PARQUET_PAGE_BYTES_MAX = 512 * MiB;
+
 /** Frames handed to a Jah in one message: enough that messages cost nothing, few enough to share the end evenly. */
 export const RUN_FRAMES = 8;
 

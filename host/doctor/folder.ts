@@ -2,10 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import { readDescriptor } from "../compiler/cache.ts";
 import { holderOf } from "../congregation/lock.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import type { DeadLetter } from "../hallelu/dead-letters.ts";
+import { readModule } from "../hallelu/module.ts";
 import type { StoredShard, StreamRecord } from "../hallelu/record.ts";
 import { type Damage, segmentsIn } from "../store/log.ts";
 import { FileRegistry } from "../store/registry.ts";
@@ -69,7 +69,7 @@ class StreamCheck {
     // The folder may have been moved since the registry was written.
     const path = join(this.folder, this.record.kernel.split("/").at(-1)!);
     try {
-      readDescriptor(path);
+      readModule({ ...this.record, kernel: path });
     } catch (error) {
       yield problem(
         messageOf(error),

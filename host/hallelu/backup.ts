@@ -8,16 +8,32 @@
 import { createReadStream, linkSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { crc32 } from "node:zlib";
 import { pack as newPack, type Pack } from "tar-stream";
 import { sdkVersion } from "../core/version.ts";
 import type { Extent } from "../store/retention.ts";
+import { seal } from "../store/sealed.ts";
 import { Segment } from "../store/segment.ts";
 import type { StreamRecord } from "./record.ts";
 
-/** The version of what a backup holds, in its last file. */
-export const BACKUP_VERSION = 1;
-/** The archive's last file: what is in it. One without was cut off. */
+/** The version of what a backup holds, in its last file. Version 1 had no checksums. */
+export const BACKUP_VERSION = 2;
+/** The archive's last file: what is in it (Contents). One without was cut off. */
 export const BACKUP_FILE = "backup.json";
+/** What that file begins with where version 1 wrote it. */
+export const BACKUP_BEFORE_CHECKSUMS = '{"version":1,';
+
+/** What a backup says of itself, sealed (store/sealed.ts). */
+export interface Contents {
+  version: number;
+  /** The version of Hallelujah that made it. */
+  hallelujah: string;
+  /** When, ISO 8601. */
+  made: string;
+  files: number;
+  /** CRC-32 of each file, in the order of the archive. */
+  sums: number[];
+}
 
 /** A stream, as far as this needs it. */
 export interface BackedUp {
@@ -84,16 +100,22 @@ export function archiveOf(
   done: () => void,
 ): AsyncIterable<Uint8Array> {
   const pack = newPack();
-  const last = {
-    version: BACKUP_VERSION,
-    hallelujah: sdkVersion(),
-    made: new Date().toISOString(),
-    files: texts.length + files.length,
-  };
   const fill = async () => {
-    for (const [name, text] of texts) pack.entry({ name }, text);
-    for (const file of files) await addFile(pack, file);
-    pack.entry({ name: BACKUP_FILE }, JSON.stringify(last));
+    const sums: number[] = [];
+    for (const [name, text] of texts) {
+      pack.entry({ name }, text);
+      sums.push(crc32(text));
+    }
+    for (const file of files) sums.push(await addFile(pack, file));
+    const made = new Date().toISOString();
+    const last: Contents = {
+      version: BACKUP_VERSION,
+      hallelujah: sdkVersion(),
+      made,
+      files: sums.length,
+      sums,
+    };
+    pack.entry({ name: BACKUP_FILE }, seal(last));
     pack.finalize();
   };
   const chunks = pack[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
@@ -118,8 +140,12 @@ export function archiveOf(
   };
 }
 
-async function addFile(pack: Pack, { name, path, bytes }: SnapshotFile): Promise<void> {
-  if (!bytes) return void pack.entry({ name }, "");
+/** Resolves with the file's CRC-32. */
+async function addFile(pack: Pack, { name, path, bytes }: SnapshotFile): Promise<number> {
+  if (!bytes) {
+    pack.entry({ name }, "");
+    return 0;
+  }
   const entry = pack.entry({ name, size: bytes });
   const written = new Promise<void>((done, fail) => {
     entry.on("finish", done);
@@ -127,9 +153,12 @@ async function addFile(pack: Pack, { name, path, bytes }: SnapshotFile): Promise
     entry.on("close", () => fail(new Error("nobody reads the backup any more")));
   });
   const source = createReadStream(path, { end: bytes - 1 });
+  let sum = 0;
+  source.on("data", (chunk) => (sum = crc32(chunk, sum)));
   source.on("error", (error) => entry.destroy(error));
   source.pipe(entry);
   await written;
+  return sum;
 }
 
 function namesIn(folder: string, wanted: RegExp): string[] {

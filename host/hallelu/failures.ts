@@ -3,7 +3,8 @@ import { readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { KernelPlaces } from "../compiler/places.ts";
 import type { Stuck } from "../core/watchdog.ts";
-import { MAPPING } from "../wire/live.ts";
+import { isCount } from "../store/sealed.ts";
+import { APPLYING, MAPPING } from "../wire/live.ts";
 import type { DeadBodies } from "./dead-bodies.ts";
 import type { DeadLetters, Stage } from "./dead-letters.ts";
 import { PARTITIONS } from "./dispatch.ts";
@@ -69,12 +70,8 @@ export class Failures {
   /** A Jah that was in one frame for too long has said so, and was killed; a sentence if that is how it ended. */
   stuckIn(jah: Jah): string | undefined {
     const path = this.stuckFile(jah);
-    let stuck: Stuck;
-    try {
-      stuck = JSON.parse(readFileSync(path, "utf8")) as Stuck;
-    } catch {
-      return undefined;
-    }
+    const stuck = readStuck(path);
+    if (!stuck) return undefined;
     rmSync(path, { force: true });
     const seconds = this.parts.frameTimeoutMs / 1000;
     const failure = { message: `the kernel did not return within ${seconds} s`, stack: "" };
@@ -104,5 +101,15 @@ export class Failures {
     if (stored.start > 0) return false; // what came before was in another folder
     this.parts.note("error", `${message}; the state is made anew from the log`, { jah: jah.id });
     return true;
+  }
+}
+
+/** Undefined if the file is not there, or was not written to its end. */
+function readStuck(path: string): Stuck | undefined {
+  try {
+    const { work, kind } = JSON.parse(readFileSync(path, "utf8")) as Partial<Stuck>;
+    return isCount(work) && isCount(kind) && kind <= APPLYING ? { work, kind } : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -249,6 +249,7 @@ export class Jahs {
   }
 
   private takeIn(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on("error", () => {}); // whoever calls may be gone before the answer, and is nobody's loss
     const secret = Buffer.from(String(request.headers["hallelujah-secret"] ?? ""));
     const jah = this.all.get(Number(/^\/jahs\/(\d+)$/.exec(request.url ?? "")?.[1]));
     const trusted = secret.length === this.secret.length && timingSafeEqual(secret, this.secret);

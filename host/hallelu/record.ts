@@ -16,6 +16,8 @@ export interface StreamRecord {
   /** Its versions (versions.ts), ascending, of which the last ones are on trial; older records name the one alone. */
   versions?: VersionRecord[];
   trial?: number;
+  /** CRC-32 of modules, by the names of their files; older records have none. */
+  moduleSums?: Record<string, number>;
   min: number;
   max: number;
   paused: boolean;

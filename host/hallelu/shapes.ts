@@ -11,6 +11,8 @@ import type { SourceSpec } from "../wire/jah.ts";
 import type { PushBody } from "./host.ts";
 import type { IntakeBody } from "./intake.ts";
 
+/** Bytes of chunks that are joined to find the first line. */
+const HEAD_CHUNKS_BYTES = 64 << 10;
 const LF = 0x0a;
 const BRACE = 0x7b;
 
@@ -152,11 +154,14 @@ function invalid(message: string): HallelujahError {
   return new HallelujahError("body-invalid", message);
 }
 
-/** The first bytes of a body: its first line at least, if that is not very long. */
+/** The first bytes of a body, in which its first line is, if that is not very long; however small the chunks are that it came in. */
 function headOf(chunks: Buffer[]): Buffer {
-  if (!chunks.length) return Buffer.alloc(0);
-  if (chunks.length === 1 || chunks[0].includes(LF)) return chunks[0].subarray(0, HEAD_BYTES);
-  return Buffer.concat(chunks.slice(0, 8)).subarray(0, HEAD_BYTES);
+  let count = 0;
+  for (let bytes = 0; count < chunks.length && bytes < HEAD_CHUNKS_BYTES; count++)
+    bytes += chunks[count].length;
+  const head = count === 1 ? chunks[0] : Buffer.concat(chunks.slice(0, count));
+  if (head.includes(LF) || count === chunks.length) return head.subarray(0, HEAD_BYTES);
+  return Buffer.concat(chunks).subarray(0, HEAD_BYTES);
 }
 
 function behind(chunks: Buffer[], skip: number): Buffer[] {

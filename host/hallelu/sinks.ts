@@ -8,10 +8,15 @@ import { dirname, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { WEBHOOK_PATIENCE_MS, WEBHOOK_RETRY_MS_MAX } from "../core/limits.ts";
+import { isCount, seal, unseal } from "../store/sealed.ts";
 import type { OutputRows } from "./host.ts";
 
 /** Hears why a sink takes no rows, or that it does. */
 type Stands = (problem: string | undefined) => void;
+
+/** What files of positions begin with that were written before they had checksums. */
+const BEFORE_CHECKSUMS = '{"next":';
+const VERSION = 2;
 
 /** How far a sink has got: the next row, and for a file its length. */
 interface Position {
@@ -204,16 +209,19 @@ async function deliver(
 function readPosition(path: string): Position | undefined {
   if (!existsSync(path)) return undefined;
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as Position;
+    const { next, bytes } = unseal(readFileSync(path), BEFORE_CHECKSUMS) as Record<string, unknown>;
+    if (isCount(next) && isCount(bytes)) return { next, bytes };
+    throw new Error("it is no position");
   } catch (cause) {
-    throw new HallelujahError("sink-failed", `${path} cannot be read: ${messageOf(cause)}`, { cause });
+    const message = `${path} cannot be read, so that nobody knows how far this sink has got: ${messageOf(cause)}; bring it back from a backup`;
+    throw new HallelujahError("sink-failed", message, { cause });
   }
 }
 
 async function writePosition(path: string, position: Position): Promise<void> {
   const handle = await open(`${path}.new`, "w");
   try {
-    await handle.writeFile(JSON.stringify(position));
+    await handle.writeFile(seal({ version: VERSION, ...position }));
     await handle.datasync();
   } finally {
     await handle.close();

@@ -711,7 +711,10 @@ export class Stream implements JahOwner {
       .trimTo(Math.min(...needed))
       .then(() => {
         this.dead.forgetBelow(this.log.first);
-        for (const module of this.versions.forget(this.log.first)) this.dropFolder(module);
+        for (const module of this.versions.forget(this.log.first)) {
+          delete record.moduleSums?.[module];
+          this.dropFolder(module);
+        }
       })
       .catch((error: unknown) => this.note("warn", `the log cannot be trimmed: ${messageOf(error)}`));
     const now = performance.now();

@@ -1,7 +1,7 @@
 /** All streams of this host: what clients ask for, carried out on them. See host.ts for the contract. */
 import { readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { readDescriptor } from "../compiler/cache.ts";
+import { basename, join } from "node:path";
+import { crc32 } from "node:zlib";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, isDiskFull, messageOf, nearest } from "../core/errors.ts";
 import { BACKLOG_BYTES_MAX, SOURCE_OPEN_MS, STREAMS_MAX } from "../core/limits.ts";
@@ -29,6 +29,7 @@ import { archiveOf, inBackupOrder, snapshot, type SnapshotFile } from "./backup.
 import { admit } from "./admission.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import { Builder, type CheckedKernel } from "./builder.ts";
+import { readModule } from "./module.ts";
 import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
 import { checkSink, runSink } from "./sinks.ts";
@@ -90,7 +91,7 @@ export class Streams implements Host {
     for (const key of this.options.registry.list("streams/")) {
       const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
       try {
-        const running = await this.open(record, readDescriptor(record.kernel));
+        const running = await this.open(record, readModule(record));
         const { stream } = running;
         stream.recall();
         if (stream.error !== undefined) continue;
@@ -180,7 +181,10 @@ export class Streams implements Host {
       const { wasm, descriptor } = await this.moduleOf(name, request);
       this.checkSwap(stream, descriptor);
       const module = sameAs?.module ?? `kernel-${versions.next}.wasm`;
-      if (!sameAs) await replaceFile(join(stream.folder, module), wasm);
+      if (!sameAs) {
+        await replaceFile(join(stream.folder, module), wasm);
+        stream.record.moduleSums = { ...stream.record.moduleSums, [module]: crc32(wasm) };
+      }
       const file = sameAs?.file ?? request.file ?? descriptor.file;
       const how = sameAs
         ? ({ how: "went back", sameAs: sameAs.version } as const)
@@ -287,6 +291,7 @@ export class Streams implements Host {
       name,
       version: 1,
       kernel: path,
+      moduleSums: { [basename(path)]: crc32(kernel.wasm) },
       file: request.file ?? kernel.descriptor.file,
       min: kernel.min,
       max: kernel.max,

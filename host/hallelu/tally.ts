@@ -5,6 +5,7 @@
  */
 import { PRODUCERS_MAX } from "../core/limits.ts";
 import type { Digest } from "../store/log.ts";
+import { isCount } from "../store/sealed.ts";
 
 /** The last body of a producer that is logged. */
 export interface LoggedBody {
@@ -67,8 +68,25 @@ export class Tally implements Digest {
   }
 
   load(bytes: Buffer): void {
-    const { producers, frames, rows } = JSON.parse(bytes.toString()) as Saved;
+    const saved: unknown = JSON.parse(bytes.toString());
+    if (!isSaved(saved)) throw new Error("it is no digest of a stream's log");
+    const { producers, frames, rows } = saved;
     const known = new Map(producers.map(([producer, sequence, frame]) => [producer, { sequence, frame }]));
     [this.producers, this.frames, this.rows] = [known, new Map(frames), new Map(rows)];
   }
+}
+
+function isSaved(value: unknown): value is Saved {
+  const { producers, frames, rows } = (value ?? {}) as Partial<Record<keyof Saved, unknown>>;
+  const isList = (list: unknown, isKey: (key: unknown) => boolean, length: number) =>
+    Array.isArray(list) &&
+    list.every(
+      (each) =>
+        Array.isArray(each) && each.length === length && isKey(each[0]) && each.slice(1).every(isCount),
+    );
+  return (
+    isList(producers, (name) => typeof name === "string", 3) &&
+    isList(frames, isCount, 2) &&
+    isList(rows, isCount, 2)
+  );
 }

@@ -7,13 +7,13 @@
  * out. All frames of a version that was rolled back belong to the one after it.
  */
 import { basename, join } from "node:path";
-import { readDescriptor } from "../compiler/cache.ts";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { VERSIONS_MAX } from "../core/limits.ts";
 import { wishesOf } from "../input/plan.ts";
 import { fitState } from "../compiler/fit.ts";
 import type { LiveVersion } from "../wire/live.ts";
+import { readModule } from "./module.ts";
 import type { StreamRecord, VersionRecord } from "./record.ts";
 import { type StreamSource, specFor } from "./shapes.ts";
 
@@ -88,7 +88,11 @@ export class Versions {
 
   descriptorOf(version: VersionRecord): KernelDescriptor {
     let known = this.descriptors.get(version.module);
-    if (!known) this.descriptors.set(version.module, (known = readDescriptor(this.pathOf(version))));
+    if (!known)
+      this.descriptors.set(
+        version.module,
+        (known = readModule({ ...this.record, kernel: this.pathOf(version) })),
+      );
     return known;
   }
 

@@ -130,6 +130,7 @@ function rawOf(batch: Batch<unknown>, validity: Uint8Array | undefined): Raw {
       checkBytes(batch, 16);
       return texts(rows, (row) => (validity?.[row] === 0 ? EMPTY : (batch as Encoded).view(row)));
     case Type.FixedSizeBinary:
+      if (!(type.stride > 0)) throw new Error(`values of ${type.stride} bytes each`);
       checkBytes(batch, type.stride);
       return texts(rows, (row) => batch.value(row) as Uint8Array);
     default:

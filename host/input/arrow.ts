@@ -107,8 +107,15 @@ const native = zlib as {
 };
 const zstd = native.zstdDecompressSync;
 
+/** Bytes that a byte of zstd may become, beside some at the start. */
+const ZSTD_EXPANDS = 2 ** 16;
+const FIRST_BYTES = 2 ** 17;
+
 setCompressionCodec(CompressionType.ZSTD, {
   decode(bytes, length) {
+    // Memory may be taken for as many bytes as it claims, before any is decompressed.
+    if (!(length >= 0 && length <= FIRST_BYTES + bytes.length * ZSTD_EXPANDS))
+      throw new Error(`a buffer of ${bytes.length} bytes claims to hold ${length}`);
     const options = { maxOutputLength: Math.max(length, 1) };
     const decoded = zstd === undefined ? compressors.ZSTD!(bytes, length) : zstd(bytes, options);
     if (decoded.length !== length)

@@ -78,6 +78,7 @@ export function deltaTexts(cursor: Cursor, prefixes: Int32Array): Uint8Array[] {
 /** PLAIN texts: each a u32 length and its bytes. hyparquet would make an object for each. */
 export function plainTexts(view: DataView, start: number, count: number): Extract<Column, { kind: "text" }> {
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  if (count * 4 > bytes.length - start) throw new Error(`${count} texts in ${bytes.length} bytes`);
   const offsets = new Uint32Array(count + 1);
   const packed = new Uint8Array(Math.max(view.byteLength - start - count * 4, 0));
   let at = start;

@@ -4,9 +4,11 @@ import type { Compressors } from "hyparquet";
 import { compressors as portable } from "hyparquet-compressors";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { decompressPage } from "hyparquet/src/datapage.js";
+import { PARQUET_PAGE_BYTES_MAX } from "../core/limits.ts";
 import { unsupported } from "./columnar.ts";
 import { type Cursor, readRuns } from "./parquet-encodings.ts";
 import { type Chunk, type Codes, lengthOf, readValues, type Values } from "./parquet-values.ts";
+import { checkThrift } from "./thrift-check.ts";
 
 /** A page's values: of the rows that have one, in order. */
 export type Page = { rows: number; values: Values | Codes };
@@ -22,6 +24,7 @@ export function readPages(
   let dictionary: Values | undefined;
   let filled = 0;
   while (filled < rows) {
+    checkThrift(reader);
     const header = parquetHeader(reader);
     const start = reader.offset;
     const end = start + header.compressed_page_size;
@@ -35,6 +38,9 @@ export function readPages(
     const size = header.uncompressed_page_size;
     if (header.type === "DICTIONARY_PAGE" && entries !== undefined) {
       const cursor = { view: viewOf(unpack(chunk, body, size)), offset: 0 };
+      // A boolean takes least: a bit.
+      if (entries.num_values > cursor.view.byteLength * 8)
+        throw new Error(`a dictionary of ${entries.num_values} entries in ${cursor.view.byteLength} bytes`);
       dictionary = readValues(chunk, cursor, "PLAIN", entries.num_values);
     } else if (header.type === "DATA_PAGE" && v1 !== undefined) {
       const here = pageLevels(levels, filled, v1.num_values, rows);
@@ -119,9 +125,21 @@ const codecs: Compressors = {
   ...(zstd && { ZSTD: (input: Uint8Array, size: number) => zstd(input, atMost(size)) }),
 };
 
+/** Bytes that a byte may become, where memory is taken for as many as a page claims before any is decompressed. */
+const EXPANDS: Record<string, number> = {
+  UNCOMPRESSED: 1,
+  SNAPPY: 32,
+  LZ4: 256,
+  LZ4_RAW: 256,
+  ZSTD: 2 ** 16,
+};
+const FIRST_BYTES = 2 ** 17;
+
 function unpack({ meta, where }: Chunk, body: Uint8Array, size: number): Uint8Array {
   if (!(size >= 0)) throw new Error("a page of negative size");
   const known = meta.codec === "UNCOMPRESSED" || meta.codec in codecs;
   if (!known) throw unsupported(where, `its compression ${meta.codec} cannot be read`);
+  if (size > PARQUET_PAGE_BYTES_MAX || size > FIRST_BYTES + body.length * (EXPANDS[meta.codec] ?? Infinity))
+    throw new Error(`a page of ${body.length} bytes claims to hold ${size}`);
   return size === 0 ? new Uint8Array(0) : decompressPage(body, size, meta.codec, codecs);
 }

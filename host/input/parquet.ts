@@ -9,12 +9,14 @@ import { open } from "node:fs/promises";
 import type { ColumnMetaData, FileMetaData } from "hyparquet";
 import { parquetMetadata } from "hyparquet";
 import { HallelujahError } from "../core/errors.ts";
+import { ROW_GROUP_ROWS_MAX } from "../core/limits.ts";
 import type { Column, FieldWish } from "../kernel/columns.ts";
 import { corrupt, readAt, unsupported } from "./columnar.ts";
 import type { FileColumn } from "./file-column.ts";
 import { findColumn } from "./file-column.ts";
 import { readChunk } from "./parquet-columns.ts";
 import { describe, topLevel } from "./parquet-schema.ts";
+import { checkThrift } from "./thrift-check.ts";
 
 /** A Parquet file's footer. Plain data; the file is opened anew for each row group. */
 export type ParquetFile = {
@@ -43,8 +45,12 @@ export async function openParquet(path: string): Promise<ParquetFile> {
       throw corrupt(path, 'it does not end with "PAR1": it is truncated, or no Parquet file');
     const footer = tail.readUInt32LE(0);
     if (footer > size - 12) throw corrupt(path, `its footer claims ${footer} bytes of a file of ${size}`);
-    const metadata = parquetMetadata(await readAt(file, size - 8 - footer, size), { geoparquet: false });
+    const bytes = await readAt(file, size - 8 - footer, size);
+    checkThrift({ view: new DataView(bytes.buffer, bytes.byteOffset, footer), offset: 0 });
+    const metadata = parquetMetadata(bytes, { geoparquet: false });
     const rowGroups = metadata.row_groups.map((group) => ({ rows: Number(group.num_rows) }));
+    const wrong = rowGroups.find(({ rows }) => !(rows >= 0 && rows <= ROW_GROUP_ROWS_MAX));
+    if (wrong) throw corrupt(path, `a row group claims ${wrong.rows} rows`);
     return { path, bytes: size, columns: topLevel(metadata.schema).map(describe), rowGroups, metadata };
   } catch (error) {
     throw explain(error, path, "its footer is damaged");

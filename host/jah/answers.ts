@@ -59,7 +59,7 @@ export class Answers {
 
   private find({ table, key, format }: Argument<"find">): Uint8Array {
     const kernel = this.kernel();
-    kernel.bytes.set(key, map.INPUT);
+    kernel.place(key);
     kernel.exports.renderAs(format, COMMA);
     if (!kernel.exports.find(table, map.INPUT, key.length)) return new Uint8Array(0);
     return kernel.bytes.slice(map.OUTPUT, kernel.exports.renderedEnd());
@@ -74,14 +74,7 @@ export class Answers {
   private split({ table, column, descending, splitters }: Argument<"split">): void {
     const kernel = this.kernel();
     kernel.exports.orderBy(table, column, descending);
-    const { bytes } = kernel;
-    const addresses = new Uint32Array(bytes.buffer, map.INPUT, splitters.length);
-    let at = map.INPUT + ((splitters.length * 4 + 7) & ~7);
-    splitters.forEach((splitter, i) => {
-      addresses[i] = at;
-      bytes.set(splitter, at);
-      at += splitter.length;
-    });
+    kernel.placeSplitters(splitters);
     this.splitBy = kernel;
     kernel.exports.split(table, map.INPUT, splitters.length);
     while (kernel.exports.splitStep(table));
@@ -116,8 +109,7 @@ export class Answers {
     const { exports } = kernel;
     exports.beginPart();
     for (const part of others) {
-      kernel.bytes.set(part, map.INPUT);
-      exports.adopt(map.INPUT, map.INPUT + part.length);
+      exports.adopt(map.INPUT, kernel.place(part));
     }
     const rows = Math.min(exports.sortRange(table, range), limit);
     exports.renderAs(format, COMMA);

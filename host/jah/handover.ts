@@ -7,6 +7,7 @@
  * the clocks, by which the entries that follow know when they are due; and 1 in the last one, which says where the
  * donor's last frame of each source ended (JSON).
  */
+import { HallelujahError } from "../core/errors.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { markDirty } from "../kernel/pages.ts";
@@ -105,19 +106,19 @@ export class Handover {
     const kernel = this.kernel();
     if (chunk.source === 2) {
       const [clocks] = partsOf(chunk.payload);
+      if (clocks?.length !== map.CLOCKS_END - map.CLOCKS) throw damaged("its clocks are not whole");
       kernel.bytes.set(clocks, map.CLOCKS);
       markDirty(kernel.memory, map.CLOCKS, clocks.length);
       return "progress";
     }
     if (chunk.source !== 1) {
       for (const part of partsOf(chunk.payload)) {
-        kernel.bytes.set(part, map.INPUT);
-        kernel.exports.apply(map.INPUT, map.INPUT + part.length);
+        kernel.exports.apply(map.INPUT, kernel.place(part));
       }
       return "progress";
     }
     const [places] = partsOf(chunk.payload);
-    this.inbox.goOn(JSON.parse(places.toString()) as [number, number][]);
+    this.inbox.goOn(placesIn(places));
     this.arrived.delete(expected.routing);
     this.forget(expected);
     return { routing: expected.routing, move: expected.move, received: true };
@@ -143,6 +144,26 @@ export class Handover {
       while (exports.removeStep());
     }
   }
+}
+
+/** Where the donor's last frame of each source ended. Throws `batch-invalid`. */
+function placesIn(part: Buffer | undefined): [source: number, end: number][] {
+  let places: unknown;
+  try {
+    places = JSON.parse(String(part));
+  } catch {
+    // Said below.
+  }
+  if (!Array.isArray(places) || !places.every(isPlace)) throw damaged("it does not say where its frames end");
+  return places;
+}
+
+function isPlace(place: unknown): place is [number, number] {
+  return Array.isArray(place) && place.length === 2 && place.every(Number.isFinite);
+}
+
+function damaged(why: string): HallelujahError {
+  return new HallelujahError("batch-invalid", `state that changes its owner cannot be taken in: ${why}`);
 }
 
 const EMPTY = { kind: TRANSFER, source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };

@@ -5,7 +5,7 @@
 import { HallelujahError } from "../core/errors.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
-import { type Batch, partsOf, VOIDED } from "../wire/batch.ts";
+import { type Batch, PART_BYTES_MAX, partsOf, VOIDED } from "../wire/batch.ts";
 import type { OwnerOutput } from "../wire/jah.ts";
 
 /** What came of a frame; the stages are its parts, then the closings of each table. */
@@ -46,8 +46,7 @@ export class Owner {
     const parts = partsOf(batch.payload);
     if (batch.kind === VOIDED) this.kernel.bytes.set(parts.next().value!, map.SILENT);
     for (const part of parts) {
-      this.kernel.bytes.set(part, map.INPUT);
-      const end = map.INPUT + part.length;
+      const end = this.kernel.place(part);
       let at = map.INPUT;
       this.stage(applied, () => {
         at = exports.apply(at, end);
@@ -62,8 +61,7 @@ export class Owner {
     const parts = partsOf(batch.payload);
     if (batch.kind === VOIDED) parts.next();
     for (const part of parts) {
-      this.kernel.bytes.set(part, map.INPUT);
-      this.kernel.exports.apply(map.INPUT, map.INPUT + part.length);
+      this.kernel.exports.apply(map.INPUT, this.kernel.place(part));
     }
   }
 
@@ -104,3 +102,5 @@ const NOTHING = new Uint8Array(0);
 function joined(chunks: Uint8Array[]): Uint8Array {
   return chunks.length > 1 ? Buffer.concat(chunks) : (chunks[0] ?? NOTHING);
 }
+
+if (PART_BYTES_MAX > map.DIRTY - map.INPUT) throw new TypeError("a part must fit the input window");

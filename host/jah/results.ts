@@ -64,14 +64,7 @@ export class Results implements Handlers {
   }
 
   split({ table, splitters }: { table: number; splitters: Uint8Array[] }) {
-    const { bytes } = this.kernel;
-    const addresses = new Uint32Array(bytes.buffer, map.INPUT, splitters.length);
-    let at = map.INPUT + ((splitters.length * 4 + 7) & ~7);
-    splitters.forEach((splitter, i) => {
-      addresses[i] = at;
-      bytes.set(splitter, at);
-      at += splitter.length;
-    });
+    this.kernel.placeSplitters(splitters);
     this.kernel.exports.split(table, map.INPUT, splitters.length);
     while (this.kernel.exports.splitStep(table));
   }
@@ -145,8 +138,7 @@ export class Results implements Handlers {
     exports.beginPart();
     for (const batch of others) {
       for (const part of partsOf(batch.payload)) {
-        this.kernel.bytes.set(part, map.INPUT);
-        exports.adopt(map.INPUT, map.INPUT + part.length);
+        exports.adopt(map.INPUT, this.kernel.place(part));
       }
     }
     const rows = Math.min(exports.sortRange(table, range), limit);

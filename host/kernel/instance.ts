@@ -86,6 +86,31 @@ export class KernelInstance {
     return this.view;
   }
 
+  /**
+   * Copies what came from elsewhere into the input window, `from` bytes behind its start; returns the address behind it. Throws
+   * `window-full` rather than write over what lies behind the window.
+   */
+  place(bytes: Uint8Array, from = 0): number {
+    const at = map.INPUT + from;
+    if (at + bytes.length > map.DIRTY) {
+      const message = `${from + bytes.length} bytes do not fit the input window (${map.DIRTY - map.INPUT} bytes)`;
+      throw new HallelujahError("window-full", message);
+    }
+    this.bytes.set(bytes, at);
+    return at + bytes.length;
+  }
+
+  /** Copies the splitters of a result into the input window: their addresses, then they themselves. Throws `window-full`. */
+  placeSplitters(splitters: Uint8Array[]): void {
+    const addresses = new Uint32Array(splitters.length);
+    let behind = (addresses.byteLength + 7) & ~7;
+    for (const [i, splitter] of splitters.entries()) {
+      addresses[i] = map.INPUT + behind;
+      behind = this.place(splitter, behind) - map.INPUT;
+    }
+    this.place(new Uint8Array(addresses.buffer));
+  }
+
   /** A string of AssemblyScript: UTF-16, its bytes counted in front of it. Needs no exports, as a start that throws has none. */
   private text(address: number): string {
     const length = this.u32(address - 4);

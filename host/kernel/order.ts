@@ -8,6 +8,9 @@ import { RANGE_BYTES, RANGE_ROWS } from "../core/limits.ts";
 /** Sampled keys for each border: more of them make ranges of more even size. */
 const SAMPLES_PER_RANGE = 16;
 const RANGES_MAX = 4096;
+/** Bytes of a key by which ranges are told apart: all splitters together must fit the input window of a Jah. */
+const SPLITTER_KEY_BYTES = 4096;
+const SAMPLE_HEADER = 16;
 
 export interface Order {
   /** Number of the column; -1 for the key. */
@@ -66,7 +69,7 @@ interface Sample {
   key: Buffer;
 }
 
-/** The borders between `ranges` ranges, from the samples of all Jahs. */
+/** The borders between `ranges` ranges, from the samples of all Jahs. Throws `samples-invalid`. */
 export function splittersOf(answers: Uint8Array[], ranges: number, order: Order): Uint8Array[] {
   const samples = answers.flatMap(readSamples);
   const turned = order.column < 0 && order.descending ? -1 : 1;
@@ -75,21 +78,38 @@ export function splittersOf(answers: Uint8Array[], ranges: number, order: Order)
   );
   if (!samples.length) return [];
   const splitters: Uint8Array[] = [];
-  for (let i = 1; i < ranges; i++) splitters.push(samples[Math.floor((i * samples.length) / ranges)].bytes);
+  for (let i = 1; i < ranges; i++)
+    splitters.push(splitterOf(samples[Math.floor((i * samples.length) / ranges)]));
   return splitters;
 }
 
-/** The samples of one Jah: { u64 primary, u32 length, u32 0, key bytes padded to 8 } each; see Table.sample. */
+/** A sample as a border. The start of a long key is a border as good as all of it. */
+function splitterOf({ bytes, key }: Sample): Uint8Array {
+  if (key.length <= SPLITTER_KEY_BYTES) return bytes;
+  const short = Buffer.from(bytes.subarray(0, SAMPLE_HEADER + SPLITTER_KEY_BYTES));
+  short.writeUInt32LE(SPLITTER_KEY_BYTES, 8);
+  return short;
+}
+
+/**
+ * The samples of one Jah: { u64 primary, u32 length, u32 0, key bytes padded to 8 } each; see Table.sample. Throws
+ * `samples-invalid`.
+ */
 function readSamples(bytes: Uint8Array): Sample[] {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const samples: Sample[] = [];
   for (let at = 0; at < buffer.length; ) {
-    const length = buffer.readUInt32LE(at + 8);
-    const end = at + 16 + Math.ceil(length / 8) * 8;
+    const length = at + SAMPLE_HEADER > buffer.length ? Infinity : buffer.readUInt32LE(at + 8);
+    const end = at + SAMPLE_HEADER + Math.ceil(length / 8) * 8;
+    if (end > buffer.length)
+      throw new HallelujahError(
+        "samples-invalid",
+        `the keys that a Jah sampled cannot be read at byte ${at}`,
+      );
     samples.push({
       bytes: buffer.subarray(at, end),
       primary: buffer.readBigUInt64LE(at),
-      key: buffer.subarray(at + 16, at + 16 + length),
+      key: buffer.subarray(at + SAMPLE_HEADER, at + SAMPLE_HEADER + length),
     });
     at = end;
   }

@@ -10,7 +10,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "undici";
 import { OUTBOX_BYTES, PEER_REQUEST_BYTES, PEER_RETRY_MS } from "../core/limits.ts";
-import { BATCH_HEADER, type Batch, decodeBatch } from "../wire/batch.ts";
+import { type Batch, decodeBatches } from "../wire/batch.ts";
 
 /** Takes a batch in; false if no more should come until `release` is called. */
 export type Receive = (batch: Batch, from: number) => boolean;
@@ -67,14 +67,18 @@ export class HttpPeers {
     const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
     const from = Number(request.headers["hallelujah-jah"]);
     const sequence = Number(request.headers["hallelujah-sequence"]);
+    if (!isNumber(from) || !isNumber(sequence)) return void response.writeHead(400, NO_BODY).end();
     let room = true;
     if (sequence > (this.taken.get(from) ?? 0)) {
-      this.taken.set(from, sequence);
-      for (let at = 0; at < bytes.length; ) {
-        const end = at + BATCH_HEADER + bytes.readUInt32LE(at);
-        room = this.receive(decodeBatch(bytes.subarray(at, end)), from);
-        at = end;
+      // All of it or nothing, so that what cannot be read does not count as taken.
+      let batches: Batch[];
+      try {
+        batches = decodeBatches(bytes);
+      } catch {
+        return void response.writeHead(400, NO_BODY).end();
       }
+      this.taken.set(from, sequence);
+      for (const batch of batches) room = this.receive(batch, from);
     }
     if (room) response.writeHead(200, NO_BODY).end();
     else this.held.push(response);
@@ -189,6 +193,10 @@ export class HttpPeers {
 }
 
 const NO_BODY = { "content-length": "0" };
+
+function isNumber(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}
 
 /** Undici's client alone, which takes 30 ms to load: whoever may have to send soon asks for it early. */
 export async function loadClient(): Promise<typeof Client> {

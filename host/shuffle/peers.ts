@@ -11,7 +11,7 @@ import { timingSafeEqual } from "node:crypto";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { OUTBOX_BYTES } from "../core/limits.ts";
-import { BATCH_HEADER, type Batch, decodeBatch } from "../wire/batch.ts";
+import { BATCH_HEADER, type Batch, batchBytes, decodeBatch } from "../wire/batch.ts";
 
 /** Takes a batch; false if no more should come until `release` is called. */
 export type Receive = (batch: Batch) => boolean;
@@ -46,10 +46,15 @@ export class Peers {
     const server = createServer({ noDelay: true }, (socket) => {
       const reader = new BatchReader(this.job.secret);
       socket.on("data", (chunk: Buffer) => {
-        for (const batch of reader.read(chunk)) {
-          if (receive(batch)) continue;
-          socket.pause();
-          this.paused.add(socket);
+        try {
+          for (const batch of reader.read(chunk)) {
+            if (receive(batch)) continue;
+            socket.pause();
+            this.paused.add(socket);
+          }
+        } catch (error) {
+          reader.refused = true;
+          this.onFailure(error as Error);
         }
         if (reader.refused) socket.destroy();
       });
@@ -112,7 +117,7 @@ export class Peers {
 }
 
 /** Puts batches together from the chunks in which they arrive, behind the secret. */
-class BatchReader {
+export class BatchReader {
   /** Whether the secret came, or something else. */
   trusted = false;
   refused = false;
@@ -127,6 +132,7 @@ class BatchReader {
     this.wanted = secret.length;
   }
 
+  /** The batches that are whole with this chunk. Throws `batch-invalid`; nothing can be read behind that. */
   *read(chunk: Buffer): Generator<Batch> {
     if (this.refused) return;
     this.chunks.push(chunk);
@@ -135,7 +141,7 @@ class BatchReader {
       const bytes = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.length);
       this.chunks = [bytes];
       if (this.trusted) {
-        this.wanted = BATCH_HEADER + bytes.readUInt32LE(0);
+        this.wanted = batchBytes(bytes)!;
         if (this.length < this.wanted) return;
         yield decodeBatch(bytes.subarray(0, this.wanted));
       } else if (timingSafeEqual(bytes.subarray(0, this.wanted), this.secret)) this.trusted = true;

@@ -25,6 +25,9 @@ const RECORD_HEADER = 24;
 /** Bytes at the start of a value that its checksum does not cover: version and checksum. */
 const UNCHECKED = 8;
 
+const RECORD_KEY_BYTES = 5;
+const PAGE_KEY_BYTES = 9;
+
 const RECORD = 0x61; // "a"
 const PAGE = 0x70; // "p"
 const RECORD_AGAIN = 0x7a; // "z"
@@ -54,7 +57,7 @@ export function recordKeys(checkpoint: number): [Buffer, Buffer] {
 }
 
 export function pageKey(checkpoint: number, page: number): Buffer {
-  const bytes = Buffer.allocUnsafe(9);
+  const bytes = Buffer.allocUnsafe(PAGE_KEY_BYTES);
   bytes[0] = PAGE;
   bytes.writeUInt32BE(checkpoint, 1);
   bytes.writeUInt32BE(page, 5);
@@ -75,14 +78,16 @@ export function pagesOf(first: number, last = 0xffff_ffff): KeyRange {
   };
 }
 
-/** The checkpoint of a record's key, or of a page's. */
-export function checkpointOf(bytes: Buffer): number {
-  return bytes.readUInt32BE(1);
+/** The checkpoint of a record's key; undefined if it is none. */
+export function checkpointOf(key: Buffer): number | undefined {
+  return key.length === RECORD_KEY_BYTES ? key.readUInt32BE(1) : undefined;
 }
 
-/** The page of a page's key. */
-export function pageOf(bytes: Buffer): number {
-  return bytes.readUInt32BE(5);
+/** What a page's key names; undefined if it is none. */
+export function pageOf(key: Buffer): { checkpoint: number; page: number } | undefined {
+  if (key.length !== PAGE_KEY_BYTES) return undefined;
+  const page = key.readUInt32BE(5);
+  return page < PAGES_MAX ? { checkpoint: key.readUInt32BE(1), page } : undefined;
 }
 
 /** Writes a page with its header to the start of `into`. */
@@ -154,7 +159,7 @@ export function decodeRecord(value: Buffer, number: number): CheckpointRecord | 
 }
 
 function key(kind: number, checkpoint: number): Buffer {
-  const bytes = Buffer.allocUnsafe(5);
+  const bytes = Buffer.allocUnsafe(RECORD_KEY_BYTES);
   bytes[0] = kind;
   bytes.writeUInt32BE(checkpoint, 1);
   return bytes;

@@ -30,6 +30,9 @@ const NAMED = 3;
 /** Pages that are read in vain rather than that another scan is begun. */
 const SKIPPED_MAX = 8;
 
+/** What a key names that names no page: nothing that any record has. */
+const NO_PAGE = { page: 0, checkpoint: -1 };
+
 /** A page as it was read, with its header. */
 export interface ReadPage {
   page: number;
@@ -181,6 +184,10 @@ export class PageVersions implements PageStore {
         for await (const entries of this.database.scan(range, "entries")) {
           for (const { key, value } of entries) {
             const number = checkpointOf(key);
+            if (number === undefined) {
+              unreadable = `the key ${key.toString("hex")} names no checkpoint`;
+              continue;
+            }
             const before = found.get(number);
             if (before === undefined || typeof before === "string")
               found.set(number, decodeRecord(value, number));
@@ -218,8 +225,7 @@ export class PageVersions implements PageStore {
         for await (const entries of this.database.scan(range, "entries")) {
           const good: ReadPage[] = [];
           for (const { key, value } of entries) {
-            const page = pageOf(key);
-            const checkpoint = checkpointOf(key);
+            const { page, checkpoint } = pageOf(key) ?? NO_PAGE;
             if (record.versions[page] !== checkpoint || invalidPage(value, checkpoint, page)) continue;
             missing.delete(page);
             good.push({ page, value });
@@ -266,8 +272,8 @@ export class PageVersions implements PageStore {
     try {
       for await (const entries of this.database.scan(range, "keys")) {
         for (const { key } of entries) {
-          const page = pageOf(key);
-          if (this.records.every(({ versions }) => versions[page] !== checkpointOf(key))) unknown.push(key);
+          const { page, checkpoint } = pageOf(key) ?? NO_PAGE;
+          if (this.records.every(({ versions }) => versions[page] !== checkpoint)) unknown.push(key);
         }
       }
     } catch (error) {

@@ -1,11 +1,12 @@
 /**
  * What must be agreed on: streams, their options, who holds what. Values have revisions, and a write may name the one
- * that it replaces. Its home is one JSON file, written anew each time, or memory.
+ * that it replaces. Its home is one JSON file with a checksum, written anew each time, or memory.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { makeFolder, replaceFile } from "./durable.ts";
+import { isCount, seal, unseal } from "./sealed.ts";
 
 export interface Registry {
   get(key: string): { value: unknown; revision: number } | undefined;
@@ -24,7 +25,9 @@ interface Kept {
   revision: number;
 }
 
-const VERSION = 1;
+/** Version 1 had no checksum. */
+const VERSION = 2;
+const BEFORE_CHECKSUMS = '{"version":1,';
 
 export class MemoryRegistry implements Registry {
   protected entries = new Map<string, Kept>();
@@ -81,7 +84,26 @@ export class MemoryRegistry implements Registry {
 /** What the file of a registry with these entries holds. */
 export function registryText(entries: [key: string, value: unknown][]): string {
   const kept = entries.map(([key, value], i): [string, Kept] => [key, { value, revision: i + 1 }]);
-  return JSON.stringify({ version: VERSION, revision: kept.length, entries: kept });
+  return textOf(kept.length, kept);
+}
+
+function textOf(revision: number, entries: [string, Kept][]): string {
+  return seal({ version: VERSION, revision, entries });
+}
+
+/** What such a file holds. Throws an Error that says what is wrong. */
+function parse(bytes: Buffer): { revision: number; entries: [string, Kept][] } {
+  const { version, revision, entries } = unseal(bytes, BEFORE_CHECKSUMS) as Record<string, unknown>;
+  if (isCount(version) && version > VERSION) throw new Error("a newer version of Hallelujah wrote it");
+  if (!isCount(version) || !isCount(revision) || !Array.isArray(entries) || !entries.every(isEntry))
+    throw new Error("it is no registry");
+  return { revision, entries };
+}
+
+function isEntry(entry: unknown): entry is [string, Kept] {
+  if (!Array.isArray(entry) || entry.length !== 2 || typeof entry[0] !== "string") return false;
+  const kept = entry[1] as Partial<Kept> | null;
+  return typeof kept === "object" && kept !== null && isCount(kept.revision) && "value" in kept;
 }
 
 export class FileRegistry extends MemoryRegistry {
@@ -98,12 +120,7 @@ export class FileRegistry extends MemoryRegistry {
     makeFolder(dirname(path));
     if (!existsSync(path)) return;
     try {
-      const { version, revision, entries } = JSON.parse(readFileSync(path, "utf8")) as {
-        version: number;
-        revision: number;
-        entries: [string, Kept][];
-      };
-      if (version > VERSION) throw new Error("a newer version of Hallelujah wrote it");
+      const { revision, entries } = parse(readFileSync(path));
       this.revision = revision;
       this.entries = new Map(entries);
       this.onDisk = new Map(entries);
@@ -131,8 +148,7 @@ export class FileRegistry extends MemoryRegistry {
   private async write(): Promise<void> {
     const entries = new Map(this.entries);
     try {
-      const all = { version: VERSION, revision: this.revision, entries: [...this.entries] };
-      await replaceFile(this.path, JSON.stringify(all));
+      await replaceFile(this.path, textOf(this.revision, [...this.entries]));
       this.onDisk = entries;
     } catch (cause) {
       const message = `${this.path} cannot be written: ${messageOf(cause)}; make room, or mend the disk, and try again`;

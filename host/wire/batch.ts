@@ -13,7 +13,11 @@
  *   +40  u32 clock: the source of event time that it advances
  *   +44  u32 routing under which it was made (live streams; 0 in a run)
  *   +48  payload: parts of { u32 bytes, u32 0, routed sections (assembly/state/table.ts) }
+ *
+ * Whoever takes one in holds it against this picture first: what is inside a part is for the kernel to check.
  */
+import { HallelujahError } from "../core/errors.ts";
+
 export const BATCH_HEADER = 48;
 const PART_HEADER = 8;
 
@@ -21,6 +25,12 @@ export const ROUTED = 0;
 export const RANGE = 1;
 export const TRANSFER = 2;
 export const VOIDED = 3;
+
+/** Bytes of a part: no more than an owner can copy into its input window. */
+export const PART_BYTES_MAX = 31 << 20;
+
+/** Bytes of the first part of a batch that is VOIDED. */
+const PARTITIONS = 256;
 
 /** The source of a frame that holds no records. */
 export const NO_SOURCE = 0xffff_ffff;
@@ -65,8 +75,16 @@ export function encodeBatch(
   return batch;
 }
 
-/** A batch from its bytes, header and payload. The payload is a view of them. */
+/** Bytes of the batch that starts at `at`, header and payload; undefined if not even its header is there. */
+export function batchBytes(bytes: Buffer, at = 0): number | undefined {
+  return at + BATCH_HEADER > bytes.length ? undefined : BATCH_HEADER + bytes.readUInt32LE(at);
+}
+
+/** A batch from its bytes, header and payload. The payload is a view of them. Throws `batch-invalid`. */
 export function decodeBatch(bytes: Buffer): Batch {
+  const why = invalid(bytes);
+  if (why !== undefined)
+    throw new HallelujahError("batch-invalid", `a batch of another Jah cannot be read: ${why}`);
   return {
     kind: bytes.readUInt32LE(4),
     frame: bytes.readUInt32LE(8),
@@ -80,7 +98,39 @@ export function decodeBatch(bytes: Buffer): Batch {
   };
 }
 
-/** The parts of a batch. */
+/** All batches of a request, back to back. Throws `batch-invalid`, also where the last one ends too early. */
+export function decodeBatches(bytes: Buffer): Batch[] {
+  const batches: Batch[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = at + (batchBytes(bytes, at) ?? BATCH_HEADER);
+    batches.push(decodeBatch(bytes.subarray(at, end)));
+    at = end;
+  }
+  return batches;
+}
+
+/** Why these bytes are no batch; undefined if they are one. */
+function invalid(bytes: Buffer): string | undefined {
+  if (batchBytes(bytes) !== bytes.length) return `it has ${bytes.length} bytes`;
+  const kind = bytes.readUInt32LE(4);
+  if (kind > VOIDED) return `it is of the unknown kind ${kind}`;
+  const time = bytes.readDoubleLE(32);
+  if (Number.isNaN(time)) return "its time is no number";
+  let parts = 0;
+  for (let at = BATCH_HEADER; at < bytes.length; parts++) {
+    if (at + PART_HEADER > bytes.length) return `part ${parts} ends too early`;
+    const length = bytes.readUInt32LE(at);
+    if (length > PART_BYTES_MAX || at + PART_HEADER + length > bytes.length)
+      return `part ${parts} claims ${length} bytes`;
+    if (parts === 0 && kind === VOIDED && length !== PARTITIONS)
+      return `it names ${length} partitions instead of ${PARTITIONS}`;
+    at += PART_HEADER + length;
+  }
+  if (kind === VOIDED && !parts) return "it does not name the partitions for which it was set aside";
+  return undefined;
+}
+
+/** The parts of a batch that was decoded. */
 export function* partsOf(payload: Buffer): Generator<Buffer> {
   let at = 0;
   while (at < payload.length) {

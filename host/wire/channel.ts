@@ -1,6 +1,6 @@
 /**
  * Messages over a socket, each { u32 bytes, the message in V8's serialization }. Both ends are of the same version of
- * the engine, and the socket is opened with the host's secret.
+ * the engine, and the socket is opened with the host's secret. A message that cannot be read closes the channel.
  */
 import type { Duplex } from "node:stream";
 import { deserialize, serialize } from "node:v8";
@@ -67,6 +67,7 @@ export class Channel<Out, In> {
   }
 
   private read(chunk: Buffer): void {
+    if (this.socket.destroyed) return;
     this.chunks.push(chunk);
     this.length += chunk.length;
     while (this.length >= this.wanted) {
@@ -77,7 +78,17 @@ export class Channel<Out, In> {
       if (this.header) this.wanted = part.readUInt32LE(0);
       else {
         this.wanted = HEADER;
-        this.onMessage(deserialize(part) as In);
+        let message: In;
+        try {
+          message = deserialize(part) as In;
+        } catch {
+          // Nothing behind it can be trusted; that the channel is closed is told to both ends.
+          this.chunks = [];
+          this.length = 0;
+          this.socket.destroy();
+          return;
+        }
+        this.onMessage(message);
       }
       this.header = !this.header;
     }

@@ -87,7 +87,8 @@ test("the position never counts rows that a loss of power would take away", asyn
     handles.datasync = real;
   }
   assert.ok(positionIsSynced);
-  assert.equal(JSON.parse(readFileSync(position, "utf8")), { next: 50, bytes: synced });
+  const { next, bytes } = JSON.parse(readFileSync(position, "utf8")) as { next: number; bytes: number };
+  assert.equal([next, bytes], [50, synced]);
   assert.is(statSync(path).size, synced);
 });
 

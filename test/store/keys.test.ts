@@ -29,7 +29,12 @@ test("keys sort by checkpoint, then by page, and hold both", () => {
   fc.assert(
     fc.property(checkpoints, pages, checkpoints, pages, (c1, p1, c2, p2) => {
       const key = pageKey(c1, p1);
-      assert.equal([checkpointOf(key), pageOf(key)], [c1, p1]);
+      assert.equal(pageOf(key), { checkpoint: c1, page: p1 });
+      for (const each of recordKeys(c1)) assert.is(checkpointOf(each), c1);
+      assert.equal(
+        [checkpointOf(key), pageOf(recordKeys(c1)[0]), pageOf(key.subarray(1))],
+        [undefined, undefined, undefined],
+      );
       assert.is(Buffer.compare(key, pageKey(c2, p2)), order(c1, c2) || order(p1, p2));
       const { from, to } = pagesOf(c2, c2);
       assert.is(Buffer.compare(from, key) <= 0 && Buffer.compare(key, to) < 0, c1 === c2);

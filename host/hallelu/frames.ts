@@ -83,10 +83,20 @@ export class Frames {
     return records.chunks.length ? this.intake.take(records) : this.next - 1;
   }
 
-  /** Logs a frame of its own, once under each name; resolves with its number. */
-  async appendOnce(name: string, source: number, body: Buffer): Promise<number> {
+  /**
+   * Logs the records of a frame that was set aside again, as a frame that counts for the partitions `only`, or for all; once, however
+   * often this is asked. Resolves with its number.
+   */
+  async retry(
+    frame: number,
+    source: number,
+    only: [number, number][] | undefined,
+    body: Buffer,
+  ): Promise<number> {
+    const name = `dead letter ${frame}`;
     const known = this.parts.tally.lastOf(name);
-    return known ? known.frame : this.append([{ source, body: [body], producers: [[name, 0]] }]);
+    if (known) return known.frame;
+    return this.append([{ source: this.shapes.again(source, only), body: [body], producers: [[name, 0]] }]);
   }
 
   /** Logs frames: those of bodies, and whatever else streams.ts brings. */
@@ -230,7 +240,7 @@ export class Frames {
     const { kind: source, path, offset, bytes, sum } = this.log.place(frame);
     if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
     const voids = dead.voidsOf(frame);
-    const { kind } = this.shapes.sources[source];
+    const { kind, again } = this.shapes.sources[source];
     const index = this.references.get(frame) ?? 0;
     const start = this.chains.startOf(source, frame);
     const from = start === undefined ? {} : { start };
@@ -241,7 +251,8 @@ export class Frames {
     const skip = dead.isSkipped(frame) ? { skip: true } : {};
     const clock = kernel.time ? this.clockOf(source) : 0;
     const still = this.time.isShared(clock) ? { still: true } : {};
-    return { task, clock, ...still, ...skip, ...(voids.length ? { voids } : {}) };
+    const only = again?.only ? { only: again.only } : {};
+    return { task, clock, ...still, ...skip, ...only, ...(voids.length ? { voids } : {}) };
   }
 
   /** A frame was mapped; the one that has to be mapped again, if there is one: it, or one behind it (chains.ts). */

@@ -79,12 +79,6 @@ export class Shards {
     return Math.min(...this.owners.map((jah) => jah?.nextClose ?? Infinity));
   }
 
-  /** The partitions that a Jah owns. */
-  partitionsOf(jah: Jah): [from: number, to: number] | undefined {
-    const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
-    return own && [own.from, own.to];
-  }
-
   send(message: ToLiveJah): void {
     for (const jah of this.jahs.values()) jah.send(message);
   }

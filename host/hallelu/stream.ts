@@ -150,11 +150,7 @@ export class Stream implements JahOwner {
       everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
-      outputs: async (frame) => {
-        // Nor may a checkpoint pass a frame that the registry does not know to be set aside.
-        await bodies.settled;
-        await this.progress.outputUpTo(frame);
-      },
+      outputs: (frame) => this.progress.outputUpTo(frame),
       standing: (frame) => this.standing(frame),
       onSaved: () => this.saved(),
       note,
@@ -167,6 +163,11 @@ export class Stream implements JahOwner {
       dead,
       save: () => registration.write(),
       isOver: () => this.lifecycle.isOver,
+      onKept: (frame) => {
+        if (!dead.isPending(frame)) this.dispatch.release(frame);
+        this.pump();
+      },
+      fail,
       note,
     });
     this.failures = new Failures(record, {
@@ -502,9 +503,8 @@ export class Stream implements JahOwner {
         break;
       case "trapped":
         if (message.failure.code === "log-damaged") return this.logDamaged(message.failure.message);
-        this.failures.mapping(message.frame, message.failure);
-        if (this.error !== undefined) return;
         this.dispatch.again(message.routing, message.frame);
+        this.failures.mapping(message.frame, message.failure);
         this.pump();
         break;
       case "failed": {

@@ -24,7 +24,7 @@ import {
   type ToLiveJah,
   type Work,
 } from "../wire/live.ts";
-import type { OwnerOutput } from "../wire/jah.ts";
+import type { FrameDone, OwnerOutput } from "../wire/jah.ts";
 import { Answers } from "./answers.ts";
 import { Checkpointer, type Meta } from "./checkpointer.ts";
 import { failureOf } from "./failure.ts";
@@ -278,11 +278,11 @@ export class LiveJah {
     }
   }
 
-  private async mapFrame({ task, routing, clock, still, skip, voids = [] }: Task): Promise<void> {
+  private async mapFrame({ task, routing, clock, still, skip, voids = [], only }: Task): Promise<void> {
     const startedAt = performance.now();
     this.watchdog.enter(task.frame, MAPPING);
     const { targets } = this.routings.get(routing)!;
-    this.mapper.route(ownersOf(targets, voids), targets.length);
+    this.mapper.route(ownersOf(targets, voids, only), targets.length);
     let result;
     try {
       result = skip ? this.mapper.skip(task) : await this.mapper.map(task, undefined);
@@ -296,7 +296,8 @@ export class LiveJah {
     } finally {
       this.watchdog.leave();
     }
-    const { done, parts } = result;
+    const { parts } = result;
+    const done = only ? silent(result.done) : result.done;
     const { frame, source, start, end } = done;
     const time = still ? -Infinity : done.time;
     const kind = voids.length ? VOIDED : ROUTED;
@@ -450,9 +451,19 @@ function partitionsOf(ranges: [number, number][]): Uint8Array {
 const NOBODY = 0xff;
 
 /** The number of the target of each partition, as the kernel groups by it. */
-function ownersOf(targets: LiveRouting["targets"], voids: [number, number][]): Uint8Array {
+function ownersOf(
+  targets: LiveRouting["targets"],
+  voids: [number, number][],
+  only: [number, number][] = [[0, 256]],
+): Uint8Array {
   const owners = new Uint8Array(256).fill(NOBODY);
   targets.forEach(({ from, to }, i) => owners.fill(i, from, to));
   for (const [from, to] of voids) owners.fill(NOBODY, from, to);
-  return owners;
+  const counts = partitionsOf(only);
+  return owners.map((owner, partition) => (counts[partition] ? owner : NOBODY));
+}
+
+/** What is told of a frame that was mapped before, as another: nothing that would count twice. */
+function silent({ emitted, ...done }: FrameDone): FrameDone {
+  return { ...done, rows: 0, bad: 0, problems: [], emittedRows: 0 };
 }

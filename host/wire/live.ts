@@ -22,6 +22,11 @@ export interface LiveTask {
   skip?: boolean;
   /** Partitions [from, to) for which it was set aside, as their owner stopped: they get its end mark and no entries. */
   voids?: [number, number][];
+  /**
+   * It was set aside for these partitions [from, to) while their owners applied it, and comes again for them alone: the others have its
+   * records, and what was emitted and counted while it was mapped has been.
+   */
+  only?: [number, number][];
 }
 
 /** What the Hallelu keeps in each checkpoint of a shard, beside the state: the stream as it stood at its frame. */

@@ -1,5 +1,5 @@
 /** Frames that stop the kernel: what is kept of them, and what their user can do. */
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
@@ -28,6 +28,23 @@ export function fold(line: Line, state: Seen): void {
   if (line.word.is("trap")) throw new Error("no such word");
   state.count.add();
 }`;
+
+/** Sends all on; stops at "trap" where it is the user's first word. */
+const hesitant = `import { Text, Table, Count, out } from "hallelujah";
+@record class Line { word: Text; user: Text }
+@state class Seen { count: Count }
+const seen = new Table<Text, Seen>("seen");
+export function key(line: Line): Text { return line.user; }
+export function fold(line: Line, state: Seen): void {
+  if (line.word.is("trap") && state.count.value == 0) throw new Error("not yet");
+  state.count.add();
+  out.emit(line);
+}`;
+
+interface Line {
+  word: string;
+  user: string;
+}
 
 interface Registry {
   entries: [string, { value: { stored: unknown[] } }][];
@@ -124,31 +141,147 @@ test("a frame that stops fold is retried if no partition has it", async () => {
   assert.is(await client.retryDeadLetter("whole", 0), 1);
   await until(client, "whole", (stream) => drained(stream) && stream.deadLetters === 1);
 
-  await client.change("whole", { shards: 2 });
-  await client.push("whole", [{ user: "ann", word: "a" }]);
-  await until(
-    client,
-    "whole",
-    ({ shards }) => shards.length === 2 && shards.every(({ jah }) => jah !== null),
-  );
-  // The move is over when the registry knows two folders.
-  for (const deadline = Date.now() + 20_000; ; await sleep(20)) {
-    const registry = JSON.parse(readFileSync(join(host.data, "registry.json"), "utf8")) as Registry;
-    const { stored } = registry.entries.find(([key]) => key === "streams/whole")![1].value;
-    if (stored.length === 2) break;
-    assert.ok(Date.now() < deadline, "it is not split");
-  }
-  await client.push("whole", [
-    { user: "bob", word: "trap" },
-    ...Array.from({ length: 20 }, (_, i) => ({ user: `u${i}`, word: "a" })),
-  ]);
-  await until(client, "whole", (stream) => drained(stream) && stream.deadLetters === 2);
-  const letter = (await client.deadLetters("whole")).at(-1)!;
-  assert.is(letter.partitions.length, 1);
-  assert.is(await code(client.retryDeadLetter("whole", letter.frame)), "dead-letter-partial");
-  assert.match(Buffer.from(await client.deadLetter("whole", letter.frame)).toString(), /^{"user":"bob"/);
-  assert.ok((await counts("whole")).length > 2);
   await client.remove("whole");
+});
+
+test("a frame that stops fold in one shard is retried in that alone, once, behind what came since, whatever ends meanwhile", async () => {
+  const data = `${host.data}/partial`;
+  let own = await startHost({ cpus: 2, data });
+  const registry = () => {
+    const { entries } = JSON.parse(readFileSync(join(data, "registry.json"), "utf8")) as Registry;
+    return entries.find(([key]) => key === "streams/parts")![1].value;
+  };
+  /** All records that count, by user; each is sent on as well. */
+  const expected = new Map<string, string[]>();
+  const push = async (records: [user: string, word: string][], counted = records) => {
+    for (const [user, word] of counted) expected.set(user, [...(expected.get(user) ?? []), word]);
+    await own.client.push(
+      "parts",
+      records.map(([user, word]) => ({ user, word })),
+    );
+  };
+  const holds = async () => {
+    const { outputs } = await until(own.client, "parts", drained);
+    const rows = await (await own.client.query<TableRow>("parts", "seen")).all();
+    assert.equal(
+      rows.map(({ key, count }) => [key, count]),
+      [...expected].map(([user, words]) => [user, words.length]).toSorted(),
+    );
+    const sent = new Map<string, string[]>();
+    const stop = new AbortController();
+    let left = outputs;
+    for await (const { row } of own.client.output<Line>("parts", { from: 0, signal: stop.signal })) {
+      sent.set(row.user, [...(sent.get(row.user) ?? []), row.word]);
+      if (--left === 0) break;
+    }
+    assert.equal([...sent].toSorted(), [...expected].toSorted());
+    assert.is(outputs, [...expected.values()].flat().length);
+  };
+  try {
+    await own.client.deploy("parts", { kernel: hesitant });
+    await push([["ann", "a"]]);
+    await until(own.client, "parts", drained);
+    await own.client.change("parts", { shards: 2 });
+    await push([["ann", "b"]]);
+    // The move is over when the registry knows two folders.
+    for (const deadline = Date.now() + 20_000; registry().stored.length < 2; await sleep(20))
+      assert.ok(Date.now() < deadline, "it is not split");
+    const others = Array.from({ length: 20 }, (_, i): [string, string] => [`u${i}`, "a"]);
+    // Of three users, two are in one shard.
+    for (const [i, user] of ["x", "y", "z"].entries()) {
+      await push([[user, "trap"], ...others], []);
+      await until(own.client, "parts", (stream) => drained(stream) && stream.deadLetters === i + 1);
+    }
+    const letters = await own.client.deadLetters("parts");
+    const [first, second] = letters.flatMap(({ frame, partitions: [{ from }] }, i) =>
+      letters.filter((other) => other.frame !== frame && other.partitions[0].from === from).length
+        ? [{ frame, user: "xyz"[i] }]
+        : [],
+    );
+    // What counts of those frames is what the other shard has; the rest comes with the retry.
+    const rows = await (await own.client.query<TableRow>("parts", "seen")).all();
+    const had = new Map(rows.map(({ key, count }) => [key as string, count as number]));
+    for (const [user] of others)
+      if (had.get(user)) expected.set(user, Array<string>(had.get(user)!).fill("a"));
+    await holds();
+    const retries = async (frame: number, user: string) => {
+      const lacking = others.filter(([other]) => isIn(frame, other));
+      for (const [other, word] of [[user, "trap"], ...lacking])
+        expected.set(other, [...(expected.get(other) ?? []), word]);
+      return own.client.retryDeadLetter("parts", frame);
+    };
+    /** Whether a user is in the shard that set a frame aside: it lacks as many records as that shard set frames aside. */
+    const isIn = (frame: number, user: string) => {
+      const { from } = letters.find((letter) => letter.frame === frame)!.partitions[0];
+      const same = letters.filter(({ partitions }) => partitions[0].from === from).length;
+      return (had.get(user) ?? 0) === 3 - same;
+    };
+    await push([[first.user, "ok"], ...others]);
+    const { frames } = await own.client.stream("parts");
+    assert.is(await retries(first.frame, first.user), frames);
+    await holds();
+    assert.is(await code(own.client.retryDeadLetter("parts", first.frame)), "dead-letter-unknown");
+
+    // The records are logged, and everything ends before the registry says so: they are not logged again.
+    await push([[second.user, "ok"]]);
+    mkdirSync(join(data, "registry.json.new"));
+    assert.is(await code(retries(second.frame, second.user)), "registry-unwritable");
+    await holds();
+    own.process.kill("SIGKILL");
+    await own.stop();
+    rmSync(join(data, "registry.json.new"), { recursive: true });
+    own = await startHost({ cpus: 2, data });
+    await holds();
+    assert.is(await own.client.retryDeadLetter("parts", second.frame), frames + 2);
+    await holds();
+    assert.is((await own.client.deadLetters("parts")).length, 1);
+  } finally {
+    await own.stop();
+  }
+});
+
+test("a frame is passed only when the registry says that it was set aside, whatever ends between the two", async () => {
+  const data = `${host.data}/order`;
+  let own = await startHost({ cpus: 2, data });
+  /** In the way of the folder where the frame's records are to be kept. */
+  const obstacle = join(data, "streams", "words", "dead");
+  const complaints = () => own.log().split("frame 1 cannot be kept aside").length - 1;
+  /** It tries to keep the frame, and cannot; what was pushed since waits. */
+  const waits = async () => {
+    const before = complaints();
+    for (const deadline = Date.now() + 20_000; complaints() < before + 2; await sleep(50))
+      assert.ok(Date.now() < deadline, "it does not say that it cannot");
+    const { frame, deadLetters } = await own.client.stream("words");
+    assert.equal([frame, deadLetters], [1, 0]);
+    assert.equal(await own.client.deadLetters("words"), []);
+  };
+  try {
+    await own.client.deploy("words", { kernel });
+    await own.client.push("words", [{ word: "good" }]);
+    await until(own.client, "words", drained);
+    writeFileSync(obstacle, "");
+    await own.client.push("words", [{ word: "trap" }, { word: "fine" }]);
+    await own.client.push("words", [{ word: "good" }]);
+    await waits();
+    own.process.kill("SIGKILL");
+    await own.stop();
+    own = await startHost({ cpus: 2, data });
+    await waits();
+    // Nor does an end in order wait for it.
+    assert.is(await own.stop(), 0);
+    own = await startHost({ cpus: 2, data });
+    await waits();
+    rmSync(obstacle);
+    const { deadLetters } = await until(own.client, "words", drained);
+    assert.is(deadLetters, 1);
+    const rows = await (await own.client.query<TableRow>("words", "seen")).all();
+    assert.equal(
+      rows.map(({ key, count }) => [key, count]),
+      [["good", 2]],
+    );
+  } finally {
+    await own.stop();
+  }
 });
 
 test("a strict stream stops at the frame, and nothing else does", async () => {

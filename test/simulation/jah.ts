@@ -30,6 +30,10 @@ export interface World {
   worked(ms: number): void;
   /** State of a donor has moved to this Jah; a sentence. */
   moved(donor: number, what: string): void;
+  /** Where a frame stops the kernel: while it is mapped, or in a partition while it is applied. */
+  poison(frame: number): "map" | number | undefined;
+  /** A frame is passed without its records for these partitions, a byte each. */
+  passes(frame: number, voided: Uint8Array): void;
   broken(rule: string): never;
 }
 
@@ -76,7 +80,7 @@ export class SimulatedJah {
   /** How much slower than others it is. */
   private readonly slowness: number;
   private inbox = new Inbox();
-  private readonly tasks: { routing: number; frame: number }[] = [];
+  private readonly tasks: { routing: number; frame: number; voided: Uint8Array }[] = [];
   private readonly routings = new Map<number, LiveRouting>();
   private owns = false;
   private readonly moves: Move[] = [];
@@ -118,8 +122,11 @@ export class SimulatedJah {
         this.learn(message.routing);
         break;
       case "map":
-        for (const { task } of message.frames)
-          this.tasks.push({ routing: message.routing, frame: task.frame });
+        for (const { task, skip, voids = [] } of message.frames) {
+          const voided = new Uint8Array(PARTITIONS).fill(skip ? 1 : 0);
+          for (const [from, to] of voids) voided.fill(1, from, to);
+          this.tasks.push({ routing: message.routing, frame: task.frame, voided });
+        }
         break;
       case "call":
         this.call(message.id, message.method, message.argument);
@@ -290,7 +297,7 @@ export class SimulatedJah {
     const task = this.tasks[0];
     if (!task || !this.routings.has(task.routing)) return;
     this.tasks.shift();
-    this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing));
+    this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing, task.voided));
   }
 
   private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): void {
@@ -306,9 +313,12 @@ export class SimulatedJah {
     });
   }
 
-  private mapped(frame: number, id: number): void {
+  private mapped(frame: number, id: number, voided: Uint8Array): void {
+    const skipped = voided.every((each) => each);
+    if (this.world.poison(frame) === "map" && !skipped)
+      return this.world.tell({ type: "trapped", routing: id, frame, failure: TRAP });
     for (const { jah, from, to } of this.routings.get(id)!.targets) {
-      const batch = batchOf(frame, id, recordsIn(frame, from, to));
+      const batch = batchOf(frame, id, from, to, voided);
       if (jah === this.id) {
         this.receive(batch);
         continue;
@@ -318,10 +328,10 @@ export class SimulatedJah {
     }
     this.work.mappedBytes += this.costs.bytes;
     this.work.mappedRecords += recordsIn(frame, 0, PARTITIONS);
-    this.told([frame], id);
+    this.told([frame], id, skipped ? 0 : recordsIn(frame, 0, PARTITIONS));
   }
 
-  private told(frames: number[], routing = 0): void {
+  private told(frames: number[], routing = 0, rows = 0): void {
     const mapped = frames.map((frame) => ({
       routing,
       done: {
@@ -330,7 +340,7 @@ export class SimulatedJah {
         start: 0,
         end: 0,
         time: -Infinity,
-        rows: recordsIn(frame, 0, PARTITIONS),
+        rows,
         bad: 0,
         problems: [],
         emittedRows: 0,
@@ -345,12 +355,20 @@ export class SimulatedJah {
   private apply({ frame, routing, payload }: Batch): number {
     const target = this.routings.get(routing)?.targets.find(({ jah }) => jah === this.id);
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
+    const voided = payload.subarray(4);
+    const poison = this.world.poison(frame);
+    if (typeof poison === "number" && target.from <= poison && poison < target.to && !voided[poison]) {
+      this.world.tell({ type: "failed", frame, failure: TRAP });
+      this.alive = false;
+      return 0;
+    }
+    if (voided.includes(1)) this.world.passes(frame, voided);
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
       if (this.applied[p] !== frame)
         this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
       this.applied[p] = frame + 1;
-      const count = recordsIn(frame, p, p + 1);
+      const count = voided[p] ? 0 : recordsIn(frame, p, p + 1);
       this.records[p] += count;
       left -= count;
     }
@@ -393,9 +411,15 @@ export class SimulatedJah {
   }
 }
 
-function batchOf(frame: number, routing: number, records: number): Batch {
-  const payload = Buffer.allocUnsafe(4);
+const TRAP = { kind: "trap", code: "kernel-trapped", message: "poison", stack: "" } as const;
+
+/** How many records there are for partitions [from, to), and a byte for each of all partitions: whether it gets none. */
+function batchOf(frame: number, routing: number, from: number, to: number, voided: Uint8Array): Batch {
+  let records = 0;
+  for (let p = from; p < to; p++) if (!voided[p]) records += recordsIn(frame, p, p + 1);
+  const payload = Buffer.alloc(4 + PARTITIONS);
   payload.writeUInt32LE(records);
+  payload.set(voided, 4);
   const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
   return { kind: ROUTED, frame, routing, ...place, payload };
 }

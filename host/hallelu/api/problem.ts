@@ -42,7 +42,6 @@ const STATUS: Record<string, number> = {
   "method-not-allowed": 405,
   "not-acceptable": 406,
   "request-timeout": 408,
-  "dead-letter-partial": 409,
   "no-capacity": 409,
   "output-none": 409,
   "sequence-gap": 409,

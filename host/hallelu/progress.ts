@@ -10,6 +10,7 @@ import type { Frames } from "./frames.ts";
 import type { Jah } from "./jahs.ts";
 import { Problems } from "./problems.ts";
 import { Rates } from "./rates.ts";
+import { whenRoom } from "./room.ts";
 import type { StreamRecord } from "./record.ts";
 import type { Shards } from "./shards.ts";
 
@@ -20,6 +21,8 @@ export interface ProgressParts {
   lateOutputs: Outputs;
   frames: Frames;
   shards: Shards;
+  /** Is aborted when the stream does not go on in this process. */
+  over: AbortSignal;
   /** The stream cannot go on. */
   fail: (message: string) => void;
 }
@@ -35,6 +38,8 @@ export class Progress {
   private countedTo: number;
   private readonly waiters = new Set<{ frame: number; goOn: () => void }>();
   private writing: Promise<void> = Promise.resolve();
+  /** Why the output of a frame could not be written. */
+  private failure: { cause: unknown } | undefined;
   /** Who waits until the output of the frames below a number is put together. */
   private readonly outputWaiters = new Set<{ frame: number; goOn: () => void }>();
 
@@ -52,12 +57,14 @@ export class Progress {
     return this.writing;
   }
 
-  /** Resolves when all output of the frames below `frame` is on disk. */
+  /** Resolves when all output of the frames below `frame` is on disk; a disk that is full is waited for. */
   async outputUpTo(frame: number): Promise<void> {
     if (this.assembler.next < frame)
       await new Promise<void>((goOn) => this.outputWaiters.add({ frame, goOn }));
     await this.writing;
-    await Promise.all([this.parts.outputs.sync(), this.parts.lateOutputs.sync()]);
+    if (this.failure) throw this.failure.cause;
+    const { outputs, lateOutputs, over } = this.parts;
+    await Promise.all([outputs, lateOutputs].map((each) => whenRoom(() => each.sync(), over)));
   }
 
   /** A shard's checkpoint is as of `frame`: the output of all frames below was written before it. */
@@ -93,16 +100,25 @@ export class Progress {
       this.outputWaiters.delete(waiter);
       waiter.goOn();
     }
-    const { outputs, lateOutputs, fail } = this.parts;
     for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
       this.counts.set(frame, { late });
       if (!rows && !lateRows) continue;
-      this.writing = this.writing
-        .then(async () => {
-          if (rows) await outputs.append(Buffer.concat(bytes), rows, frame);
-          if (lateRows) await lateOutputs.append(Buffer.concat(lateBytes), lateRows, frame);
-        })
-        .catch((error: unknown) => fail(`its output cannot be written: ${messageOf(error)}`));
+      this.writing = this.writing.then(async () => {
+        const { outputs, lateOutputs } = this.parts;
+        if (rows) await this.write(outputs, Buffer.concat(bytes), rows, frame);
+        if (lateRows) await this.write(lateOutputs, Buffer.concat(lateBytes), lateRows, frame);
+      });
+    }
+  }
+
+  /** Where a frame's output cannot be written, none behind it is: replay takes what is there for whole. */
+  private async write(to: Outputs, bytes: Buffer, rows: number, frame: number): Promise<void> {
+    if (this.failure) return;
+    try {
+      await whenRoom(() => to.append(bytes, rows, frame), this.parts.over);
+    } catch (cause) {
+      this.failure = { cause };
+      this.parts.fail(`its output cannot be written: ${messageOf(cause)}`);
     }
   }
 

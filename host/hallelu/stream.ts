@@ -7,7 +7,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { HallelujahError, messageOf } from "../core/errors.ts";
+import { HallelujahError, isDiskFull, messageOf } from "../core/errors.ts";
 import {
   BACKLOG_BYTES_MAX,
   FRAME_TIMEOUT_MS,
@@ -102,6 +102,8 @@ export class Stream implements JahOwner {
   private readonly registration: Registration;
   private readonly lifecycle = new Lifecycle();
   private readonly turns = new Turns();
+  /** Is aborted when it never works again in this process. */
+  private readonly over = new AbortController();
   private readonly frameTimeoutMs: number;
   /** Settles when it was last parked. */
   private parking: Promise<void> = Promise.resolve();
@@ -145,7 +147,16 @@ export class Stream implements JahOwner {
       },
     });
     const fail = (message: string) => this.fail(message);
-    this.progress = new Progress(record, { kernel, log, outputs, lateOutputs, frames, shards, fail });
+    this.progress = new Progress(record, {
+      kernel,
+      log,
+      outputs,
+      lateOutputs,
+      frames,
+      shards,
+      over: this.over.signal,
+      fail,
+    });
     this.checkpoints = new Checkpoints({
       everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
@@ -354,6 +365,7 @@ export class Stream implements JahOwner {
     const { shown } = this;
     const effects = this.lifecycle.take(event);
     if (this.shown !== shown) this.note("info", `${this.name} is ${this.shown}`);
+    if (this.lifecycle.isOver) this.over.abort();
     for (const effect of effects) this.carryOut(effect);
   }
 
@@ -624,9 +636,10 @@ export class Stream implements JahOwner {
   /** Where no records come, windows close by the wall clock. */
   private letTimePass(): void {
     if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind) return;
-    this.frames
-      .letTimePass(this.shards.nextClose)
-      .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`));
+    this.frames.letTimePass(this.shards.nextClose).catch((error: unknown) => {
+      // Where the disk is full, the next tick tries again.
+      if (!isDiskFull(error)) this.fail(`its log cannot be written: ${messageOf(error)}`);
+    });
   }
 
   /** Writes the record to the registry. */

@@ -464,6 +464,8 @@ function ownersOf(
 }
 
 /** What is told of a frame that was mapped before, as another: nothing that would count twice. */
-function silent({ emitted, ...done }: FrameDone): FrameDone {
-  return { ...done, rows: 0, bad: 0, problems: [], emittedRows: 0 };
+function silent(done: FrameDone): FrameDone {
+  const told = { ...done, rows: 0, bad: 0, problems: [], emittedRows: 0 };
+  delete told.emitted;
+  return told;
 }

@@ -49,6 +49,14 @@ export const StreamProblem = z
   })
   .openapi("StreamProblem");
 
+export const SinkInfo = z
+  .object({
+    target: z.string().describe("a file of the host, or a URL"),
+    row: z.number().describe("the next row that it gets: those below are there"),
+    error: z.string().optional().describe("why it takes no rows for now; it is tried again"),
+  })
+  .openapi("Sink");
+
 export const StreamInfo = z
   .object({
     name: z.string(),
@@ -87,7 +95,11 @@ export const StreamInfo = z
       .array(StreamProblem)
       .optional()
       .describe("the last records that did not fit, since the host started; of one stream alone"),
-    sinkErrors: z.array(z.string()).optional().describe("sinks that take no rows, and why"),
+    sinks: z.array(SinkInfo).optional().describe("where its output goes by itself"),
+    waits: z
+      .string()
+      .optional()
+      .describe("why it takes in nothing of its sources for now, as on a full disk"),
   })
   .openapi("Stream");
 

@@ -58,8 +58,8 @@ test.after(async () => {
   assert.is(await host.stop(), 0);
 });
 
-async function counts(name: string): Promise<[unknown, unknown][]> {
-  const rows = await (await host.client.query<TableRow>(name, "seen")).all();
+async function counts({ client }: TestHost, name: string): Promise<[unknown, unknown][]> {
+  const rows = await (await client.query<TableRow>(name, "seen")).all();
   return rows.map(({ key, count }) => [key, count]);
 }
 
@@ -162,9 +162,8 @@ test("a frame that stops fold in one shard is retried in that alone, once, behin
   };
   const holds = async () => {
     const { outputs } = await until(own.client, "parts", drained);
-    const rows = await (await own.client.query<TableRow>("parts", "seen")).all();
     assert.equal(
-      rows.map(({ key, count }) => [key, count]),
+      await counts(own, "parts"),
       [...expected].map(([user, words]) => [user, words.length]).toSorted(),
     );
     const sent = new Map<string, string[]>();
@@ -199,8 +198,7 @@ test("a frame that stops fold in one shard is retried in that alone, once, behin
         : [],
     );
     // What counts of those frames is what the other shard has; the rest comes with the retry.
-    const rows = await (await own.client.query<TableRow>("parts", "seen")).all();
-    const had = new Map(rows.map(({ key, count }) => [key as string, count as number]));
+    const had = new Map((await counts(own, "parts")) as [string, number][]);
     for (const [user] of others)
       if (had.get(user)) expected.set(user, Array<string>(had.get(user)!).fill("a"));
     await holds();
@@ -274,11 +272,7 @@ test("a frame is passed only when the registry says that it was set aside, whate
     rmSync(obstacle);
     const { deadLetters } = await until(own.client, "words", drained);
     assert.is(deadLetters, 1);
-    const rows = await (await own.client.query<TableRow>("words", "seen")).all();
-    assert.equal(
-      rows.map(({ key, count }) => [key, count]),
-      [["good", 2]],
-    );
+    assert.equal(await counts(own, "words"), [["good", 2]]);
   } finally {
     await own.stop();
   }

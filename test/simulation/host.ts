@@ -88,6 +88,8 @@ export class HostSimulation {
   private readonly stores = new Map<string, Checkpoint[]>();
   /** What the registry says of frames that were set aside, by stream. */
   private readonly registered = new Map<string, DeadLetter[]>();
+  /** Of frames that stop the kernel in one partition, those that have had them. */
+  private readonly known = new Map<string, Uint8Array>();
   private revision = 0;
   private readonly revisions = new Map<string, number>();
   private deployed = 0;
@@ -359,10 +361,23 @@ export class HostSimulation {
     return kind === 0 ? "map" : kind === 1 ? (frame * 31) % PARTITIONS : undefined;
   }
 
+  /** The Hallelu knows that these partitions have a frame, so that it may be in an answer. */
+  private had(stream: string, frame: number, partitions: Uint8Array): void {
+    const key = `${stream} ${frame}`;
+    const before = this.known.get(key);
+    this.known.set(
+      key,
+      partitions.map((each, p) => each | (before?.[p] ?? 0)),
+    );
+  }
+
   /** An owner passes a frame without its records in some partitions: the registry has to know. */
   private passes(stream: string, frame: number, voided: Uint8Array): void {
     const letters = (this.registered.get(stream) ?? []).filter((letter) => letter.frame === frame);
+    const known = this.known.get(`${stream} ${frame}`);
     voided.forEach((each, p) => {
+      if (each && known?.[p])
+        throw new Broken(`${stream}: frame ${frame} is set aside for partition ${p}, which has had it`);
       if (each && !letters.some(({ from, to }) => from <= p && p < to))
         throw new Broken(`${stream}: frame ${frame} is set aside for ${p}, and the registry does not say so`);
     });
@@ -509,9 +524,19 @@ export class HostSimulation {
 
   private worldOf(id: number, stream: string): World {
     const tell = this.channel();
+    /** What it has applied and not told of. */
+    const has: [frame: number, partitions: Uint8Array][] = [];
     return {
       later: (ms, what) => this.later(ms, what),
-      tell: (message: FromLiveJah) => tell(() => this.jahs.all.get(id)?.receive(message)),
+      tell: (message: FromLiveJah) => {
+        const told = message.type === "did" ? has.splice(0) : [];
+        tell(() => {
+          const jah = this.jahs.all.get(id);
+          if (jah && jah.state !== "gone") for (const each of told) this.had(stream, ...each);
+          jah?.receive(message);
+        });
+      },
+      has: (frame, partitions) => has.push([frame, partitions]),
       peer: (other) => this.streams.get(stream)?.jahs.get(other),
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,

@@ -32,6 +32,8 @@ export interface World {
   moved(donor: number, what: string): void;
   /** Where a frame stops the kernel: while it is mapped, or in a partition while it is applied. */
   poison(frame: number): "map" | number | undefined;
+  /** Partitions, a byte each, get the records of a frame that stops the kernel elsewhere. */
+  has(frame: number, partitions: Uint8Array): void;
   /** A frame is passed without its records for these partitions, a byte each. */
   passes(frame: number, voided: Uint8Array): void;
   broken(rule: string): never;
@@ -363,6 +365,11 @@ export class SimulatedJah {
       return 0;
     }
     if (voided.includes(1)) this.world.passes(frame, voided);
+    if (poison !== undefined)
+      this.world.has(
+        frame,
+        voided.map((each, p) => (each || p < target.from || p >= target.to ? 0 : 1)),
+      );
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
       if (this.applied[p] !== frame)

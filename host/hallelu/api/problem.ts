@@ -83,9 +83,9 @@ export function respond({ status, headers, body }: ProblemResponse): Response {
 
 /** What a client gets for an error; `report` hears of those that nobody foresaw. */
 export function problemOf(error: unknown, report: (id: string, error: unknown) => void): ProblemResponse {
-  if (isDiskFull(error))
-    return problem("disk-full", "the host's disk is full, so nothing was changed; make room and try again");
   if (!(error instanceof HallelujahError)) {
+    if (isDiskFull(error))
+      return problem("disk-full", "the host's disk is full, so nothing was changed; make room and try again");
     const id = randomUUID();
     report(id, error);
     return problem("internal", `something went wrong in this host; its log has more under ${id}`, 500);

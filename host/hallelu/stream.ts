@@ -12,6 +12,7 @@ import {
   BACKLOG_BYTES_MAX,
   FRAME_TIMEOUT_MS,
   PARK_AFTER_MS,
+  ROOM_RETRY_MS_MAX,
   STATE_BYTES_MAX,
   TURN_MS,
   WAKE_PATIENCE_MS,
@@ -117,6 +118,8 @@ export class Stream implements JahOwner {
   /** Whether it is at rest, and whether somebody wanted it to wake meanwhile. */
   private resting = false;
   private isWanted = false;
+  /** Jahs that could not start as the disk is full. */
+  private readonly withoutRoom = new Set<Jah>();
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
@@ -468,14 +471,22 @@ export class Stream implements JahOwner {
     const entangled = this.shards.entangled(jah);
     this.shards.lost(jah);
     this.checkpoints.left(jah);
-    this.failedStarts = jah.readyAt === Infinity ? this.failedStarts + 1 : 0;
+    const lacksRoom = this.withoutRoom.delete(jah);
+    if (jah.readyAt < Infinity) this.failedStarts = 0;
+    else if (!lacksRoom) this.failedStarts++;
     if (this.failedStarts >= FAILED_STARTS_MAX) return this.fail(`its Jahs do not start: ${reason}`);
     // State that was on its way to or from it is lost with it: the other side starts again, too.
     const partner = this.scaler.lost(jah);
     for (const other of new Set([...entangled, ...(partner ? [partner] : [])]))
       this.parts.jahs.kill(other, `Jah ${other.id} ends, as the one it exchanged state with did`);
-    if (this.shards.hasVacant && this.mayRun) this.tell("lose");
+    if (lacksRoom) setTimeout(() => this.resumeStart(), ROOM_RETRY_MS_MAX).unref();
+    else if (this.shards.hasVacant && this.mayRun) this.tell("lose");
     this.pump();
+  }
+
+  /** A shard could not be taken up, as the disk was full: it is tried again, unless nobody wants that any more. */
+  private resumeStart(): void {
+    if (this.shown !== "parked" && this.shown !== "paused") this.wake();
   }
 
   /** The CPU of a Jah is needed elsewhere. */
@@ -522,6 +533,7 @@ export class Stream implements JahOwner {
       case "failed": {
         const { code, message: reason } = message.failure;
         const { first } = this.log;
+        if (code === "disk-full" && jah.readyAt === Infinity) this.withoutRoom.add(jah);
         if (code === "store-damaged" && !this.failures.setStoreAside(jah, reason, first))
           this.fail(`${reason}; the log begins at frame ${first}, so that it cannot be made anew`);
         if (message.frame !== undefined) this.failures.applying(jah, message.frame, message.failure);

@@ -24,6 +24,13 @@ export function each(line: Line): void {
   out.emit(line);
 }`;
 
+/** So that there is output to come when the disk is full. */
+const slow = kernel.replace(
+  "seen.at",
+  "let x: f64 = 1;\n  for (let i = 0; i < 100000; i++) x = x * 0.99 + Math.sqrt(x);\n  if (x < 0) return;\n  seen.at",
+);
+const RECORDS = 8_000;
+
 const lines = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, i) => `{"n":${from + i},"word":"w${(from + i) % 7}"}\n`).join("");
 
@@ -49,7 +56,7 @@ function fill({ data }: TestHost): () => void {
 
 /** The table counts the first so many records, each once, and the output has them. */
 async function holds({ client }: TestHost, name: string, records: number): Promise<void> {
-  const stream = await until(client, name, (each) => drained(each) && each.records === records);
+  const stream = await until(client, name, (each) => drained(each) && each.records === records, 120_000);
   assert.is(stream.error, undefined);
   const rows = await (await client.query<TableRow>(name, "seen")).all();
   const expected = Array.from({ length: 7 }, (_, i) => Math.ceil((records - i) / 7));
@@ -116,24 +123,31 @@ test("a source waits while the disk is full, is seen to, and goes on when there 
   }
 });
 
-test("output and shards wait for room", async () => {
+test("output waits for room, and so does a shard that has to be opened", async () => {
   if (!canMount()) return console.log("skipped: no file system can be mounted here");
   const host = await startHost({ cpus: 2, diskMiB: DISK_MIB });
   try {
     const { client } = host;
-    await client.deploy("lines", { kernel });
-    await client.push("lines", lines(0, 1000));
-    await until(client, "lines", drained);
-    await client.change("lines", { paused: true });
-    await client.push("lines", lines(1000, 30_000));
+    await client.deploy("lines", { kernel: slow, max: 1 });
+    // Each body is a frame, which is far from taking too long.
+    for (let from = 0; from < RECORDS; from += RECORDS / 50)
+      await client.push("lines", lines(from, from + RECORDS / 50));
     const makeRoom = fill(host);
-    await client.change("lines", { paused: false });
+    const { frame, frames, outputs } = await client.stream("lines");
+    assert.ok(frame < frames, "it has done all before the disk was full");
+    await sleep(2000);
+    assert.is((await client.stream("lines")).error, undefined);
+    const [{ pid }] = await client.jahs();
+    process.kill(pid, "SIGKILL");
+    const complaint = /Jah \d+ stopped: .*make room/;
+    for (const deadline = Date.now() + 30_000; !complaint.test(host.log()); await sleep(50))
+      assert.ok(Date.now() < deadline, `no Jah lacks room: ${host.log()}`);
     await sleep(4000);
-    const { error, outputs } = await client.stream("lines");
-    assert.is(error, undefined);
-    assert.ok(outputs < 30_000, "its output was written");
+    const stream = await client.stream("lines");
+    assert.is(stream.error, undefined);
+    assert.ok(stream.outputs < RECORDS && outputs < RECORDS, "its output was written");
     makeRoom();
-    await holds(host, "lines", 30_000);
+    await holds(host, "lines", RECORDS);
   } finally {
     assert.is(await host.stop(), 0);
   }

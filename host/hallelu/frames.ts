@@ -119,7 +119,8 @@ export class Frames {
       this.rate.applied(this.log.place(first + i).bytes);
       if (head && "index" in head) this.refer(source, first + i, head.index as number);
       if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
-      else if (this.parts.kernel.time) this.time.came(this.clockOf(source), Date.now());
+      else if (this.parts.kernel.time && this.isNews(source))
+        this.time.came(this.clockOf(source), Date.now());
     });
     this.parts.onLogged();
     return first + frames.length - 1;
@@ -136,7 +137,7 @@ export class Frames {
     const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
     const timed = parts.kernel.time !== undefined;
     for (const { number, kind, head } of log.heads(from, (kind) => timed || !isHere(kind))) {
-      if (timed && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
+      if (timed && kind !== TIME_KIND && this.isNews(kind)) this.time.goesOn(this.clockOf(kind));
       if (!head || isHere(kind)) continue;
       const said = JSON.parse(head.toString()) as TimeHead & { index?: number };
       if (kind === TIME_KIND) this.timeLogged(number, said);
@@ -226,6 +227,11 @@ export class Frames {
   private timeLogged(frame: number, head: TimeHead): void {
     this.timeFrames.set(frame, head);
     this.time.logged(head, Date.now());
+  }
+
+  /** Whether its frames say that a clock goes on: those that come again do not. */
+  private isNews(source: number): boolean {
+    return this.shapes.sources[source].origin !== "dead";
   }
 
   private clockOf(source: number): number {

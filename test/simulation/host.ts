@@ -86,6 +86,7 @@ export class HostSimulation {
   private readonly streams = new Map<string, Running>();
   private readonly processes = new Map<number, Process>();
   private readonly stores = new Map<string, Checkpoint[]>();
+  private readonly openedBy = new Map<string, number>();
   /** What the registry says of frames that were set aside, by stream. */
   private readonly registered = new Map<string, DeadLetter[]>();
   /** Of frames that stop the kernel in one partition, those that have had them. */
@@ -541,6 +542,7 @@ export class HostSimulation {
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,
       stores: this.stores,
+      openedBy: this.openedBy,
       writing: () => this.chance() * (this.chance() < 0.2 ? 6000 : 40),
       failsToWrite: () =>
         this.eventful && ["storm", "moves"].includes(this.scenario.kind) && this.chance() < 0.1,

@@ -20,6 +20,8 @@ export interface World {
   doubles(): boolean;
   /** What is on disk: checkpoints by folder, the newest first, two at most. */
   stores: Map<string, Checkpoint[]>;
+  /** The Jah that opened each folder last: what is left of those before writes nothing any more. */
+  openedBy: Map<string, number>;
   /** How long the pages of a checkpoint take to be written, ms. */
   writing(): number;
   /** Whether what is being written cannot be. */
@@ -152,6 +154,7 @@ export class SimulatedJah {
 
   private start({ shard, store = "" }: LiveStart): void {
     this.store = store;
+    this.world.openedBy.set(store, this.id);
     const [checkpoint, before] = this.world.stores.get(store) ?? [];
     if (checkpoint && !shard) this.world.broken(`the folder ${store} is not empty`);
     this.inbox = new Inbox(checkpoint?.frame ?? 0);
@@ -202,7 +205,8 @@ export class SimulatedJah {
     if (!making) return;
     this.world.later(this.world.delay(), () => {
       // It may be durable though nobody hears of it any more.
-      if (!this.alive && this.world.failsToWrite()) return;
+      const isAnothers = this.world.openedBy.get(this.store) !== this.id;
+      if (!this.alive && (isAnothers || this.world.failsToWrite())) return;
       const [last] = this.world.stores.get(this.store) ?? [];
       this.world.stores.set(this.store, [{ ...making, standing }, ...(last ? [last] : [])]);
       if (!this.alive) return;

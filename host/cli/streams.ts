@@ -29,20 +29,29 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
   if (format === "table")
     for (const { source, frame, reason, record } of problems)
       process.stderr.write(`${source}, frame ${frame}: ${reason}${record ? `: ${printable(record)}` : ""}\n`);
-  for (const each of [...(error === undefined ? [] : [error]), ...sinkErrors])
+  for (const each of [...(error === undefined ? [] : [error]), ...unavailable(streams[0]), ...sinkErrors])
     process.stderr.write(`${each}\n`);
+}
+
+/** Shards that are unavailable, a sentence for each. */
+function unavailable({ shards }: StreamInfo): string[] {
+  return shards.flatMap(({ from, to, unavailable }) =>
+    unavailable
+      ? [`partitions ${from} to ${to - 1} are unavailable: ${unavailable.reason}; ${unavailable.next}`]
+      : [],
+  );
 }
 
 /** A stream in a line. */
 export function brief(stream: StreamInfo): Record<string, unknown> {
-  const { name, state, kernel, version, jahs, min, max, shards, backlog, records, recordsPerSecond } = stream;
+  const { name, state, kernel, version, jahs, min, max, backlog, records, recordsPerSecond } = stream;
   const seconds = backlog.seconds === null ? "" : ` ${backlog.seconds.toFixed(1)} s`;
   return {
     name,
     state: max === 0 && state !== "failed" ? "stopped" : state,
     kernel: `${kernel} v${version}`,
     jahs: `${jahs} (${min}-${max})`,
-    shards: shards.length,
+    shards: shardsOf(stream),
     backlog: backlog.bytes ? `${inBytes(backlog.bytes)}${seconds}` : "-",
     records: inCount(records),
     "per second": inCount(recordsPerSecond),
@@ -50,6 +59,11 @@ export function brief(stream: StreamInfo): Record<string, unknown> {
     late: stream.lateRecords,
     dead: stream.deadLetters,
   };
+}
+
+function shardsOf({ shards }: StreamInfo): string {
+  const lost = shards.filter(({ unavailable }) => unavailable).length;
+  return lost ? `${shards.length}, ${lost} unavailable` : String(shards.length);
 }
 
 export interface QueryFlags extends RemoteFlags {

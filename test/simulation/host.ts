@@ -54,6 +54,7 @@ class MemoryLog {
   async trim(below: number): Promise<void> {
     this.first = Math.max(this.first, below);
   }
+  damageFrom(): undefined {}
   async close(): Promise<void> {}
 }
 
@@ -303,6 +304,7 @@ export class HostSimulation {
       lateOutputs: outputs,
       kernel: KERNEL,
       folder: `/nowhere/${name}`,
+      cpus: this.scenario.cpus,
       freeCpus: () => this.freeCpus,
       save: async () => {},
       note: (_level: string, message: string) => this.say(`${name}: ${message}`),

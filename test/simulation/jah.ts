@@ -5,7 +5,15 @@
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
 import { type Batch, ROUTED } from "../../host/wire/batch.ts";
-import type { FromLiveJah, LiveRouting, LiveStart, Standing, ToLiveJah, Work } from "../../host/wire/live.ts";
+import type {
+  FromLiveJah,
+  LiveRouting,
+  LiveStart,
+  ShardOnDisk,
+  Standing,
+  ToLiveJah,
+  Work,
+} from "../../host/wire/live.ts";
 
 /** What the world around a Jah does for it. */
 export interface World {
@@ -48,6 +56,13 @@ export function recordsIn(frame: number, from: number, to: number): number {
   return count;
 }
 
+/** A shard as it is on disk. */
+interface OnDisk {
+  shard: ShardOnDisk;
+  checkpoint: Checkpoint | undefined;
+  frame: number;
+}
+
 export interface Costs {
   /** ms that mapping and applying a frame takes, all owners together. */
   map: number;
@@ -76,7 +91,9 @@ export class SimulatedJah {
   /** How much slower than others it is. */
   private readonly slowness: number;
   private inbox = new Inbox();
-  private readonly tasks: { routing: number; frame: number }[] = [];
+  private readonly tasks: { routing: number; frame: number; voids: [number, number][] }[] = [];
+  /** Shards that come from other folders, by their frames. */
+  private readonly toGather: OnDisk[] = [];
   private readonly routings = new Map<number, LiveRouting>();
   private owns = false;
   private readonly moves: Move[] = [];
@@ -118,8 +135,8 @@ export class SimulatedJah {
         this.learn(message.routing);
         break;
       case "map":
-        for (const { task } of message.frames)
-          this.tasks.push({ routing: message.routing, frame: task.frame });
+        for (const { task, voids = [] } of message.frames)
+          this.tasks.push({ routing: message.routing, frame: task.frame, voids });
         break;
       case "call":
         this.call(message.id, message.method, message.argument);
@@ -141,37 +158,57 @@ export class SimulatedJah {
   /** The process ends. */
   onEnd: () => void = () => {};
 
-  private start({ shard, store = "" }: LiveStart): void {
-    this.store = store;
-    const [checkpoint, before] = this.world.stores.get(store) ?? [];
-    if (checkpoint && !shard) this.world.broken(`the folder ${store} is not empty`);
-    this.inbox = new Inbox(checkpoint?.frame ?? 0);
-    this.owns = shard !== undefined;
-    if (shard) {
-      for (let p = shard.from; p < shard.to; p++) {
-        this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
-        this.records[p] = checkpoint ? checkpoint.records[p] : 0;
-        if (this.applied[p] !== this.inbox.next)
-          this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
-      }
-    }
-    const { frame, places, standing } = checkpoint ?? {};
-    const restored = checkpoint && { frame: frame!, places: places!, standing: standing! };
-    this.world.tell({
-      type: "ready",
-      port: this.id,
-      next: this.inbox.next,
-      ...(restored
-        ? { restored: { ...restored, ...(before ? { before: before.frame } : undefined) } }
+  private start({ shards = [], store = "" }: LiveStart): void {
+    const folders = shards
+      .map((shard) => {
+        const [checkpoint, before] = this.world.stores.get(shard.store) ?? [];
+        return { shard, checkpoint, before, frame: checkpoint?.frame ?? 0 };
+      })
+      .toSorted((a, b) => a.frame - b.frame);
+    const [own, ...others] = folders;
+    this.store = own?.shard.store ?? store;
+    if (!own && this.world.stores.has(store)) this.world.broken(`the folder ${store} is not empty`);
+    this.inbox = new Inbox(own?.frame ?? 0);
+    this.owns = own !== undefined;
+    if (own) this.take(own);
+    this.toGather.push(...others);
+    const restored = folders.map(({ shard, checkpoint, before, frame }) => ({
+      ...shard,
+      frame,
+      ...(before ? { before: before.frame } : {}),
+      ...(checkpoint
+        ? { checkpoint: { places: checkpoint.places, standing: checkpoint.standing } }
         : undefined),
-    });
+    }));
+    this.world.tell({ type: "ready", port: this.id, next: this.inbox.next, restored });
     this.tick();
+  }
+
+  /** The partitions of a shard as they are on disk, which have to be where this Jah is. */
+  private take({ shard: { store, from, to }, checkpoint }: OnDisk): void {
+    for (let p = from; p < to; p++) {
+      this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
+      this.records[p] = checkpoint ? checkpoint.records[p] : 0;
+      if (this.applied[p] !== this.inbox.next)
+        this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
+    }
+  }
+
+  /** Takes the shards that are due from other folders. */
+  private gather(): void {
+    while (this.toGather.length && this.toGather[0].frame <= this.inbox.next) {
+      this.take(this.toGather.shift()!);
+      if (this.toGather.length) continue;
+      this.movesDone++;
+      this.world.tell({ type: "gathered" });
+    }
   }
 
   /** Begins a checkpoint of this moment, if one is wanted and no state is on its way. */
   private save(): void {
     if (!this.wanted || this.making) return;
-    if (!this.owns || this.moves.some(({ start }) => start <= this.inbox.next)) return;
+    if (!this.owns || this.toGather.length || this.moves.some(({ start }) => start <= this.inbox.next))
+      return;
     this.wanted = false;
     const { next: frame, places } = this.inbox;
     const state = { applied: this.applied.slice(), records: this.records.slice() };
@@ -280,6 +317,7 @@ export class SimulatedJah {
       this.onHeld?.();
       this.onHeld = undefined;
     }
+    this.gather();
     this.save();
     const handover = this.handOver();
     if (handover === "did") return this.wake();
@@ -290,7 +328,7 @@ export class SimulatedJah {
     const task = this.tasks[0];
     if (!task || !this.routings.has(task.routing)) return;
     this.tasks.shift();
-    this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing));
+    this.busy(this.costs.map, "mapMs", () => this.mapped(task));
   }
 
   private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): void {
@@ -306,9 +344,19 @@ export class SimulatedJah {
     });
   }
 
-  private mapped(frame: number, id: number): void {
+  private mapped({
+    frame,
+    routing: id,
+    voids,
+  }: {
+    frame: number;
+    routing: number;
+    voids: [number, number][];
+  }) {
     for (const { jah, from, to } of this.routings.get(id)!.targets) {
-      const batch = batchOf(frame, id, recordsIn(frame, from, to));
+      let records = recordsIn(frame, from, to);
+      for (const [a, b] of voids) records -= recordsIn(frame, Math.max(a, from), Math.min(b, to));
+      const batch = batchOf(frame, id, records);
       if (jah === this.id) {
         this.receive(batch);
         continue;
@@ -347,6 +395,7 @@ export class SimulatedJah {
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
+      if (this.toGather.some(({ shard }) => shard.from <= p && p < shard.to)) continue;
       if (this.applied[p] !== frame)
         this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
       this.applied[p] = frame + 1;

@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type BuiltKernel, buildKernel } from "../../host/compiler/cache.ts";
+import { packageRoot } from "../../host/core/package-root.ts";
 import { encodeKey } from "../../host/kernel/keys.ts";
 import * as map from "../../host/kernel/memory-map.ts";
+import { partitionOf } from "../../host/kernel/partitions.ts";
 import { kernelFile, seeded } from "../run.ts";
 import { Shard } from "./shard.ts";
 
@@ -138,6 +141,35 @@ test("a row is found by its key", async () => {
   assert.match(find(0, -3), '"key":-3,');
   assert.match(find(2, [7, true]), '"key":[7,true]');
   assert.is(find(2, [7, false]), "");
+});
+
+test("the host knows the partition of every key, as kernels have it", async () => {
+  const posts = Array.from(
+    { length: 400 },
+    (_, i) =>
+      `{"tag":"tag ${i}${i % 5 ? "" : " of more than thirty-two bytes".repeat(i % 4)}","at":"2024-05-01T10:00:00Z","user":"u"}\n`,
+  ).join("");
+  const windows = await buildKernel(join(packageRoot, "examples", "trending.ts"));
+  for (const [kernel, text] of [
+    [built, lines(4000, 3)],
+    [windows, posts],
+  ] as [BuiltKernel, string][]) {
+    const [whole, part] = [new Shard(kernel), new Shard(kernel)];
+    await whole.add(text);
+    const tables = new Map(kernel.descriptor.tables.map((table) => [table.name, table]));
+    const seen = new Map<string, number>();
+    for (let partition = 0; partition < 256; partition++) {
+      whole.give(part, partition, partition + 1);
+      for (const row of part.rows()) {
+        const { table, key } = JSON.parse(row) as { table: string; key: unknown };
+        const { key: types, windows: timed } = tables.get(table)!;
+        assert.is(partitionOf(types, encodeKey(types, key), timed!), partition, row);
+        seen.set(table, (seen.get(table) ?? 0) + 1);
+      }
+      part.remove(0, 256);
+    }
+    for (const table of tables.keys()) assert.ok(seen.get(table)! > 20, table);
+  }
 });
 
 test.run();

@@ -171,6 +171,7 @@ test("shards between which another one is unavailable are never joined", () => {
     free: 0,
     backlogBytes: 0,
     changing: false,
+    saving: false,
     measuredSeconds: 9,
     inBytesPerSecond: 0,
     outBytesPerSecond: 0,

@@ -33,8 +33,10 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
 }
 
 /** What is wrong with a stream, a sentence each. */
-function troublesOf({ error, waits, sinks = [] }: StreamInfo): string[] {
-  return [error, waits, ...sinks.map((sink) => sink.error)].filter((each) => each !== undefined);
+function troublesOf(stream: StreamInfo): string[] {
+  const { error, waits, sinks = [] } = stream;
+  const sinkErrors = sinks.map((sink) => sink.error);
+  return [error, ...unavailable(stream), waits, ...sinkErrors].filter((each) => each !== undefined);
 }
 
 /** Its state in a few words. */
@@ -47,16 +49,25 @@ function standing({ state, max, waits, sinks = [] }: StreamInfo): string {
   return [max === 0 ? "stopped" : state, ...also].join(", ");
 }
 
+/** Shards that are unavailable, a sentence for each. */
+function unavailable({ shards }: StreamInfo): string[] {
+  return shards.flatMap(({ from, to, unavailable }) =>
+    unavailable
+      ? [`partitions ${from} to ${to - 1} are unavailable: ${unavailable.reason}; ${unavailable.next}`]
+      : [],
+  );
+}
+
 /** A stream in a line. */
 export function brief(stream: StreamInfo): Record<string, unknown> {
-  const { name, kernel, version, jahs, min, max, shards, backlog, records, recordsPerSecond } = stream;
+  const { name, kernel, version, jahs, min, max, backlog, records, recordsPerSecond } = stream;
   const seconds = backlog.seconds === null ? "" : ` ${backlog.seconds.toFixed(1)} s`;
   return {
     name,
     state: standing(stream),
     kernel: `${kernel} v${version}`,
     jahs: `${jahs} (${min}-${max})`,
-    shards: shards.length,
+    shards: shardsOf(stream),
     backlog: backlog.bytes ? `${inBytes(backlog.bytes)}${seconds}` : "-",
     records: inCount(records),
     "per second": inCount(recordsPerSecond),
@@ -64,6 +75,11 @@ export function brief(stream: StreamInfo): Record<string, unknown> {
     late: stream.lateRecords,
     dead: stream.deadLetters,
   };
+}
+
+function shardsOf({ shards }: StreamInfo): string {
+  const lost = shards.filter(({ unavailable }) => unavailable).length;
+  return lost ? `${shards.length}, ${lost} unavailable` : String(shards.length);
 }
 
 export interface QueryFlags extends RemoteFlags {

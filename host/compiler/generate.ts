@@ -50,6 +50,7 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
     tables: model.tables.map(({ kind, name, key, state }) => ({
       name,
       key: kind === "Windows" ? ["Time", ...key] : key,
+      windows: kind === "Windows",
       state,
       fields: states.get(state)!,
     })),

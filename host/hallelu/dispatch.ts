@@ -19,6 +19,8 @@ import {
 } from "../core/limits.ts";
 
 export const PARTITIONS = 256;
+/** The owner of partitions whose state cannot be had: it gets nothing, and nobody waits for it. */
+export const UNAVAILABLE = -2;
 
 /** The owner of partitions [from, to). */
 export interface Target {
@@ -117,7 +119,9 @@ export class Dispatch {
 
   /** The lowest frame that is not applied by every owner: those of lanes that are closed and not done with count, too. */
   get lowest(): number {
-    const open = this.routing.targets.map(({ jah }) => this.applied.get(jah) ?? 0);
+    const open = this.routing.targets
+      .filter(({ jah }) => jah !== UNAVAILABLE)
+      .map(({ jah }) => this.applied.get(jah) ?? 0);
     const closed = this.lanes.slice(0, -1).map((lane) => this.lowestOf(lane));
     return Math.min(...open, ...closed);
   }
@@ -295,13 +299,7 @@ export class Dispatch {
    * `start`. The frames from there to the open lane's are replayed for it alone.
    */
   recover({ jah, from, to }: Target, start: number): void {
-    const rest = this.routing.targets.flatMap((target) =>
-      [
-        { ...target, to: Math.min(target.to, from) },
-        { ...target, from: Math.max(target.from, to) },
-      ].filter((part) => part.from < part.to),
-    );
-    const { start: boundary } = this.cut([...rest, { jah, from, to }], []);
+    const { start: boundary } = this.give({ jah, from, to });
     this.applied.set(jah, start);
     this.had({ jah, from, to }, start);
     if (start < boundary) {
@@ -309,6 +307,22 @@ export class Dispatch {
       this.lanes.unshift(newLane(routing, boundary));
     }
     this.tidy();
+  }
+
+  /** The state of partitions that were lost cannot be had: the stream goes on without them. */
+  abandon(from: number, to: number): void {
+    this.give({ jah: UNAVAILABLE, from, to });
+  }
+
+  /** Partitions have another owner from the next frame on. */
+  private give({ jah, from, to }: Target): Routing {
+    const rest = this.routing.targets.flatMap((target) =>
+      [
+        { ...target, to: Math.min(target.to, from) },
+        { ...target, from: Math.max(target.from, to) },
+      ].filter((part) => part.from < part.to),
+    );
+    return this.cut([...rest, { jah, from, to }], []);
   }
 
   /**
@@ -415,7 +429,8 @@ export class Dispatch {
   private isUp(lane: Lane): boolean {
     return (
       this.owners(lane).every(({ jah }) => this.mappers.has(jah)) &&
-      (lane !== this.open || this.owners(lane).length === lane.routing.targets.length)
+      (lane !== this.open ||
+        lane.routing.targets.every(({ jah }) => jah === UNAVAILABLE || this.applied.has(jah)))
     );
   }
 

@@ -9,7 +9,7 @@ import type { DeadBodies } from "./dead-bodies.ts";
 import { type DeadLetters, rangesOf, type Stage } from "./dead-letters.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import type { Jah } from "./jahs.ts";
-import type { StreamRecord } from "./record.ts";
+import type { StoredShard, StreamRecord } from "./record.ts";
 import type { Shards } from "./shards.ts";
 
 /** What a Jah says of a frame that stopped the kernel. */
@@ -103,22 +103,16 @@ export class Failures {
     return join(this.parts.folder, `stuck-${jah.id}`);
   }
 
-  /**
-   * The state of a shard cannot be read back from its folder. Whether it can be made anew: from the log, if that still
-   * begins where the shard did; `first` is its first frame.
-   */
-  setStoreAside(jah: Jah, message: string, first: number): boolean {
-    const stored = this.parts.shards.storedOf(jah);
-    if (!stored || first > stored.start) return false;
+  /** The state of a shard cannot be read from its folder; it is made anew from the log, which begins at frame 0. */
+  setStoreAside(stored: StoredShard, message: string): void {
     const path = join(this.parts.folder, stored.folder);
     try {
       renameSync(path, `${path}.damaged-${Date.now()}`);
     } catch {
       // It may be gone, which comes to the same.
     }
-    if (stored.start > 0) return false; // what came before was in another folder
-    this.parts.note("error", `${message}; the state is made anew from the log`, { jah: jah.id });
-    return true;
+    stored.start = 0;
+    this.parts.note("error", `${message}; the state is made anew from the log`);
   }
 }
 

@@ -1,6 +1,6 @@
 /** How far one stream is: what Jahs have mapped and applied is counted, and their output put in order and written. */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { messageOf } from "../core/errors.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
 import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
@@ -10,9 +10,13 @@ import type { Frames } from "./frames.ts";
 import type { Jah } from "./jahs.ts";
 import { Problems } from "./problems.ts";
 import { Rates } from "./rates.ts";
+import type { StoredShard, StreamRecord } from "./record.ts";
 import { whenRoom } from "./room.ts";
-import type { StreamRecord } from "./record.ts";
 import type { Shards } from "./shards.ts";
+import { wayOut } from "./unavailable.ts";
+
+/** Pause before the registry is written again, where that failed, ms. */
+const SAVE_RETRY_MS = 1_000;
 
 export interface ProgressParts {
   kernel: KernelDescriptor;
@@ -32,6 +36,7 @@ export class Progress {
   readonly rates = new Rates();
   readonly counts: FrameCounts;
   readonly problems: Problems;
+  private readonly record: StreamRecord;
   private readonly parts: ProgressParts;
   private readonly assembler: Assembler;
   /** Frames below this are counted as applied. */
@@ -50,6 +55,30 @@ export class Progress {
     this.countedTo = record.frame;
     // Both outputs drop the frames that they have.
     this.assembler = new Assembler(this.countedTo, parts.kernel.ordered);
+    this.record = record;
+    if (record.outputEnded) this.endOutputs();
+  }
+
+  /**
+   * A shard cannot be had: frames are done without it. What owners emit is not whole then, so such an output ends where it
+   * is, for good; `save` writes the registry, before any checkpoint is beyond that.
+   */
+  async abandon({ from, to }: StoredShard, save: () => Promise<void>): Promise<void> {
+    const { ordered, emits = true, late } = this.parts.kernel;
+    if (!ordered) return;
+    if (emits || late) {
+      this.record.outputEnded = true;
+      await this.writing;
+      this.endOutputs();
+      await untilDone(save);
+    }
+    this.emit(this.assembler.abandon(from, to));
+  }
+
+  private endOutputs(): void {
+    const { outputs, lateOutputs } = this.parts;
+    const message = `there is no more output of ${this.record.name}, as a shard is unavailable whose rows would be missing\n${wayOut(this.record.name)}`;
+    for (const each of [outputs, lateOutputs]) each.end(new HallelujahError("shard-unavailable", message));
   }
 
   /** Resolves when the output so far is written. */
@@ -102,7 +131,7 @@ export class Progress {
     }
     for (const { frame, rows, bytes, late, lateRows, lateBytes } of complete) {
       this.counts.set(frame, { late });
-      if (!rows && !lateRows) continue;
+      if ((!rows && !lateRows) || this.record.outputEnded) continue;
       this.writing = this.writing.then(async () => {
         const { outputs, lateOutputs } = this.parts;
         if (rows) await this.write(outputs, Buffer.concat(bytes), rows, frame);
@@ -158,5 +187,15 @@ export class Progress {
       this.waiters.delete(waiter);
       waiter.goOn();
     }
+  }
+}
+
+async function untilDone(save: () => Promise<void>): Promise<void> {
+  for (let done = false; !done; ) {
+    done = await save().then(
+      () => true,
+      () => false,
+    );
+    if (!done) await new Promise((goOn) => setTimeout(goOn, SAVE_RETRY_MS).unref());
   }
 }

@@ -290,6 +290,7 @@ export class Streams implements Host {
       tally,
       outputs: await Outputs.open(join(folder, "output")),
       lateOutputs: await Outputs.open(join(folder, "late")),
+      cpus: this.options.cpus.length,
       freeCpus: () => this.freeCpus,
       save: async (changed) => {
         if (this.running.has(record.name)) await registry.put(`streams/${record.name}`, changed);
@@ -333,7 +334,8 @@ export class Streams implements Host {
         })
       : Promise.resolve();
     opened.catch(() => {}); // told by `watched`
-    if (record.from !== undefined) watched(this.followStream(running, record.from));
+    if (record.from !== undefined)
+      watched(this.followStream(running, record.from).catch((error) => this.followed(stream, error)));
     for (const [i, target] of record.sink.entries()) {
       const position = join(streamFolder(this.options.data, name), `sink-${i}.json`);
       const read = (from: number) => stream.outputs.read(from, stop.signal);
@@ -427,6 +429,12 @@ export class Streams implements Host {
       const frame = { source, body: [bytes], producers: [] };
       await this.logged(running, () => stream.frames.append([frame], [{ rows: row + count }]));
     }
+  }
+
+  /** What another stream takes in ends where a shard of it is unavailable: it keeps what it has, and goes on with that. */
+  private followed(stream: Stream, error: Error): void {
+    if ((error as HallelujahError).code !== "shard-unavailable") throw error;
+    this.options.journal.error({ stream: stream.name }, `nothing more comes in: ${error.message}`);
   }
 
   /** Waits while the stream has all the backlog that it may have. */
@@ -545,7 +553,7 @@ export class Streams implements Host {
   ): AsyncIterable<OutputRows> {
     const { stream, stop } = this.find(name);
     const outputs = late ? stream.lateOutputs : stream.outputs;
-    return outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal]));
+    return untilUnavailable(outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal])));
   }
 
   async backup(): Promise<AsyncIterable<Uint8Array>> {
@@ -662,6 +670,15 @@ function infoOf({ stream, sinks, waits }: Running): StreamInfo {
     ...(sinks.length ? { sinks: sinks.map((sink, i) => ({ target: record.sink[i], ...sink })) } : {}),
     ...(waits === undefined ? {} : { waits }),
   };
+}
+
+/** Rows that are on their way would be lost with an error: where there are no more, who asks again is told why. */
+async function* untilUnavailable(rows: AsyncIterable<OutputRows>): AsyncGenerator<OutputRows> {
+  try {
+    yield* rows;
+  } catch (error) {
+    if ((error as HallelujahError).code !== "shard-unavailable") throw error;
+  }
 }
 
 function hasOutput({ emits = true }: KernelDescriptor): boolean {

@@ -10,6 +10,8 @@ import type { FieldWish } from "../kernel/columns.ts";
 import { createMemory, KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { HttpPeers } from "../shuffle/http-peers.ts";
+import type { PageStore } from "../store/page-store.ts";
+import { openPages } from "../store/pages.ts";
 import { type Batch, decodeBatch, encodeBatch, ROUTED, TRANSFER, VOIDED } from "../wire/batch.ts";
 import type { Channel } from "../wire/channel.ts";
 import {
@@ -21,6 +23,7 @@ import {
   type LiveTask,
   type Mapped,
   MAPPING,
+  type Restored,
   type ToLiveJah,
   type Work,
 } from "../wire/live.ts";
@@ -28,11 +31,12 @@ import type { FrameDone, OwnerOutput } from "../wire/jah.ts";
 import { Answers } from "./answers.ts";
 import { Checkpointer, type Meta } from "./checkpointer.ts";
 import { failureOf } from "./failure.ts";
+import { Gathering } from "./gathering.ts";
 import { Handover } from "./handover.ts";
 import { Inbox } from "./inbox.ts";
 import { Mapper } from "./mapper.ts";
 import { Owner } from "./owner.ts";
-import { type RestoredState, restore } from "./restore.ts";
+import { type RestoredShard, restoreShards } from "./restore.ts";
 
 interface Task extends LiveTask {
   routing: number;
@@ -52,7 +56,9 @@ export class LiveJah {
   private readonly answers: Answers;
   private readonly handover: Handover;
   private readonly checkpointer: Checkpointer | undefined;
-  private readonly restored: RestoredState | undefined;
+  private readonly restored: Restored[];
+  /** State that is still to come from other folders. */
+  private gathering: Gathering | undefined;
   private readonly routings = new Map<number, LiveRouting>();
   /** The highest routing that this Jah was told of. */
   private readonly tasks: Task[] = [];
@@ -81,15 +87,18 @@ export class LiveJah {
     channel: Channel<FromLiveJah, ToLiveJah>,
     watchdog: Watchdog,
   ): Promise<LiveJah> {
-    const memory = createMemory(start.stateBytesMax);
-    const restored = start.store === undefined ? undefined : await restore(start.store, memory, start.shard);
-    return new LiveJah(module, memory, restored, start, secret, channel, watchdog);
+    const restored = await restoreShards(start.shards ?? [], start.stateBytesMax);
+    const memory = restored[0]?.memory ?? createMemory(start.stateBytesMax);
+    const store =
+      restored[0]?.store ?? (start.store === undefined ? undefined : await openPages(start.store));
+    return new LiveJah(module, memory, restored, store, start, secret, channel, watchdog);
   }
 
   private constructor(
     module: WebAssembly.Module,
     memory: WebAssembly.Memory,
-    restored: RestoredState | undefined,
+    restored: RestoredShard[],
+    store: PageStore | undefined,
     start: LiveStart,
     secret: string,
     channel: Channel<FromLiveJah, ToLiveJah>,
@@ -101,9 +110,10 @@ export class LiveJah {
     this.channel = channel;
     this.module = module;
     this.memory = memory;
-    this.restored = restored;
-    const { shard } = start;
-    const meta = restored?.meta;
+    this.restored = restored.map(({ told }) => told);
+    const [own, ...others] = restored;
+    const meta = own?.meta;
+    const shard = own && { from: own.told.from, to: own.told.to };
     this.kernel = this.instantiate();
     this.mapper = new Mapper(this.kernel, start.sources, 1, start.columns as FieldWish[], FRAME_BYTES);
     this.owner = new Owner(this.kernel);
@@ -121,9 +131,15 @@ export class LiveJah {
     this.handover = new Handover(() => this.kernel, this.inbox, this.peers);
     if (meta && shard && (meta.from < shard.from || meta.to > shard.to))
       this.handover.dropOutside(shard.from, shard.to);
+    if (others.length)
+      this.gathering = new Gathering(
+        others,
+        () => this.kernel,
+        (memory) => this.instantiate(memory),
+      );
     this.checkpointer =
-      restored &&
-      new Checkpointer(restored.store, meta?.frame, {
+      store &&
+      new Checkpointer(store, meta?.frame, {
         kernel: () => this.kernel,
         meta: () => this.meta(),
         tell: (message) => {
@@ -142,10 +158,9 @@ export class LiveJah {
   async open(): Promise<void> {
     const port = await this.peers.listen();
     this.nextTold = this.inbox.next;
-    const { checkpoint } = this.restored ?? {};
-    const restored = checkpoint === undefined ? {} : { restored: checkpoint };
-    this.channel.send({ type: "ready", port, next: this.inbox.next, ...restored });
+    this.channel.send({ type: "ready", port, next: this.inbox.next, restored: this.restored });
     this.tellWork(true);
+    this.wake(); // shards may be due that come from other folders
   }
 
   async close(): Promise<void> {
@@ -202,8 +217,8 @@ export class LiveJah {
     return this.inbox.bytes < INBOX_BYTES;
   }
 
-  private instantiate(): KernelInstance {
-    const kernel = new KernelInstance(this.module, this.memory);
+  private instantiate(memory = this.memory): KernelInstance {
+    const kernel = new KernelInstance(this.module, memory);
     kernel.exports.start(map.NDJSON, 0x2c);
     return kernel;
   }
@@ -231,8 +246,15 @@ export class LiveJah {
     let done = false;
     let lacking = false;
     for (let i = 0; i < LIVE_RUN_FRAMES; i++) {
-      if (this.held && !this.handover.busy && !this.answers.isReading) this.checkpointer?.begin();
+      if (this.held && !this.handover.busy && !this.gathering && !this.answers.isReading)
+        this.checkpointer?.begin();
       if (this.checkpointer?.blocks) break;
+      const gathered = this.gathering?.step(this.inbox.next);
+      if (gathered === "over") this.gatheredAll();
+      if (gathered === "progress") {
+        done = true;
+        break;
+      }
       const handover = this.handover.step();
       if (handover === "waiting") break;
       if (handover !== "none") {
@@ -379,8 +401,17 @@ export class LiveJah {
     return { next: this.inbox.next };
   }
 
+  /** All shards that this Jah took up are one. */
+  private gatheredAll(): void {
+    const { shards } = this.start;
+    this.gathering = undefined;
+    this.held = { from: shards![0].from, to: shards!.at(-1)!.to };
+    this.checkpointer?.moved();
+    this.channel.send({ type: "gathered" });
+  }
+
   private answerHold(): void {
-    if (this.inbox.next < this.heldAt || this.handover.busy) return;
+    if (this.inbox.next < this.heldAt || this.handover.busy || this.gathering) return;
     this.onHeld?.();
     this.onHeld = undefined;
   }

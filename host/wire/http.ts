@@ -37,6 +37,14 @@ export const ShardInfo = z
     to: z.number().int().describe("behind the last partition"),
     jah: z.number().int().nullable().describe("the Jah that holds it; null while it is parked"),
     frame: z.number().int().describe("the lowest frame that it has not applied"),
+    unavailable: z
+      .object({
+        folder: z.string(),
+        reason: z.string().describe("what is damaged"),
+        next: z.string().describe("what its user can do"),
+      })
+      .optional()
+      .describe("its state can neither be read nor made anew; the other shards go on"),
   })
   .openapi("Shard");
 

@@ -59,6 +59,7 @@ class MemoryLog {
   async trim(below: number): Promise<void> {
     this.first = Math.max(this.first, below);
   }
+  damageFrom(): undefined {}
   async close(): Promise<void> {}
 }
 
@@ -318,6 +319,7 @@ export class HostSimulation {
       lateOutputs: outputs,
       kernel: KERNEL,
       folder: `/nowhere/${name}`,
+      cpus: this.scenario.cpus,
       freeCpus: () => this.freeCpus,
       save: (record: StreamRecord) => this.register(record),
       note: (_level: string, message: string) => this.say(`${name}: ${message}`),

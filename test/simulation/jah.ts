@@ -5,7 +5,15 @@
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
 import { type Batch, ROUTED } from "../../host/wire/batch.ts";
-import type { FromLiveJah, LiveRouting, LiveStart, Standing, ToLiveJah, Work } from "../../host/wire/live.ts";
+import type {
+  FromLiveJah,
+  LiveRouting,
+  LiveStart,
+  ShardOnDisk,
+  Standing,
+  ToLiveJah,
+  Work,
+} from "../../host/wire/live.ts";
 
 /** What the world around a Jah does for it. */
 export interface World {
@@ -56,6 +64,13 @@ export function recordsIn(frame: number, from: number, to: number): number {
   return count;
 }
 
+/** A shard as it is on disk. */
+interface OnDisk {
+  shard: ShardOnDisk;
+  checkpoint: Checkpoint | undefined;
+  frame: number;
+}
+
 export interface Costs {
   /** ms that mapping and applying a frame takes, all owners together. */
   map: number;
@@ -85,6 +100,8 @@ export class SimulatedJah {
   private readonly slowness: number;
   private inbox = new Inbox();
   private readonly tasks: { routing: number; frame: number; voided: Uint8Array }[] = [];
+  /** Shards that come from other folders, by their frames. */
+  private readonly toGather: OnDisk[] = [];
   private readonly routings = new Map<number, LiveRouting>();
   private owns = false;
   private readonly moves: Move[] = [];
@@ -152,38 +169,58 @@ export class SimulatedJah {
   /** The process ends. */
   onEnd: () => void = () => {};
 
-  private start({ shard, store = "" }: LiveStart): void {
-    this.store = store;
-    this.world.openedBy.set(store, this.id);
-    const [checkpoint, before] = this.world.stores.get(store) ?? [];
-    if (checkpoint && !shard) this.world.broken(`the folder ${store} is not empty`);
-    this.inbox = new Inbox(checkpoint?.frame ?? 0);
-    this.owns = shard !== undefined;
-    if (shard) {
-      for (let p = shard.from; p < shard.to; p++) {
-        this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
-        this.records[p] = checkpoint ? checkpoint.records[p] : 0;
-        if (this.applied[p] !== this.inbox.next)
-          this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
-      }
-    }
-    const { frame, places, standing } = checkpoint ?? {};
-    const restored = checkpoint && { frame: frame!, places: places!, standing: standing! };
-    this.world.tell({
-      type: "ready",
-      port: this.id,
-      next: this.inbox.next,
-      ...(restored
-        ? { restored: { ...restored, ...(before ? { before: before.frame } : undefined) } }
+  private start({ shards = [], store = "" }: LiveStart): void {
+    const folders = shards
+      .map((shard) => {
+        const [checkpoint, before] = this.world.stores.get(shard.store) ?? [];
+        return { shard, checkpoint, before, frame: checkpoint?.frame ?? 0 };
+      })
+      .toSorted((a, b) => a.frame - b.frame);
+    const [own, ...others] = folders;
+    this.store = own?.shard.store ?? store;
+    this.world.openedBy.set(this.store, this.id);
+    if (!own && this.world.stores.has(store)) this.world.broken(`the folder ${store} is not empty`);
+    this.inbox = new Inbox(own?.frame ?? 0);
+    this.owns = own !== undefined;
+    if (own) this.take(own);
+    this.toGather.push(...others);
+    const restored = folders.map(({ shard, checkpoint, before, frame }) => ({
+      ...shard,
+      frame,
+      ...(before ? { before: before.frame } : {}),
+      ...(checkpoint
+        ? { checkpoint: { places: checkpoint.places, standing: checkpoint.standing } }
         : undefined),
-    });
+    }));
+    this.world.tell({ type: "ready", port: this.id, next: this.inbox.next, restored });
     this.tick();
+  }
+
+  /** The partitions of a shard as they are on disk, which have to be where this Jah is. */
+  private take({ shard: { store, from, to }, checkpoint }: OnDisk): void {
+    for (let p = from; p < to; p++) {
+      this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
+      this.records[p] = checkpoint ? checkpoint.records[p] : 0;
+      if (this.applied[p] !== this.inbox.next)
+        this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
+    }
+  }
+
+  /** Takes the shards that are due from other folders. */
+  private gather(): void {
+    while (this.toGather.length && this.toGather[0].frame <= this.inbox.next) {
+      this.take(this.toGather.shift()!);
+      if (this.toGather.length) continue;
+      this.movesDone++;
+      this.world.tell({ type: "gathered" });
+    }
   }
 
   /** Begins a checkpoint of this moment, if one is wanted and no state is on its way. */
   private save(): void {
     if (!this.wanted || this.making) return;
-    if (!this.owns || this.moves.some(({ start }) => start <= this.inbox.next)) return;
+    if (!this.owns || this.toGather.length || this.moves.some(({ start }) => start <= this.inbox.next))
+      return;
     this.wanted = false;
     const { next: frame, places } = this.inbox;
     const state = { applied: this.applied.slice(), records: this.records.slice() };
@@ -293,6 +330,7 @@ export class SimulatedJah {
       this.onHeld?.();
       this.onHeld = undefined;
     }
+    this.gather();
     this.save();
     const handover = this.handOver();
     if (handover === "did") return this.wake();
@@ -361,9 +399,11 @@ export class SimulatedJah {
   private apply({ frame, routing, payload }: Batch): number {
     const target = this.routings.get(routing)?.targets.find(({ jah }) => jah === this.id);
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
-    const voided = payload.subarray(4);
+    // Those that are still to come from another folder have the frame.
+    const isToCome = (p: number) => this.toGather.some(({ shard }) => shard.from <= p && p < shard.to);
+    const voided = Uint8Array.from(payload.subarray(4), (each, p) => (isToCome(p) ? 0 : each));
     const poison = this.world.poison(frame);
-    if (typeof poison === "number" && target.from <= poison && poison < target.to && !voided[poison]) {
+    if (typeof poison === "number" && target.from <= poison && poison < target.to && !payload[4 + poison]) {
       this.world.tell({ type: "failed", frame, failure: TRAP });
       this.alive = false;
       return 0;
@@ -372,10 +412,11 @@ export class SimulatedJah {
     if (poison !== undefined)
       this.world.has(
         frame,
-        voided.map((each, p) => (each || p < target.from || p >= target.to ? 0 : 1)),
+        voided.map((each, p) => (each || isToCome(p) || p < target.from || p >= target.to ? 0 : 1)),
       );
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
+      if (isToCome(p)) continue;
       if (this.applied[p] !== frame)
         this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
       this.applied[p] = frame + 1;

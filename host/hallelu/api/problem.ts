@@ -62,6 +62,7 @@ const STATUS: Record<string, number> = {
   busy: 503,
   "jah-lost": 503,
   "shard-lost": 503,
+  "shard-unavailable": 503,
   "too-many-streams": 503,
   "disk-full": 507,
   "log-unwritable": 507,
@@ -116,7 +117,9 @@ export function problem(
     "content-type": "application/problem+json",
     "content-length": String(Buffer.byteLength(body)),
   };
-  if (status in RETRY_AFTER) headers["retry-after"] = String(RETRY_AFTER[status]);
+  // It stays so until its user has done something.
+  if (status in RETRY_AFTER && code !== "shard-unavailable")
+    headers["retry-after"] = String(RETRY_AFTER[status]);
   if (status === 401) headers["www-authenticate"] = "Bearer";
   return { status, headers, body };
 }

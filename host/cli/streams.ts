@@ -25,24 +25,49 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
     "streams; deploy one: hallelujah deploy NAME KERNEL",
   );
   if (name === undefined) return;
-  const { error, sinkErrors = [], problems = [] } = streams[0];
+  const { problems = [] } = streams[0];
   if (format === "table")
     for (const { source, frame, reason, record } of problems)
       process.stderr.write(`${source}, frame ${frame}: ${reason}${record ? `: ${printable(record)}` : ""}\n`);
-  for (const each of [...(error === undefined ? [] : [error]), ...sinkErrors])
-    process.stderr.write(`${each}\n`);
+  for (const trouble of troublesOf(streams[0])) process.stderr.write(`${trouble}\n`);
+}
+
+/** What is wrong with a stream, a sentence each. */
+function troublesOf(stream: StreamInfo): string[] {
+  const { error, waits, sinks = [] } = stream;
+  const sinkErrors = sinks.map((sink) => sink.error);
+  return [error, ...unavailable(stream), waits, ...sinkErrors].filter((each) => each !== undefined);
+}
+
+/** Its state in a few words. */
+function standing({ state, max, waits, sinks = [] }: StreamInfo): string {
+  if (state === "failed") return state;
+  const also = [
+    ...(waits === undefined ? [] : ["disk full"]),
+    ...(sinks.some(({ error }) => error !== undefined) ? ["sink waits"] : []),
+  ];
+  return [max === 0 ? "stopped" : state, ...also].join(", ");
+}
+
+/** Shards that are unavailable, a sentence for each. */
+function unavailable({ shards }: StreamInfo): string[] {
+  return shards.flatMap(({ from, to, unavailable }) =>
+    unavailable
+      ? [`partitions ${from} to ${to - 1} are unavailable: ${unavailable.reason}; ${unavailable.next}`]
+      : [],
+  );
 }
 
 /** A stream in a line. */
 export function brief(stream: StreamInfo): Record<string, unknown> {
-  const { name, state, kernel, version, jahs, min, max, shards, backlog, records, recordsPerSecond } = stream;
+  const { name, kernel, version, jahs, min, max, backlog, records, recordsPerSecond } = stream;
   const seconds = backlog.seconds === null ? "" : ` ${backlog.seconds.toFixed(1)} s`;
   return {
     name,
-    state: max === 0 && state !== "failed" ? "stopped" : state,
+    state: standing(stream),
     kernel: `${kernel} v${version}`,
     jahs: `${jahs} (${min}-${max})`,
-    shards: shards.length,
+    shards: shardsOf(stream),
     backlog: backlog.bytes ? `${inBytes(backlog.bytes)}${seconds}` : "-",
     records: inCount(records),
     "per second": inCount(recordsPerSecond),
@@ -50,6 +75,11 @@ export function brief(stream: StreamInfo): Record<string, unknown> {
     late: stream.lateRecords,
     dead: stream.deadLetters,
   };
+}
+
+function shardsOf({ shards }: StreamInfo): string {
+  const lost = shards.filter(({ unavailable }) => unavailable).length;
+  return lost ? `${shards.length}, ${lost} unavailable` : String(shards.length);
 }
 
 export interface QueryFlags extends RemoteFlags {

@@ -36,6 +36,8 @@ export interface TableDescriptor {
   name: string;
   /** Types of the key's parts; one, unless the key is a tuple. */
   key: string[];
+  /** Whether it has windows: the key starts with their time, behind which is the author's. Older modules do not say. */
+  windows?: boolean;
   state: string;
   fields: StateField[];
 }

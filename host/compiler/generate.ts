@@ -52,6 +52,7 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
       ...(span === undefined ? {} : { span }),
       name,
       key: kind === "Windows" ? ["Time", ...key] : key,
+      windows: kind === "Windows",
       state,
       fields: states.get(state)!,
     })),

@@ -14,10 +14,11 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether the system said that there is no room to write. */
+/** Whether there is no room to write, as the system said, here or in what this came of. */
 export function isDiskFull(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOSPC" || code === "EDQUOT";
+  if (!(error instanceof Error)) return false;
+  const { code, cause } = error as NodeJS.ErrnoException;
+  return code === "ENOSPC" || code === "EDQUOT" || code === "disk-full" || isDiskFull(cause);
 }
 
 /** The candidate nearest to `name` by edit distance (Levenshtein 1966), if one is near enough to be meant. */

@@ -134,9 +134,16 @@ export const PAGES_WRITE_BYTES = 4 * MiB;
 /** Bytes that must be free for a store to write: RocksDB may wait for ever when it cannot write out what it has in memory. */
 export const STORE_ROOM_BYTES = 192 * MiB;
 
-/** Time that a webhook may take to answer, and the longest pause before it is called again, ms. */
+/** Time that a webhook may take to answer, ms. */
 export const WEBHOOK_PATIENCE_MS = 30_000;
-export const WEBHOOK_RETRY_MS_MAX = 30_000;
+
+/** Pauses before a sink that takes no rows is tried again, the first and the longest, ms. */
+export const SINK_RETRY_MS = 100;
+export const SINK_RETRY_MS_MAX = 30_000;
+
+/** Pauses before a disk that was full is tried again, the first and the longest, ms. */
+export const ROOM_RETRY_MS = 100;
+export const ROOM_RETRY_MS_MAX = 5_000;
 
 /** Time for which a Jah keeps its CPU while others wait for one, ms. */
 export const TURN_MS = 1_000;

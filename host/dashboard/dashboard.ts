@@ -82,8 +82,10 @@ function rowsOf(stream: StreamInfo): HTMLElement[] {
   const head = element("th", name);
   head.setAttribute("scope", "row");
   const row = element("tr", "", head, ...cells.map((cell) => element("td", cell)));
-  if (error === undefined) return [row];
-  const words = element("td", error);
+  const lost = shards.find(({ unavailable }) => unavailable)?.unavailable;
+  const problem = error ?? (lost && `a shard is unavailable: ${lost.reason}; ${lost.next}`);
+  if (problem === undefined) return [row];
+  const words = element("td", problem);
   words.className = "error";
   words.setAttribute("colspan", String(cells.length + 1));
   return [row, element("tr", "", words)];

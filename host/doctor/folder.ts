@@ -60,7 +60,7 @@ class StreamCheck {
     yield* this.kernel();
     yield* this.log();
     for (const name of ["output", "late"]) yield* this.output(name);
-    for (const stored of this.record.stored) yield* this.shard(stored);
+    yield* this.shards();
     for (const letter of this.record.dead) yield* this.letter(letter);
     yield* this.leftovers();
   }
@@ -108,26 +108,44 @@ class StreamCheck {
         : problem(sentenceOf(found), "who reads these rows gets an error; the stream goes on");
   }
 
-  private async *shard({ folder, from, to, start }: StoredShard): AsyncGenerator<Finding> {
+  private async *shards(): AsyncGenerator<Finding> {
+    const { stored } = this.record;
+    const lost: string[] = [];
+    for (const shard of stored) {
+      const { what, effect } = (await this.shard(shard)) ?? {};
+      if (what === undefined) continue;
+      if (effect === undefined) lost.push(what);
+      else yield problem(what, effect);
+    }
+    const all = lost.length === stored.length;
+    const becomes = all
+      ? "the stream will fail; restore a backup"
+      : "these partitions will be unavailable, the others go on; restore a backup";
+    for (const what of lost)
+      yield problem(what, `the log is whole from frame ${this.intactFrom} on alone: ${becomes}`);
+  }
+
+  /** What is wrong with a shard, and what the host makes of it; no `effect` where that is nothing. Undefined if all is well. */
+  private async shard({
+    folder,
+    from,
+    to,
+  }: StoredShard): Promise<{ what: string; effect?: string } | undefined> {
     const path = join(this.folder, folder);
     const there = existsSync(path);
-    if (!there && this.record.frame === 0) return; // it was never saved
+    if (!there && this.record.frame === 0) return undefined; // it was never saved
     const { whole, problems } = there
       ? await checkStore(path)
       : { whole: [], problems: [`${path} is missing`] };
     const [newest] = whole;
-    if (!problems.length && (newest ?? 0) >= this.logFirst) return;
+    if (!problems.length && (newest ?? 0) >= this.logFirst) return undefined;
     const why = problems.length ? problems.join("; ") : `${path} does not reach to where the log begins`;
     const what = `partitions ${from} to ${to - 1}: ${why}`;
     if (newest !== undefined && newest >= this.intactFrom)
-      yield problem(what, `the checkpoint of frame ${newest} is used, and the log from there`);
-    else if (start === 0 && this.intactFrom === 0)
-      yield problem(what, "the state is made anew from the log, which takes a while");
-    else
-      yield problem(
-        what,
-        `the log is whole from frame ${this.intactFrom} on alone: the stream will fail; restore a backup`,
-      );
+      return { what, effect: `the checkpoint of frame ${newest} is used, and the log from there` };
+    if (this.intactFrom === 0)
+      return { what, effect: "the state is made anew from the log, which takes a while" };
+    return { what };
   }
 
   private *letter({ frame, bytes, sum, done }: DeadLetter): Generator<Finding> {

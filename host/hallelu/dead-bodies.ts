@@ -1,6 +1,6 @@
 /**
  * The records of frames that were set aside. The log may be trimmed, so they are copied to `dead/FRAME` in the stream's folder before
- * the registry says that they were, and stay there until their user retries or drops them.
+ * the registry says that they were, and both before any owner passes the frame; they stay there until their user retries or drops them.
  */
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { makeFolder, replaceFile } from "../store/durable.ts";
 import type { Log } from "../store/log.ts";
 import type { DeadLetterInfo } from "../wire/http.ts";
-import { type DeadLetter, type DeadLetters, isWhole, type Stop } from "./dead-letters.ts";
+import { type DeadLetter, type DeadLetters, lacking, type Stop } from "./dead-letters.ts";
 import type { Frames } from "./frames.ts";
 import type { StreamRecord } from "./record.ts";
 
@@ -20,13 +20,17 @@ export interface DeadBodiesParts {
   /** The stream's folder. */
   folder: string;
   log: Log;
-  frames: Pick<Frames, "appendOnce">;
+  frames: Pick<Frames, "retry" | "shapes">;
   dead: DeadLetters;
   /** Writes the record to the registry, or rejects. */
   save: () => Promise<void>;
   /** Whether the stream will not go on in this process. */
   isOver: () => boolean;
-  note: (level: "warn", message: string, more?: object) => void;
+  /** A frame that was set aside is known to the registry to be. */
+  onKept: (frame: number) => void;
+  /** The stream cannot go on in this process. */
+  fail: (message: string) => void;
+  note: (level: "warn" | "error", message: string, more?: object) => void;
 }
 
 export class DeadBodies {
@@ -45,30 +49,38 @@ export class DeadBodies {
     return this.last;
   }
 
-  /** Sets a frame aside at once, and copies its records; a disk that is full is waited for. */
+  /** Sets a frame aside: copies its records and tells the registry; a disk that is full is waited for. Then `onKept` hears of it. */
   setAside(stop: Stop): void {
-    const letter = this.parts.dead.setAside(stop, this.parts.log.place(stop.frame).bytes);
+    const { dead, log, isOver, fail, note } = this.parts;
+    const letter = dead.setAside(stop, log.place(stop.frame).bytes);
     void this.queued(async () => {
-      while (!this.parts.isOver()) {
+      for (;;) {
         try {
-          return await this.copy(letter);
+          return await this.keep(letter);
         } catch (error) {
-          this.parts.note("warn", `frame ${letter.frame} cannot be kept aside: ${messageOf(error)}`);
+          const message = `frame ${letter.frame} cannot be kept aside: ${messageOf(error)}`;
+          note("warn", message);
+          // Its Jahs would wait for the frame; the next process tries it anew.
+          if (isOver()) return fail(message);
         }
         await new Promise((done) => setTimeout(done, RETRY_MS));
       }
     });
   }
 
-  private async copy(letter: DeadLetter): Promise<void> {
-    const { log, dead, save } = this.parts;
+  private async keep(letter: DeadLetter): Promise<void> {
+    const { log, dead, save, onKept, note } = this.parts;
     const { kind: source, body } = await log.read(letter.frame);
     if (body.length) {
       makeFolder(join(this.parts.folder, "dead"));
       await replaceFile(this.pathOf(letter.frame), body);
     }
-    dead.kept(letter, { sum: crc32(body), source });
+    dead.tell(letter, { sum: crc32(body), source });
     await save();
+    dead.kept(letter);
+    const { frame, message } = letter;
+    note("error", `frame ${frame} was set aside: ${message}`, { frame });
+    onKept(frame);
   }
 
   list(): DeadLetterInfo[] {
@@ -112,19 +124,17 @@ export class DeadBodies {
   }
 
   /**
-   * Logs the records again, as a new frame of the same source; resolves with its number. However often this is asked, they are logged
-   * once. Rejects as `read` does, and with `dead-letter-partial`.
+   * Logs the records again, as a new frame, for the partitions that lack them; resolves with its number. However often this is asked,
+   * they are logged once. Rejects as `read` does.
    */
   retry(frame: number): Promise<number> {
     return this.queued(async () => {
       const letters = this.find(frame);
       const body = await this.readKept(frame);
-      if (!isWhole(letters)) {
-        const aside = letters.map(({ from, to }) => `${from} to ${to - 1}`).join(", ");
-        const message = `frame ${frame} was set aside for the partitions ${aside} alone and counts in all others, where its records would count twice; push those that are missing`;
-        throw new HallelujahError("dead-letter-partial", message);
-      }
-      const retried = await this.parts.frames.appendOnce(`dead letter ${frame}`, letters[0].source, body);
+      const { frames } = this.parts;
+      const { source } = letters[0];
+      const only = lacking(letters, frames.shapes.sources[source].again?.only);
+      const retried = await frames.retry(frame, source, only, body);
       await this.finish(letters, { retried });
       return retried;
     });

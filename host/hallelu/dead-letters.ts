@@ -26,12 +26,21 @@ export interface DeadLetter extends Stop {
   done?: { retried: number } | "dropped";
 }
 
+/** So often a frame may stop the kernel where it went well once, before its stream is given up. */
+const TRIES_MAX = 5;
+
+/** What comes of a frame that stopped the kernel. */
+export type Verdict = "again" | "aside" | "hopeless";
+
 export class DeadLetters {
+  /** Those that the registry has: they hold. */
   private letters: DeadLetter[];
-  /** Those whose records are not kept yet. */
-  private readonly fresh = new Set<DeadLetter>();
-  /** Frames that failed once. */
-  private readonly failures = new Set<string>();
+  /** Those that are decided, and do not hold yet. */
+  private readonly pending = new Set<DeadLetter>();
+  /** Those of them whose records are kept, so that the registry may be told. */
+  private readonly told = new Set<DeadLetter>();
+  /** How often each frame has stopped the kernel, by stage and place. */
+  private readonly failures = new Map<string, { frame: number; times: number }>();
   private readonly versionOf: (frame: number) => number;
 
   /** `versionOf` tells to which version of the kernel a frame belongs. */
@@ -40,9 +49,9 @@ export class DeadLetters {
     this.versionOf = versionOf;
   }
 
-  /** Those that the registry may know of. */
+  /** Those that the registry is to know of. */
   get all(): DeadLetter[] {
-    return this.letters.filter((letter) => !this.fresh.has(letter));
+    return [...this.letters, ...this.told];
   }
 
   /** Those that users see: frames that were set aside, and that nobody retried or dropped. */
@@ -55,29 +64,51 @@ export class DeadLetters {
     return new Set(this.open.map(({ frame }) => frame)).size;
   }
 
-  /** A frame stopped the kernel; whether it did so before, so that it is not tried again. */
-  failed({ frame, stage, from, to }: Stop): boolean {
-    const known = this.letters.some(
-      (letter) => letter.frame === frame && letter.stage === stage && letter.from <= from && letter.to >= to,
-    );
-    if (known) return false;
-    const failure = `${stage} ${frame}`;
-    if (this.failures.delete(failure)) return true;
-    this.failures.add(failure);
-    return false;
+  /**
+   * A frame stopped the kernel, in the shard whose first partition is `from`: the first time it is tried again, then set aside. Where it
+   * went well once (`before`) it must not be set aside, as that may be in an answer: it is tried some times more.
+   */
+  failed({ frame, stage }: Pick<Stop, "frame" | "stage">, from: number, before: boolean): Verdict {
+    const failure = `${stage} ${frame} ${from}`;
+    const times = (this.failures.get(failure)?.times ?? 0) + 1;
+    this.failures.set(failure, { frame, times });
+    if (before) return times < TRIES_MAX ? "again" : "hopeless";
+    if (times < 2) return "again";
+    this.failures.delete(failure);
+    return "aside";
   }
 
-  /** The frame counts as empty there from now on; its letter is known to the registry when it is `kept`. */
+  /** Whether it is decided that a frame does not count for a partition. */
+  isDecided({ frame, stage }: Pick<Stop, "frame" | "stage">, partition: number): boolean {
+    const isHere = ({ from, to }: DeadLetter) => from <= partition && partition < to;
+    return [...this.letters, ...this.pending].some(
+      (letter) => letter.frame === frame && letter.stage === stage && isHere(letter),
+    );
+  }
+
+  /** The frame is to count as empty there, from when the letter is `kept`; nobody may be given it until then. */
   setAside(stop: Stop, bytes: number): DeadLetter {
     const letter = { ...stop, version: this.versionOf(stop.frame), bytes, sum: 0, source: 0 };
-    this.letters.push(letter);
-    this.fresh.add(letter);
+    this.pending.add(letter);
     return letter;
   }
 
-  kept(letter: DeadLetter, body: Pick<DeadLetter, "sum" | "source">): void {
+  /** Its records are kept: the registry is to be told. */
+  tell(letter: DeadLetter, body: Pick<DeadLetter, "sum" | "source">): void {
     Object.assign(letter, body);
-    this.fresh.delete(letter);
+    this.told.add(letter);
+  }
+
+  /** The registry has it: it holds. */
+  kept(letter: DeadLetter): void {
+    this.pending.delete(letter);
+    this.told.delete(letter);
+    this.letters.push(letter);
+  }
+
+  /** Whether anything of a frame is decided that does not hold yet. */
+  isPending(frame: number): boolean {
+    return [...this.pending].some((letter) => letter.frame === frame);
   }
 
   /** What was set aside of a frame, unless it was retried or dropped. */
@@ -87,6 +118,7 @@ export class DeadLetters {
 
   /** Forgets those that are done with, of frames that will not be replayed. */
   forgetBelow(frame: number): void {
+    for (const [failure, { frame: of }] of this.failures) if (of < frame) this.failures.delete(failure);
     this.letters = this.letters.filter((letter) => letter.frame >= frame || letter.done === undefined);
   }
 
@@ -103,10 +135,33 @@ export class DeadLetters {
   }
 }
 
-/** Whether letters of one frame set it aside as a whole. */
-export function isWhole(letters: DeadLetter[]): boolean {
-  let next = 0;
-  for (const { from, to } of letters.toSorted((a, b) => a.from - b.from))
-    if (from <= next) next = Math.max(next, to);
-  return next === PARTITIONS;
+/**
+ * The partitions that lack a frame with these letters; undefined if that is all of it, as nobody mapped it. `counted` are those for which
+ * it was to count, if it came again itself.
+ */
+export function lacking(
+  letters: DeadLetter[],
+  counted: [from: number, to: number][] | undefined,
+): [from: number, to: number][] | undefined {
+  if (letters.some(({ stage }) => stage === "map")) return counted;
+  const isIn = (ranges: Iterable<[number, number]>, p: number) =>
+    [...ranges].some(([from, to]) => from <= p && p < to);
+  const aside = letters.map(({ from, to }): [number, number] => [from, to]);
+  return rangesOf(0, PARTITIONS, (p) => isIn(aside, p) && isIn(counted ?? [[0, PARTITIONS]], p));
+}
+
+/** The partitions in [from, to) for which something holds, in ranges. */
+export function rangesOf(
+  from: number,
+  to: number,
+  holds: (partition: number) => boolean,
+): [from: number, to: number][] {
+  const ranges: [number, number][] = [];
+  for (let p = from; p < to; p++) {
+    if (!holds(p)) continue;
+    const last = ranges.at(-1);
+    if (last?.[1] === p) last[1]++;
+    else ranges.push([p, p + 1]);
+  }
+  return ranges;
 }

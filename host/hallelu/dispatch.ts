@@ -19,6 +19,8 @@ import {
 } from "../core/limits.ts";
 
 export const PARTITIONS = 256;
+/** The owner of partitions whose state cannot be had: it gets nothing, and nobody waits for it. */
+export const UNAVAILABLE = -2;
 
 /** The owner of partitions [from, to). */
 export interface Target {
@@ -83,12 +85,19 @@ export class Dispatch {
   /** Frames that were mapped at least once: all below `seenBelow`, and these. */
   private seenBelow: number;
   private readonly seen = new Set<number>();
+  /** Of each partition, the frames below this were applied once, though the state that held them may be lost since. */
+  private readonly everApplied: Float64Array;
+  /** Frames that nobody is given for now. */
+  private readonly withheld = new Set<number>();
+  /** Frames that came back unmapped while others had them still: nobody is given them until those are back, too. */
+  private readonly awaited = new Set<number>();
 
   /** `targets` own the state as of frame `start`. `bytesOf` tells a logged frame's size. */
   constructor(targets: Target[], start: number, bytesOf: (frame: number) => number) {
     this.bytesOf = bytesOf;
     this.head = start;
     this.seenBelow = start;
+    this.everApplied = new Float64Array(PARTITIONS).fill(start);
     this.lanes = [];
     this.openLane(start, targets, []);
     for (const { jah } of targets) this.applied.set(jah, start);
@@ -110,7 +119,9 @@ export class Dispatch {
 
   /** The lowest frame that is not applied by every owner: those of lanes that are closed and not done with count, too. */
   get lowest(): number {
-    const open = this.routing.targets.map(({ jah }) => this.applied.get(jah) ?? 0);
+    const open = this.routing.targets
+      .filter(({ jah }) => jah !== UNAVAILABLE)
+      .map(({ jah }) => this.applied.get(jah) ?? 0);
     const closed = this.lanes.slice(0, -1).map((lane) => this.lowestOf(lane));
     return Math.min(...open, ...closed);
   }
@@ -120,8 +131,9 @@ export class Dispatch {
     return Math.max(this.open.cursor, ...this.applied.values());
   }
 
-  /** The frames from `frame` on are mapped as if for the first time. */
+  /** The frames from `frame` on are mapped and applied as if for the first time. */
   forgetFrom(frame: number): void {
+    this.everApplied.forEach((next, p) => (this.everApplied[p] = Math.min(next, frame)));
     this.seenBelow = Math.min(this.seenBelow, frame);
     for (const each of this.seen) if (each >= frame) this.seen.delete(each);
   }
@@ -169,11 +181,7 @@ export class Dispatch {
   mapped(jah: number, routing: number, frame: number): boolean {
     const mapper = this.mappers.get(jah);
     const key = keyOf(routing, frame);
-    const held = mapper?.held.get(key);
-    if (mapper && held) {
-      mapper.held.delete(key);
-      mapper.bytes -= held.bytes;
-    }
+    if (mapper) this.drop(mapper, key);
     if (frame < this.seenBelow || this.seen.has(frame)) return false;
     this.seen.add(frame);
     while (this.seen.delete(this.seenBelow)) this.seenBelow++;
@@ -184,8 +192,56 @@ export class Dispatch {
   again(routing: number, frame: number): void {
     const lane = this.lanes.find((candidate) => candidate.routing.id === routing);
     if (!lane) return;
+    const mapper = this.mappers.get(lane.mappers.get(frame) ?? -1);
+    if (mapper) this.drop(mapper, keyOf(routing, frame));
     lane.mappers.delete(frame);
     insert(lane.again, frame);
+  }
+
+  private drop(mapper: Mapper, key: string): void {
+    mapper.bytes -= mapper.held.get(key)?.bytes ?? 0;
+    mapper.held.delete(key);
+  }
+
+  /** Nobody is given the frame, under any routing, until `release`: what it counts for is being decided. */
+  withhold(frame: number): void {
+    this.withheld.add(frame);
+  }
+
+  release(frame: number): void {
+    this.withheld.delete(frame);
+  }
+
+  /** Nobody is given the frame as long as somebody has it. */
+  awaitOthers(frame: number): void {
+    this.awaited.add(frame);
+  }
+
+  private isWithheld(frame: number): boolean {
+    if (this.awaited.has(frame) && !this.isOut(frame)) this.awaited.delete(frame);
+    return this.withheld.has(frame) || this.awaited.has(frame);
+  }
+
+  /** Whether a frame was mapped by now, so that entries of it may have been applied, or may yet be. */
+  wasMapped(frame: number): boolean {
+    const seen = frame < this.seenBelow || this.seen.has(frame);
+    return seen || this.everApplied.some((next) => next > frame);
+  }
+
+  /** Whether somebody has been given a frame and has not given it back; Jah `lost` does not count. */
+  isOut(frame: number, lost?: number): boolean {
+    return this.lanes.some(({ mappers }) => mappers.has(frame) && mappers.get(frame) !== lost);
+  }
+
+  /** The partitions in which a Jah applies a frame. */
+  partitionsOf(jah: number, frame: number): Target | undefined {
+    const lanes = this.lanes.filter(({ routing, end }) => routing.start <= frame && frame < end);
+    return lanes.flatMap(({ routing }) => routing.targets).find((target) => target.jah === jah);
+  }
+
+  /** Whether a partition has had a frame once. */
+  hadFrame(frame: number, partition: number): boolean {
+    return this.everApplied[partition] > frame;
   }
 
   /** An owner has applied every frame below `next`. */
@@ -193,7 +249,15 @@ export class Dispatch {
     const before = this.applied.get(jah);
     if (before === undefined || next <= before) return;
     this.applied.set(jah, next);
+    for (const { routing, end } of this.lanes)
+      for (const target of routing.targets)
+        if (target.jah === jah && next > routing.start) this.had(target, Math.min(next, end));
     this.tidy();
+  }
+
+  /** The frames below `next` were applied in these partitions. */
+  private had({ from, to }: Target, next: number): void {
+    for (let p = from; p < to; p++) if (this.everApplied[p] < next) this.everApplied[p] = next;
   }
 
   /**
@@ -247,19 +311,30 @@ export class Dispatch {
    * `start`. The frames from there to the open lane's are replayed for it alone.
    */
   recover({ jah, from, to }: Target, start: number): void {
+    const { start: boundary } = this.give({ jah, from, to });
+    this.applied.set(jah, start);
+    this.had({ jah, from, to }, start);
+    if (start < boundary) {
+      const routing = { id: this.nextRouting++, start, targets: [{ jah, from, to }], moves: [] };
+      this.lanes.unshift(newLane(routing, boundary));
+    }
+    this.tidy();
+  }
+
+  /** The state of partitions that were lost cannot be had: the stream goes on without them. */
+  abandon(from: number, to: number): void {
+    this.give({ jah: UNAVAILABLE, from, to });
+  }
+
+  /** Partitions have another owner from the next frame on. */
+  private give({ jah, from, to }: Target): Routing {
     const rest = this.routing.targets.flatMap((target) =>
       [
         { ...target, to: Math.min(target.to, from) },
         { ...target, from: Math.max(target.from, to) },
       ].filter((part) => part.from < part.to),
     );
-    const { start: boundary } = this.cut([...rest, { jah, from, to }], []);
-    this.applied.set(jah, start);
-    if (start < boundary) {
-      const routing = { id: this.nextRouting++, start, targets: [{ jah, from, to }], moves: [] };
-      this.lanes.unshift(newLane(routing, boundary));
-    }
-    this.tidy();
+    return this.cut([...rest, { jah, from, to }], []);
   }
 
   /**
@@ -289,10 +364,15 @@ export class Dispatch {
     let bytes = 0;
     const end = Math.min(lane.end, this.head, lowest + LIVE_WINDOW_FRAMES * Math.max(1, this.mappers.size));
     while (run.length < LIVE_RUN_FRAMES && bytes < LIVE_RUN_BYTES) {
-      const frame = lane.again.length ? lane.again[0] : lane.cursor;
-      if (frame >= end || (!fresh && !lane.again.length)) break;
-      if (lane.again.length) lane.again.shift();
-      else lane.cursor++;
+      const again = lane.again.findIndex((each) => !this.isWithheld(each));
+      const frame = again < 0 ? lane.cursor : lane.again[again];
+      if (frame >= end || (!fresh && again < 0)) break;
+      if (again < 0) lane.cursor++;
+      else lane.again.splice(again, 1);
+      if (this.isWithheld(frame)) {
+        insert(lane.again, frame);
+        continue;
+      }
       run.push(frame);
       bytes += this.bytesOf(frame);
     }
@@ -361,7 +441,8 @@ export class Dispatch {
   private isUp(lane: Lane): boolean {
     return (
       this.owners(lane).every(({ jah }) => this.mappers.has(jah)) &&
-      (lane !== this.open || this.owners(lane).length === lane.routing.targets.length)
+      (lane !== this.open ||
+        lane.routing.targets.every(({ jah }) => jah === UNAVAILABLE || this.applied.has(jah)))
     );
   }
 
@@ -391,9 +472,7 @@ export class Dispatch {
   private dropHeld(lane: Lane): void {
     for (const mapper of this.mappers.values()) {
       for (const [key, held] of mapper.held) {
-        if (held.lane !== lane) continue;
-        mapper.held.delete(key);
-        mapper.bytes -= held.bytes;
+        if (held.lane === lane) this.drop(mapper, key);
       }
     }
   }

@@ -68,8 +68,9 @@ export class EventTime {
   /** The clock of a source, by the number it has in the log: 0 for all pushes, 1 for another stream, then one a file. */
   clockOf(sources: StreamSource[], source: number): number {
     while (this.numbers.length <= source) {
-      const { origin } = sources[this.numbers.length];
+      const { origin, again } = sources[this.numbers.length];
       if (origin === "source") this.numbers.push(this.clockOfFile(this.filesSeen++));
+      else if (again) this.numbers.push(this.numbers[again.of]);
       else this.numbers.push(origin === "push" ? PUSHES : STREAM);
     }
     return this.numbers[source];

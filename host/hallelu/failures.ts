@@ -6,10 +6,10 @@ import type { Stuck } from "../core/watchdog.ts";
 import { isCount } from "../store/sealed.ts";
 import { APPLYING, MAPPING } from "../wire/live.ts";
 import type { DeadBodies } from "./dead-bodies.ts";
-import type { DeadLetters, Stage } from "./dead-letters.ts";
+import { type DeadLetters, rangesOf, type Stage } from "./dead-letters.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import type { Jah } from "./jahs.ts";
-import type { StreamRecord } from "./record.ts";
+import type { StoredShard, StreamRecord } from "./record.ts";
 import type { Shards } from "./shards.ts";
 
 /** What a Jah says of a frame that stopped the kernel. */
@@ -43,28 +43,47 @@ export class Failures {
     this.parts = parts;
   }
 
-  /** A frame stopped the kernel while it was mapped. */
-  mapping(frame: number, failure: Stopped): void {
-    this.trapped(frame, "map", [0, PARTITIONS], failure);
+  /** A frame stopped the kernel while it was mapped; `lost` if its Jah ended with that. */
+  mapping(frame: number, failure: Stopped, lost?: Jah): void {
+    const { dispatch } = this.parts.shards;
+    // Another copy says the same, or goes well.
+    if (dispatch.isOut(frame, lost?.id)) return dispatch.awaitOthers(frame);
+    const mapped = dispatch.wasMapped(frame);
+    this.trapped(frame, "map", { from: 0, to: PARTITIONS }, () => mapped, failure);
   }
 
   /** A frame stopped the kernel while a Jah applied it. */
   applying(jah: Jah, frame: number, failure: Stopped): void {
-    const own = this.parts.shards.partitionsOf(jah);
-    if (own) this.trapped(frame, "apply", own, failure);
+    const { dispatch } = this.parts.shards;
+    const own = dispatch.partitionsOf(jah.id, frame);
+    if (own) this.trapped(frame, "apply", own, (p) => dispatch.hadFrame(frame, p), failure);
   }
 
-  /** The first time it is tried again, the second time set aside; a strict stream stops. */
-  private trapped(frame: number, stage: Stage, [from, to]: [number, number], failure: Stopped): void {
-    const { dead, bodies, fail, note, placesOf, rollBack } = this.parts;
+  /**
+   * A frame stopped the kernel in partitions [from, to), of which it may have gone well in some before. The first time it is tried again,
+   * the second time set aside, for all others; a strict stream stops.
+   */
+  private trapped(
+    frame: number,
+    stage: Stage,
+    { from, to }: { from: number; to: number },
+    wentWell: (partition: number) => boolean,
+    failure: Stopped,
+  ): void {
+    const { dead, bodies, shards, fail, placesOf, rollBack } = this.parts;
     const place = placesOf(frame).of(failure.stack);
     const message = place ? `${failure.message} ${place}` : failure.message;
     if (rollBack(frame, message)) return;
-    const stop = { frame, from, to, stage, message };
-    if (!dead.failed(stop)) return;
+    const open = rangesOf(from, to, (p) => !dead.isDecided({ frame, stage }, p));
+    if (!open.length) return;
+    const aside = open.flatMap(([start, end]) => rangesOf(start, end, (p) => !wentWell(p)));
+    const verdict = dead.failed({ frame, stage }, from, !aside.length);
+    if (verdict === "again") return;
+    if (verdict === "hopeless")
+      return fail(`frame ${frame} went well before, and now stops its kernel: ${message}`);
     if (this.record.strict) return fail(`frame ${frame} stops its kernel, and it is strict: ${message}`);
-    note("error", `frame ${frame} was set aside: ${message}`, { frame });
-    bodies.setAside(stop);
+    shards.dispatch.withhold(frame);
+    for (const range of aside) bodies.setAside({ frame, from: range[0], to: range[1], stage, message });
   }
 
   /** A Jah that was in one frame for too long has said so, and was killed; a sentence if that is how it ended. */
@@ -75,7 +94,7 @@ export class Failures {
     rmSync(path, { force: true });
     const seconds = this.parts.frameTimeoutMs / 1000;
     const failure = { message: `the kernel did not return within ${seconds} s`, stack: "" };
-    if (stuck.kind === MAPPING) this.mapping(stuck.work, failure);
+    if (stuck.kind === MAPPING) this.mapping(stuck.work, failure, jah);
     else this.applying(jah, stuck.work, failure);
     return `Jah ${jah.id} was in frame ${stuck.work} for more than ${seconds} s`;
   }
@@ -85,22 +104,16 @@ export class Failures {
     return join(this.parts.folder, `stuck-${jah.id}`);
   }
 
-  /**
-   * The state of a shard cannot be read back from its folder. Whether it can be made anew: from the log, if that still
-   * begins where the shard did; `first` is its first frame.
-   */
-  setStoreAside(jah: Jah, message: string, first: number): boolean {
-    const stored = this.parts.shards.storedOf(jah);
-    if (!stored || first > stored.start) return false;
+  /** The state of a shard cannot be read from its folder; it is made anew from the log, which begins at frame 0. */
+  setStoreAside(stored: StoredShard, message: string): void {
     const path = join(this.parts.folder, stored.folder);
     try {
       renameSync(path, `${path}.damaged-${Date.now()}`);
     } catch {
       // It may be gone, which comes to the same.
     }
-    if (stored.start > 0) return false; // what came before was in another folder
-    this.parts.note("error", `${message}; the state is made anew from the log`, { jah: jah.id });
-    return true;
+    stored.start = 0;
+    this.parts.note("error", `${message}; the state is made anew from the log`);
   }
 }
 

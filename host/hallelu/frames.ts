@@ -50,6 +50,8 @@ export class Frames {
   private readonly references = new Map<number, number>();
   /** What the frames without records say, by number. */
   private readonly timeFrames = new Map<number, TimeHead>();
+  /** The lowest frame of which all that is known is kept; what was logged since this process began is. */
+  private recalledFrom: number;
   private sourcesUnsaved = false;
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
@@ -58,6 +60,7 @@ export class Frames {
     this.record = record;
     this.parts = parts;
     this.log = parts.log;
+    this.recalledFrom = parts.log.next;
     this.time = new EventTime(record.clocks);
     this.shapes = new Shapes(record.sources, parts.kernel(), (source) => {
       this.sourcesUnsaved = true;
@@ -84,10 +87,20 @@ export class Frames {
     return records.chunks.length ? this.intake.take(records) : this.next - 1;
   }
 
-  /** Logs a frame of its own, once under each name; resolves with its number. */
-  async appendOnce(name: string, source: number, body: Buffer): Promise<number> {
+  /**
+   * Logs the records of a frame that was set aside again, as a frame that counts for the partitions `only`, or for all; once, however
+   * often this is asked. Resolves with its number.
+   */
+  async retry(
+    frame: number,
+    source: number,
+    only: [number, number][] | undefined,
+    body: Buffer,
+  ): Promise<number> {
+    const name = `dead letter ${frame}`;
     const known = this.parts.tally.lastOf(name);
-    return known ? known.frame : this.append([{ source, body: [body], producers: [[name, 0]] }]);
+    if (known) return known.frame;
+    return this.append([{ source: this.shapes.again(source, only), body: [body], producers: [[name, 0]] }]);
   }
 
   /** Logs frames: those of bodies, and whatever else streams.ts brings. */
@@ -110,7 +123,8 @@ export class Frames {
       this.rate.applied(this.log.place(first + i).bytes);
       if (head && "index" in head) this.refer(source, first + i, head.index as number);
       if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
-      else if (this.parts.kernel().time) this.time.came(this.clockOf(source), Date.now());
+      else if (this.parts.kernel().time && this.isNews(source))
+        this.time.came(this.clockOf(source), Date.now());
     });
     this.parts.onLogged();
     return first + frames.length - 1;
@@ -118,23 +132,20 @@ export class Frames {
 
   /**
    * What is to be known of the frames from `from` on, which came before this process: the log tells references, and how time
-   * passes. Throws `log-damaged`.
+   * passes. Nothing is known of those that are damaged: whoever lacks them finds out.
    */
   recall(from: number): void {
     const { log, shapes, parts } = this;
-    const needed = log.damageFrom(from);
-    if (needed) throw damagedError(needed);
+    this.recalledFrom = from;
     const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
     const timed = parts.kernel().time !== undefined;
     for (const { number, kind, head } of log.heads(from, (kind) => timed || !isHere(kind))) {
-      if (timed && kind !== TIME_KIND) this.time.goesOn(this.clockOf(kind));
+      if (timed && kind !== TIME_KIND && this.isNews(kind)) this.time.goesOn(this.clockOf(kind));
       if (!head || isHere(kind)) continue;
       const said = JSON.parse(head.toString()) as TimeHead & { index?: number };
       if (kind === TIME_KIND) this.timeLogged(number, said);
       else if (said.index !== undefined) this.refer(kind, number, said.index);
     }
-    const found = log.damageFrom(from);
-    if (found) throw damagedError(found);
   }
 
   /** A shard was read back as of `frame`, before which each source had ended at a place. */
@@ -143,12 +154,39 @@ export class Frames {
     this.time.restore(clocks);
   }
 
-  /** The state can be brought back from frame `bound` on: the log is trimmed as far as its policy has it. */
-  async trimTo(bound: number): Promise<void> {
+  /**
+   * A shard has the frames below `from`, and is to get those that follow, maybe some that were not recalled: of them a Jah has to
+   * know what the log says, and nothing else. Throws `log-damaged` if it is known that one of them is.
+   */
+  neededFrom(from: number): void {
+    if (from < this.recalledFrom) this.recallHeads(from);
+    const found = this.log.damageFrom(from);
+    if (found) throw damagedError(found);
+  }
+
+  private recallHeads(from: number): void {
+    const { log, shapes } = this;
+    for (const { number, kind, head } of log.heads(from, (kind) => shapes.sources[kind]?.kind !== "slice")) {
+      if (number >= this.recalledFrom) break;
+      if (!head) continue;
+      const said = JSON.parse(head.toString()) as TimeHead & { index?: number };
+      if (kind === TIME_KIND) this.timeFrames.set(number, said);
+      else if (said.index !== undefined) this.references.set(number, said.index);
+    }
+    this.recalledFrom = from;
+  }
+
+  /**
+   * The state can be brought back from frame `bound` on: the log is trimmed as far as its policy has it. `lacking`: a shard
+   * cannot be had, which may be brought back with what the log has: then nothing is trimmed but what a size or an age bounds.
+   */
+  async trimTo(bound: number, lacking: boolean): Promise<void> {
     const retain = parseRetain(this.record.retain);
+    if (lacking && retain.kind === "applied") return;
     await this.log.trim(trimmableBelow(retain, this.log.extents, bound, Date.now()));
     for (const known of [this.references, this.timeFrames])
       for (const frame of known.keys()) if (frame < bound) known.delete(frame);
+    this.recalledFrom = Math.max(this.recalledFrom, bound);
   }
 
   /** Frames that were logged of a source. */
@@ -219,19 +257,27 @@ export class Frames {
     this.time.logged(head, Date.now());
   }
 
+  /** Whether its frames say that a clock goes on: those that come again do not. */
+  private isNews(source: number): boolean {
+    return this.shapes.sources[source].origin !== "dead";
+  }
+
   private clockOf(source: number): number {
     return this.time.clockOf(this.shapes.sources, source);
   }
 
   // --- what Jahs map ---------------------------------------------------------------------------------------------
 
-  /** What a Jah is told to map. */
-  taskOf(frame: number): LiveTask {
+  /** What a Jah is told to map; `held`: partitions that get nothing of it, as their state has it already. */
+  taskOf(frame: number, held: [number, number][]): LiveTask {
     const { dead } = this.parts;
     const { kind: source, path, offset, bytes, sum } = this.log.place(frame);
-    if (source === TIME_KIND) return timeTask(frame, this.timeFrames.get(frame)!);
-    const voids = dead.voidsOf(frame);
-    const { kind } = this.shapes.sources[source];
+    const voids = [...dead.voidsOf(frame), ...held];
+    if (source === TIME_KIND) {
+      const task = timeTask(frame, this.timeFrames.get(frame)!);
+      return voids.length ? { ...task, voids } : task;
+    }
+    const { kind, again } = this.shapes.sources[source];
     const index = this.references.get(frame) ?? 0;
     const start = this.chains.startOf(source, frame);
     const from = start === undefined ? {} : { start };
@@ -242,7 +288,8 @@ export class Frames {
     const skip = dead.isSkipped(frame) ? { skip: true } : {};
     const clock = this.parts.kernel().time ? this.clockOf(source) : 0;
     const still = this.time.isShared(clock) ? { still: true } : {};
-    return { task, clock, ...still, ...skip, ...(voids.length ? { voids } : {}) };
+    const only = again?.only ? { only: again.only } : {};
+    return { task, clock, ...still, ...skip, ...only, ...(voids.length ? { voids } : {}) };
   }
 
   /** A frame was mapped; the one that has to be mapped again, if there is one: it, or one behind it (chains.ts). */

@@ -96,7 +96,7 @@ export interface Host {
   deadLetters(name: string): DeadLetterInfo[];
   /** The records of one. Rejects with `dead-letter-unknown` or `dead-letter-elsewhere`. */
   deadLetter(name: string, frame: number): Promise<Uint8Array>;
-  /** Logs its records again. Rejects with `dead-letter-partial` if they count in some partitions. */
+  /** Logs its records again. */
   retryDeadLetter(name: string, frame: number): Promise<Pushed>;
   dropDeadLetter(name: string, frame: number): Promise<void>;
   /** Rows from number `from` on (inclusive), then those that come, until `signal`. Without `from`: those that come. `late`: of the kernel's function `late`. */

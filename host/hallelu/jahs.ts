@@ -18,7 +18,7 @@ export interface JahOwner {
   name: string;
   /** What the Jah is told when it calls. */
   startOf(jah: Jah): Omit<LiveStart, "type" | "jah">;
-  ready(jah: Jah, next: number, restored?: Restored): void;
+  ready(jah: Jah, next: number, restored: Restored[]): void;
   refused(jah: Jah): void;
   message(jah: Jah, message: FromLiveJah): void;
   /** Its process ended, or cannot be heard any more. `reason` is a sentence. */

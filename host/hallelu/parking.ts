@@ -1,4 +1,7 @@
-/** Parking a stream: its state is brought together in one shard and saved, then all its Jahs are let go. */
+/**
+ * Parking a stream: its state is brought together in one shard, or in one on each side of what is unavailable, and saved;
+ * then all its Jahs are let go.
+ */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { messageOf } from "../core/errors.ts";
 import type { EventTime } from "./event-time.ts";
@@ -38,8 +41,7 @@ export async function park(stream: Parked): Promise<void> {
   await single;
   const release = await stream.turn();
   try {
-    const [owner, ...others] = shards.owners;
-    if (owner?.state === "working" && !others.length) await saveState(stream, owner);
+    if (shards.areTogether) await saveState(stream, shards.owners as Jah[]);
   } catch (error) {
     // The shard is replayed from the checkpoint before, or from the log's start.
     stream.note("error", `the state of ${stream.record.name} could not be saved: ${messageOf(error)}`);
@@ -56,16 +58,18 @@ export function letGo({ shards, scaler }: Pick<Parked, "shards" | "scaler">): vo
   scaler.reset();
 }
 
-/** Has the only owner save its state, from which the shard starts when it wakes. */
-async function saveState(stream: Parked, owner: Jah): Promise<void> {
+/** Has the owners save their state, from which the shards start when they wake. */
+async function saveState(stream: Parked, owners: Jah[]): Promise<void> {
   const { record } = stream;
-  await owner.call("hold", { at: -1 });
-  const { frame } = await owner.call("save", undefined);
+  await Promise.all(owners.map((owner) => owner.call("hold", { at: -1 })));
+  const saved = await Promise.all(owners.map((owner) => owner.call("save", undefined)));
+  const frame = Math.min(...saved.map((each) => each.frame));
   record.frame = frame;
   record.counts = stream.progress.counts.below(frame);
   if (stream.kernel.time) {
     record.clocks = stream.frames.time.saved;
-    record.nextClose = Number.isFinite(owner.nextClose) ? owner.nextClose : null;
+    const nextClose = Math.min(...owners.map((owner) => owner.nextClose));
+    record.nextClose = Number.isFinite(nextClose) ? nextClose : null;
   }
   await stream.save();
 }

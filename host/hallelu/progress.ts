@@ -1,6 +1,6 @@
 /** How far one stream is: what Jahs have mapped and applied is counted, and their output put in order and written. */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { messageOf } from "../core/errors.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
 import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
@@ -10,8 +10,13 @@ import type { Frames } from "./frames.ts";
 import type { Jah } from "./jahs.ts";
 import { Problems } from "./problems.ts";
 import { Rates } from "./rates.ts";
-import type { StreamRecord } from "./record.ts";
+import type { StoredShard, StreamRecord } from "./record.ts";
+import { whenRoom } from "./room.ts";
 import type { Shards } from "./shards.ts";
+import { wayOut } from "./unavailable.ts";
+
+/** Pause before the registry is written again, where that failed, ms. */
+const SAVE_RETRY_MS = 1_000;
 
 export interface ProgressParts {
   /** The kernel that a frame belongs to. */
@@ -21,6 +26,8 @@ export interface ProgressParts {
   lateOutputs: Outputs;
   frames: Frames;
   shards: Shards;
+  /** Is aborted when the stream does not go on in this process. */
+  over: AbortSignal;
   /** The stream cannot go on. */
   fail: (message: string) => void;
 }
@@ -30,6 +37,7 @@ export class Progress {
   readonly rates = new Rates();
   readonly counts: FrameCounts;
   readonly problems: Problems;
+  private readonly record: StreamRecord;
   private readonly parts: ProgressParts;
   private readonly assembler: Assembler;
   /** Frames below this are counted as applied. */
@@ -39,6 +47,8 @@ export class Progress {
   /** Output of the frames from this one on is kept back here. */
   private keptFrom = Infinity;
   private readonly kept: FrameOutput[] = [];
+  /** Why the output of a frame could not be written. */
+  private failure: { cause: unknown } | undefined;
   /** Who waits until the output of the frames below a number is put together. */
   private readonly outputWaiters = new Set<{ frame: number; goOn: () => void }>();
 
@@ -49,6 +59,30 @@ export class Progress {
     this.countedTo = record.frame;
     // Both outputs drop the frames that they have.
     this.assembler = new Assembler(this.countedTo, (frame) => parts.kernelOf(frame).ordered);
+    this.record = record;
+    if (record.outputEnded) this.endOutputs();
+  }
+
+  /**
+   * A shard cannot be had: frames are done without it. What owners emit is not whole then, so such an output ends where it
+   * is, for good; `save` writes the registry, before any checkpoint is beyond that.
+   */
+  async abandon({ from, to }: StoredShard, save: () => Promise<void>): Promise<void> {
+    const { ordered, emits = true, late } = this.parts.kernelOf(Infinity);
+    if (!ordered) return;
+    if (emits || late) {
+      this.record.outputEnded = true;
+      await this.writing;
+      this.endOutputs();
+      await untilDone(save);
+    }
+    this.emit(this.assembler.abandon(from, to));
+  }
+
+  private endOutputs(): void {
+    const { outputs, lateOutputs } = this.parts;
+    const message = `there is no more output of ${this.record.name}, as a shard is unavailable whose rows would be missing\n${wayOut(this.record.name)}`;
+    for (const each of [outputs, lateOutputs]) each.end(new HallelujahError("shard-unavailable", message));
   }
 
   /** Resolves when the output so far is written. */
@@ -56,12 +90,14 @@ export class Progress {
     return this.writing;
   }
 
-  /** Resolves when all output of the frames below `frame` is on disk. */
+  /** Resolves when all output of the frames below `frame` is on disk; a disk that is full is waited for. */
   async outputUpTo(frame: number): Promise<void> {
     if (this.assembler.next < frame)
       await new Promise<void>((goOn) => this.outputWaiters.add({ frame, goOn }));
     await this.writing;
-    await Promise.all([this.parts.outputs.sync(), this.parts.lateOutputs.sync()]);
+    if (this.failure) throw this.failure.cause;
+    const { outputs, lateOutputs, over } = this.parts;
+    await Promise.all([outputs, lateOutputs].map((each) => whenRoom(() => each.sync(), over)));
   }
 
   /** The output of frames from `frame` on is put together, but kept back until it is let go or dropped. */
@@ -71,7 +107,7 @@ export class Progress {
 
   letOutputGo(): void {
     this.keptFrom = Infinity;
-    for (const output of this.kept.splice(0)) this.write(output);
+    for (const output of this.kept.splice(0)) this.put(output);
   }
 
   /** The frames from `frame` on come again, and are other ones then: what is known of them is forgotten. */
@@ -117,20 +153,29 @@ export class Progress {
     for (const output of complete) {
       const { frame, rows, late, lateRows } = output;
       this.counts.set(frame, { late });
-      if (!rows && !lateRows) continue;
-      if (output.frame < this.keptFrom) this.write(output);
+      if ((!rows && !lateRows) || this.record.outputEnded) continue;
+      if (output.frame < this.keptFrom) this.put(output);
       else this.kept.push(output);
     }
   }
 
-  private write({ frame, rows, bytes, lateRows, lateBytes }: FrameOutput): void {
-    const { outputs, lateOutputs, fail } = this.parts;
-    this.writing = this.writing
-      .then(async () => {
-        if (rows) await outputs.append(Buffer.concat(bytes), rows, frame);
-        if (lateRows) await lateOutputs.append(Buffer.concat(lateBytes), lateRows, frame);
-      })
-      .catch((error: unknown) => fail(`its output cannot be written: ${messageOf(error)}`));
+  private put({ frame, rows, bytes, lateRows, lateBytes }: FrameOutput): void {
+    this.writing = this.writing.then(async () => {
+      const { outputs, lateOutputs } = this.parts;
+      if (rows) await this.write(outputs, Buffer.concat(bytes), rows, frame);
+      if (lateRows) await this.write(lateOutputs, Buffer.concat(lateBytes), lateRows, frame);
+    });
+  }
+
+  /** Where a frame's output cannot be written, none behind it is: replay takes what is there for whole. */
+  private async write(to: Outputs, bytes: Buffer, rows: number, frame: number): Promise<void> {
+    if (this.failure) return;
+    try {
+      await whenRoom(() => to.append(bytes, rows, frame), this.parts.over);
+    } catch (cause) {
+      this.failure = { cause };
+      this.parts.fail(`its output cannot be written: ${messageOf(cause)}`);
+    }
   }
 
   /** What all shards have applied since the last time. */
@@ -169,5 +214,15 @@ export class Progress {
       this.waiters.delete(waiter);
       waiter.goOn();
     }
+  }
+}
+
+async function untilDone(save: () => Promise<void>): Promise<void> {
+  for (let done = false; !done; ) {
+    done = await save().then(
+      () => true,
+      () => false,
+    );
+    if (!done) await new Promise((goOn) => setTimeout(goOn, SAVE_RETRY_MS).unref());
   }
 }

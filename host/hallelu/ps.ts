@@ -1,7 +1,8 @@
 /** How a stream stands: for users (`ps`, `top`, HTTP), and for the Congregation. */
+import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
-import type { StreamInfo, StreamState } from "../wire/http.ts";
+import type { ShardInfo, StreamInfo, StreamState } from "../wire/http.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
@@ -9,6 +10,7 @@ import type { Jah } from "./jahs.ts";
 import type { Progress } from "./progress.ts";
 import type { Rates } from "./rates.ts";
 import type { StreamRecord } from "./record.ts";
+import { type UnavailableShard, wayOut } from "./unavailable.ts";
 
 /** A stream is busy for so long after it had something to do, ms. */
 const BUSY_MS = 1000;
@@ -19,6 +21,8 @@ export interface Reported {
   readonly kernel: KernelDescriptor;
   readonly dispatch: Dispatch;
   readonly jahs: ReadonlyMap<number, Jah>;
+  readonly shards: { readonly unavailable: UnavailableShard[] };
+  readonly folder: string;
   readonly rates: Rates;
   readonly progress: Pick<Progress, "counts">;
   readonly dead: DeadLetters;
@@ -58,6 +62,14 @@ export function loadOf(stream: Reported, now: number): StreamLoad {
   };
 }
 
+/** What is said of a shard that begins at partition `from`, if it is unavailable. */
+function damageOf({ record, shards, folder }: Reported, from: number): Pick<ShardInfo, "unavailable"> {
+  const found = shards.unavailable.find((shard) => shard.from <= from && from < shard.to);
+  if (!found) return {};
+  const { reason } = found;
+  return { unavailable: { folder: join(folder, found.folder), reason, next: wayOut(record.name) } };
+}
+
 /** What users see. */
 export function infoOf(stream: Reported): StreamInfo {
   const { record, dispatch, jahs, rates, backlogBytes, error } = stream;
@@ -78,6 +90,7 @@ export function infoOf(stream: Reported): StreamInfo {
       to,
       jah: jahs.has(jah) ? jah : null,
       frame: jahs.has(jah) ? dispatch.appliedBy(jah) : record.frame,
+      ...damageOf(stream, from),
     })),
     backlog: {
       bytes: backlogBytes,

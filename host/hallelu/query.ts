@@ -6,10 +6,12 @@
 import { HallelujahError, nearest } from "../core/errors.ts";
 import { keyColumns, type Order, orderColumns, parseOrder, rangesFor, splittersOf } from "../kernel/order.ts";
 import { parseKey } from "../kernel/keys.ts";
+import { partitionOf } from "../kernel/partitions.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
 import type { KernelDescriptor, TableDescriptor } from "../compiler/descriptor.ts";
 import type { Answer, QueryRequest } from "./host.ts";
 import type { Jah } from "./jahs.ts";
+import { type UnavailableShard, wayOut } from "./unavailable.ts";
 
 const FORMATS = { ndjson: NDJSON, csv: CSV, json: JSON_ARRAY } as const;
 
@@ -42,6 +44,34 @@ export function planQuery(kernel: KernelDescriptor, stream: string, request: Que
     limit: request.limit ?? Infinity,
     format: FORMATS[request.format],
   };
+}
+
+/**
+ * Refuses what would need the state of shards that cannot be had: whole tables, and keys in their partitions. Throws
+ * `shard-unavailable`.
+ */
+export function refuseUnavailable(
+  stream: string,
+  { descriptor, key }: Query,
+  unavailable: UnavailableShard[],
+): void {
+  const hit = unavailable.filter((shard) => !key || mayHold(shard, descriptor, key));
+  if (!hit.length) return;
+  const which = hit.map(({ from, to }) => `${from} to ${to - 1}`).join(" and ");
+  const reasons = hit.map(({ reason }) => reason).join("; ");
+  const message = `partitions ${which} of ${stream} are unavailable: ${reasons}; what is not in them is answered by key\n${wayOut(stream)}`;
+  throw new HallelujahError("shard-unavailable", message);
+}
+
+/** Whether a key is of a shard's partitions; modules that do not say how their keys are made may have it there. */
+function mayHold(
+  { from, to }: UnavailableShard,
+  { key: types, windows }: TableDescriptor,
+  key: Uint8Array,
+): boolean {
+  if (windows === undefined && types.length > 1 && types[0] === "Time") return true;
+  const partition = partitionOf(types, key, windows ?? false);
+  return partition >= from && partition < to;
 }
 
 /**

@@ -37,6 +37,8 @@ export interface StreamRecord {
   dead: DeadLetter[];
   /** Which folders hold the state of which partitions: all 256, sorted. */
   stored: StoredShard[];
+  /** Set when a shard became unavailable without which the output is not whole: there is no more of it. */
+  outputEnded?: boolean;
   /** Frames below this are in all of them, as far as is known here, and `counts` is what was counted in those. */
   frame: number;
   counts: Counts;

@@ -5,7 +5,7 @@
 import type { JahKind } from "../wire/congregation.ts";
 import type { Jah } from "./jahs.ts";
 import { decideScaling, NO_MEMORY, type ScalingCommand, type StreamFacts } from "./scaling.ts";
-import type { Dispatch } from "./dispatch.ts";
+import { type Dispatch, UNAVAILABLE } from "./dispatch.ts";
 import type { Rates } from "./rates.ts";
 
 /** Weight of what was just measured against what was known, per report of a Jah. */
@@ -250,16 +250,24 @@ export class Scaler {
     this.goOn();
   }
 
-  /** A Jah's CPU is needed elsewhere: it goes as soon as nothing depends on it. */
-  give(jah: Jah): void {
-    if (this.step) return; // the Congregation asks again
+  /** A Jah's CPU is needed elsewhere: it goes as soon as nothing depends on it. False if none of its neighbours can take its shard. */
+  give(jah: Jah): boolean {
+    if (this.step) return true; // the Congregation asks again
     const { targets } = this.stream.dispatch.routing;
     const at = targets.findIndex((target) => target.jah === jah.id);
-    if (at < 0) this.leave(jah);
-    else if (targets.length > 1 && !this.saving) this.join(jah.id, targets[at ? at - 1 : at + 1].jah);
+    if (at < 0) {
+      this.leave(jah);
+      return true;
+    }
+    const neighbour = [targets[at - 1], targets[at + 1]].find((each) => each && each.jah !== UNAVAILABLE);
+    if (neighbour && !this.saving) this.join(jah.id, neighbour.jah);
+    return neighbour !== undefined;
   }
 
-  /** Resolves when one Jah holds all partitions and no other is left; or at once if a part of the state is lost. */
+  /**
+   * Resolves when one Jah holds all partitions and no other is left, or one on each side of what is unavailable; or at once if
+   * a part of the state is lost.
+   */
   single(): Promise<void> {
     return new Promise((done) => {
       this.onSingle = done;
@@ -273,15 +281,17 @@ export class Scaler {
     const { dispatch, jahs } = this.stream;
     const { targets } = dispatch.routing;
     // A part of the state is lost: there is nothing to join, and what a step waits for may never be applied.
-    if (!targets.every(({ jah }) => jahs.has(jah))) return this.reset();
+    if (!targets.every(({ jah }) => jah === UNAVAILABLE || jahs.has(jah))) return this.reset();
     if (this.step) return;
     const others = [...jahs.values()].filter(
       (jah) => !this.leaving.has(jah) && !targets.some((target) => target.jah === jah.id),
     );
     if (others.length) return this.leave(...others);
     if (this.leaving.size || this.saving) return;
-    const last = targets.at(-1)!;
-    if (targets.length > 1) this.join(last.jah, targets.at(-2)!.jah);
+    const last = targets.findLastIndex(
+      ({ jah }, i) => i > 0 && jah !== UNAVAILABLE && targets[i - 1].jah !== UNAVAILABLE,
+    );
+    if (last > 0) this.join(targets[last].jah, targets[last - 1].jah);
     else this.reset();
   }
 

@@ -291,10 +291,17 @@ function remove({ jahs, saving }: StreamFacts, count = 1): ScalingCommand {
   const owners = jahs.filter(({ shard }) => shard).toSorted((x, y) => x.shard!.from - y.shard!.from);
   if (saving || owners.length < 2) return NONE;
   const widthOf = (i: number) => owners[i].shard!.to - owners[i].shard!.from;
-  let smallest = owners.length - 1;
-  for (let i = smallest; i >= 0; i--) if (widthOf(i) < widthOf(smallest)) smallest = i;
-  const left = smallest > 0 ? widthOf(smallest - 1) : Infinity;
-  const right = smallest < owners.length - 1 ? widthOf(smallest + 1) : Infinity;
+  // A shard that is unavailable may lie between two.
+  const touch = (i: number) =>
+    i > 0 && i < owners.length && owners[i - 1].shard!.to === owners[i].shard!.from;
+  let smallest = -1;
+  for (let i = owners.length - 1; i >= 0; i--) {
+    if (!touch(i) && !touch(i + 1)) continue;
+    if (smallest < 0 || widthOf(i) < widthOf(smallest)) smallest = i;
+  }
+  if (smallest < 0) return NONE;
+  const left = touch(smallest) ? widthOf(smallest - 1) : Infinity;
+  const right = touch(smallest + 1) ? widthOf(smallest + 1) : Infinity;
   const into = left <= right ? smallest - 1 : smallest + 1;
   return { type: "join", jah: owners[smallest].jah, into: owners[into].jah };
 }

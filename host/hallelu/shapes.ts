@@ -18,8 +18,10 @@ const BRACE = 0x7b;
 
 /** A source of a stream, as the registry keeps it. */
 export interface StreamSource extends SourceSpec {
-  /** Where its frames come from: pushes, files of `--source`, or the output of another stream. */
-  origin: "push" | "source" | "stream";
+  /** Where its frames come from: pushes, files of `--source`, the output of another stream, or dead letters that are retried. */
+  origin: "push" | "source" | "stream" | "dead";
+  /** Of dead letters: the source that they were of, and the partitions for which alone they count; all if it is left out. */
+  again?: { of: number; only?: [from: number, to: number][] };
   /** How its frames lie in the log: the records themselves, or a reference to a range or a row group. */
   kind: "slice" | "range" | "rows";
   /** For messages. */
@@ -83,6 +85,15 @@ export class Shapes {
     const number = this.sources.push(source) - 1;
     this.onNew(number);
     return number;
+  }
+
+  /** The source of frames that come again; `only` for these partitions, if given. */
+  again(source: number, only: [from: number, to: number][] | undefined): number {
+    const of = this.sources[source].again?.of ?? source;
+    const again = only ? { of, only } : { of };
+    const key = JSON.stringify(again);
+    const known = this.sources.findIndex((each) => JSON.stringify(each.again) === key);
+    return known < 0 ? this.add({ ...this.sources[of], origin: "dead", again }) : known;
   }
 
   /** A body without what is before its first record. Throws `body-invalid` if it is not what it says. */

@@ -4,14 +4,24 @@
  */
 import type { Log } from "../store/log.ts";
 import type { JahKind } from "../wire/congregation.ts";
-import type { LiveRouting, LiveStart, ToLiveJah } from "../wire/live.ts";
-import { Dispatch, PARTITIONS } from "./dispatch.ts";
+import { messageOf } from "../core/errors.ts";
+import type { LiveRouting, LiveStart, LiveTask, Restored, ToLiveJah } from "../wire/live.ts";
+import { Dispatch, PARTITIONS, UNAVAILABLE } from "./dispatch.ts";
 import type { Frames } from "./frames.ts";
+import { groupsOf } from "./groups.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
 import type { StoredShard, StreamRecord } from "./record.ts";
+import type { UnavailableShard } from "./unavailable.ts";
 
 /** The owner of what nobody holds, in a stream that has just been opened. */
 const NOBODY = -1;
+
+/** A frame that was to be handed out under a routing, and that the log cannot tell. */
+interface DamagedFrame {
+  routing: number;
+  frame: number;
+  reason: string;
+}
 
 interface Range {
   from: number;
@@ -27,8 +37,13 @@ export class Shards {
   private readonly record: StreamRecord;
   /** Partitions for which no Jah is there, nor claimed: parked, or about to be recovered. */
   private vacant: Range[];
-  /** Jahs that are to take up a shard from its folder, until they are ready. */
-  private readonly starting = new Map<number, StoredShard>();
+  /** Jahs that are to take up shards from their folders, most often one, until they are ready. */
+  private readonly starting = new Map<number, StoredShard[]>();
+  /** Jahs that bring several folders together, until the registry has that: which partitions come as of which frame. */
+  private readonly gathering = new Map<number, { from: number; to: number; frame: number }[]>();
+  /** Folders of which the state cannot be had, and why. */
+  private readonly damaged = new Map<string, string>();
+  private readonly cpus: number;
   /** The folders of persistent Jahs. */
   private readonly folders = new Map<number, string>();
   /** Ports of all Jahs that there have been, and which of them are gone. */
@@ -37,14 +52,15 @@ export class Shards {
   /** Routings that each Jah was told of. */
   private readonly told = new Map<number, Set<number>>();
 
-  /** `owner` hears of the Jahs that are claimed among `all`. */
-  constructor(record: StreamRecord, log: Log, owner: JahOwner, all: Jahs) {
+  /** `owner` hears of the Jahs that are claimed among `all`, of which there may be as many as `cpus`. */
+  constructor(record: StreamRecord, log: Log, owner: JahOwner, all: Jahs, cpus: number) {
     this.record = record;
+    this.cpus = cpus;
     this.owner = owner;
     this.all = all;
     const start = record.frame;
     const nobody = { jah: NOBODY, from: 0, to: PARTITIONS };
-    this.dispatch = new Dispatch([nobody], start, (frame) => log.place(frame).bytes);
+    this.dispatch = new Dispatch([nobody], start, (frame) => bytesIn(log, frame));
     this.dispatch.logged(log.next);
     this.vacant = this.dispatch.lost(NOBODY);
   }
@@ -58,14 +74,25 @@ export class Shards {
     return !this.hasVacant && !this.starting.size;
   }
 
-  /** Whether every shard has a Jah that works. */
+  /** Whether every shard has a Jah that works and has all of its state, but those that cannot be had. */
   get areReady(): boolean {
-    return !this.hasVacant && this.owners.every((jah) => jah?.state === "working");
+    return !this.hasVacant && !this.gathering.size && this.owners.every((jah) => jah?.state === "working");
   }
 
-  /** The Jahs of the shards, in the order of partitions. */
+  /** Whether the state is where it is to be while the stream rests: with one Jah, or with one on each side of what is unavailable. */
+  get areTogether(): boolean {
+    const { targets } = this.dispatch.routing;
+    const isSplit = targets.some(
+      ({ jah }, i) => i > 0 && jah !== UNAVAILABLE && targets[i - 1].jah !== UNAVAILABLE,
+    );
+    return this.areReady && !isSplit;
+  }
+
+  /** The Jahs of the shards, in the order of partitions, without those that cannot be had. */
   get owners(): (Jah | undefined)[] {
-    return this.dispatch.routing.targets.map(({ jah }) => this.jahs.get(jah));
+    return this.dispatch.routing.targets
+      .filter(({ jah }) => jah !== UNAVAILABLE)
+      .map(({ jah }) => this.jahs.get(jah));
   }
 
   /** The lowest frame that is not applied everywhere. */
@@ -77,12 +104,6 @@ export class Shards {
   get nextClose(): number {
     if (!this.areOwned) return this.record.nextClose ?? Infinity;
     return Math.min(...this.owners.map((jah) => jah?.nextClose ?? Infinity));
-  }
-
-  /** The partitions that a Jah owns. */
-  partitionsOf(jah: Jah): [from: number, to: number] | undefined {
-    const own = this.dispatch.routing.targets.find((target) => target.jah === jah.id);
-    return own && [own.from, own.to];
   }
 
   send(message: ToLiveJah): void {
@@ -99,38 +120,110 @@ export class Shards {
     return jah;
   }
 
-  /** Claims a Jah for each shard on disk of which nobody holds any part. */
+  /**
+   * Claims Jahs for the shards on disk of which nobody holds any part: one for each, or for several neighbours where there may
+   * not be that many. Those that cannot be had are given up.
+   */
   claimVacant(): void {
-    for (const stored of this.record.stored) {
-      const { from, to, folder } = stored;
-      const free = this.vacant.reduce((sum, range) => sum + overlap(range, stored), 0);
-      if (free < to - from) continue;
+    const free = this.record.stored.filter(
+      (stored) =>
+        this.vacant.reduce((sum, range) => sum + overlap(range, stored), 0) === stored.to - stored.from,
+    );
+    for (const { folder, from, to } of free) if (this.damaged.has(folder)) this.dispatch.abandon(from, to);
+    const owners = this.owners.filter((jah) => jah).length + this.starting.size;
+    const slots = Math.min(this.cpus, this.record.max) - owners;
+    for (const group of groupsOf(
+      free.filter(({ folder }) => !this.damaged.has(folder)),
+      slots,
+    )) {
       const jah = this.claim("persistent", true);
-      this.folders.set(jah.id, folder);
-      this.starting.set(jah.id, stored);
-      this.vacant = this.vacant.flatMap((range) => without(range, stored));
+      this.folders.set(jah.id, group[0].folder);
+      this.starting.set(jah.id, group);
     }
+    for (const stored of free) this.vacant = this.vacant.flatMap((range) => without(range, stored));
   }
 
   /** What a Jah starts with: transient ones with nothing, the receiver of a split with an empty folder. */
-  startOf(jah: Jah): Pick<LiveStart, "store" | "shard"> {
+  startOf(jah: Jah): Pick<LiveStart, "store" | "shards"> {
     const store = this.folders.get(jah.id);
-    const stored = this.starting.get(jah.id);
-    return {
-      ...(store === undefined ? undefined : { store }),
-      ...(stored ? { shard: { from: stored.from, to: stored.to } } : undefined),
-    };
+    const shards = this.starting.get(jah.id);
+    if (shards) return { shards: shards.map(({ folder, from, to }) => ({ store: folder, from, to })) };
+    return store === undefined ? {} : { store };
   }
 
-  /** A Jah is there, with all frames below `next` in its state; answers whether it took up a shard. */
-  ready(jah: Jah, next: number): boolean {
+  /**
+   * A Jah is there, with all frames below `next` in its state, which is that of the first folder of `restored`, and comes from
+   * the others when it is at their frames. Answers whether it took up a shard.
+   */
+  ready(jah: Jah, next: number, restored: Restored[]): boolean {
     this.ports.set(jah.id, jah.port);
     this.dispatch.joined(jah.id);
     const stored = this.starting.get(jah.id);
     if (!stored) return false;
     this.starting.delete(jah.id);
-    this.dispatch.recover({ jah: jah.id, from: stored.from, to: stored.to }, next);
+    const [own, ...others] = restored;
+    this.folders.set(jah.id, own.store);
+    if (others.length) this.gathering.set(jah.id, others);
+    this.dispatch.recover({ jah: jah.id, from: stored[0].from, to: stored.at(-1)!.to }, next);
     return true;
+  }
+
+  /** Partitions [from, to) that get nothing of a frame, as who is to have them takes them from a folder that has it. */
+  heldOnDisk(frame: number): [number, number][] {
+    return [...this.gathering.values()]
+      .flat()
+      .filter((part) => frame < part.frame)
+      .map(({ from, to }) => [from, to]);
+  }
+
+  isGathering(jah: Jah): boolean {
+    return this.gathering.has(jah.id);
+  }
+
+  /** A Jah has brought all its folders together and saved that. Answers the folders that nobody needs once the registry says so. */
+  gathered(jah: Jah, frame: number): string[] {
+    const before = this.record.stored.map(({ folder }) => folder);
+    this.moved(jah, frame);
+    const after = new Set(this.record.stored.map(({ folder }) => folder));
+    return before.filter((folder) => !after.has(folder));
+  }
+
+  /** The registry says so: it is a shard like any other. */
+  gatheredSaved(jah: Jah): void {
+    this.gathering.delete(jah.id);
+  }
+
+  // --- what cannot be had ----------------------------------------------------------------------------------------
+
+  /** The state of a folder cannot be had: nobody is to take it up any more. Answers the Jahs that hold a part of it. */
+  giveUp(stored: StoredShard, reason: string): Jah[] {
+    this.damaged.set(stored.folder, reason);
+    const holders = this.dispatch.routing.targets.filter((target) => overlap(target, stored));
+    return [...this.jahs.values()].filter(
+      ({ id }) =>
+        holders.some(({ jah }) => jah === id) ||
+        this.starting.get(id)?.some(({ folder }) => folder === stored.folder) ||
+        this.folders.get(id) === stored.folder,
+    );
+  }
+
+  /** The shards that cannot be had, with the reasons. */
+  get unavailable(): UnavailableShard[] {
+    return this.record.stored.flatMap((stored) => {
+      const reason = this.damaged.get(stored.folder);
+      return reason === undefined ? [] : [{ ...stored, reason }];
+    });
+  }
+
+  /** The shards of which those that own partitions under a routing, and lack a frame, hold a part. */
+  lacking(routing: number, frame: number): StoredShard[] {
+    const targets = this.dispatch.routings.find(({ id }) => id === routing)?.targets ?? [];
+    const behind = targets.filter(({ jah }) => this.jahs.has(jah) && this.dispatch.appliedBy(jah) <= frame);
+    const held = this.heldOnDisk(frame).map(([from, to]) => ({ from, to }));
+    return this.record.stored.filter(
+      (stored) =>
+        behind.some((target) => overlap(target, stored)) && !held.some((part) => overlap(part, stored)),
+    );
   }
 
   // --- what is on disk -------------------------------------------------------------------------------------------
@@ -140,16 +233,24 @@ export class Shards {
     return this.folders.get(jah.id);
   }
 
-  /** The Jah that has each folder of the registry open, if one is there. */
-  get keepers(): (Jah | undefined)[] {
-    return this.record.stored.map(({ folder }) =>
-      [...this.jahs.values()].find((jah) => this.folders.get(jah.id) === folder),
-    );
+  /** The folders of the registry that can be had, and the Jah that has each open, if one is there. */
+  get keepers(): { stored: StoredShard; jah: Jah | undefined }[] {
+    return this.record.stored
+      .filter(({ folder }) => !this.damaged.has(folder))
+      .map((stored) => ({
+        stored,
+        jah: [...this.jahs.values()].find((jah) => this.folders.get(jah.id) === stored.folder),
+      }));
+  }
+
+  /** The entry of the registry for a folder. */
+  storedIn(folder: string): StoredShard | undefined {
+    return this.record.stored.find((stored) => stored.folder === folder);
   }
 
   /** The entry of the registry for what a Jah keeps; undefined while nothing of it counts yet. */
   storedOf(jah: Jah): StoredShard | undefined {
-    return this.record.stored.find(({ folder }) => folder === this.folders.get(jah.id));
+    return this.storedIn(this.folders.get(jah.id) ?? "");
   }
 
   /**
@@ -187,9 +288,9 @@ export class Shards {
 
   refused(jah: Jah): void {
     this.jahs.delete(jah.id);
-    const stored = this.starting.get(jah.id);
-    if (stored) this.vacant.push({ from: stored.from, to: stored.to });
+    for (const { from, to } of this.starting.get(jah.id) ?? []) this.vacant.push({ from, to });
     this.starting.delete(jah.id);
+    this.gathering.delete(jah.id);
     this.folders.delete(jah.id);
   }
 
@@ -221,22 +322,32 @@ export class Shards {
 
   // --- frames go to Jahs -----------------------------------------------------------------------------------------
 
-  /** Hands out what can be handed out; `fresh`: also frames that nobody has had. */
-  handOut(frames: Frames, fresh: boolean): void {
+  /** Hands out what can be handed out; `fresh`: also frames that nobody has had. Answers those that the log cannot tell. */
+  handOut(frames: Frames, fresh: boolean): DamagedFrame[] {
+    const damaged: DamagedFrame[] = [];
     const handouts = this.dispatch.handOut(fresh);
-    if (!handouts.length) return;
-    this.announce();
+    if (handouts.length) this.announce();
     for (const { jah, routing, frames: numbers } of handouts) {
-      const tasks = numbers.map((frame) => frames.taskOf(frame));
+      const tasks: LiveTask[] = [];
+      for (const frame of numbers) {
+        try {
+          tasks.push(frames.taskOf(frame, this.heldOnDisk(frame)));
+        } catch (error) {
+          damaged.push({ routing, frame, reason: messageOf(error) });
+          this.dispatch.mapped(jah, routing, frame); // nobody ever will
+        }
+      }
       this.jahs.get(jah)!.send({ type: "map", routing, frames: tasks });
     }
+    return damaged;
   }
 
   /** Every Jah is told of every routing before a frame comes under it. */
   announce(): void {
     for (const routing of this.dispatch.routings) {
-      if (!routing.targets.every(({ jah }) => this.ports.has(jah) || this.gone.has(jah))) continue;
-      const targets = routing.targets.map((target) => ({ ...target, port: this.ports.get(target.jah) ?? 0 }));
+      const there = routing.targets.filter(({ jah }) => jah !== UNAVAILABLE);
+      if (!there.every(({ jah }) => this.ports.has(jah) || this.gone.has(jah))) continue;
+      const targets = there.map((target) => ({ ...target, port: this.ports.get(target.jah) ?? 0 }));
       const message: LiveRouting = { ...routing, targets, moves: [...routing.moves] };
       for (const jah of this.jahs.values()) {
         if (jah.state !== "working") continue;
@@ -248,6 +359,15 @@ export class Shards {
           if (this.gone.has(target.jah)) jah.send({ type: "gone", jah: target.jah });
       }
     }
+  }
+}
+
+/** Bytes of a frame; 0 if it is damaged. */
+function bytesIn(log: Log, frame: number): number {
+  try {
+    return log.place(frame).bytes;
+  } catch {
+    return 0;
   }
 }
 

@@ -1,18 +1,24 @@
 /**
  * Where a stream's output goes by itself: a file on this host, or a URL that is called with batches of rows. A sink goes
- * on where it stopped, by the number of the next row, which is kept beside the stream.
+ * on where it stopped, by the number of the next row, which is kept beside the stream; one that fails is tried again.
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { type FileHandle, open, rename } from "node:fs/promises";
+import { type FileHandle, open, rename, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { Backoff } from "../core/backoff.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
-import { WEBHOOK_PATIENCE_MS, WEBHOOK_RETRY_MS_MAX } from "../core/limits.ts";
+import { SINK_RETRY_MS, SINK_RETRY_MS_MAX, WEBHOOK_PATIENCE_MS } from "../core/limits.ts";
 import { isCount, seal, unseal } from "../store/sealed.ts";
 import type { OutputRows } from "./host.ts";
 
-/** Hears why a sink takes no rows, or that it does. */
-type Stands = (problem: string | undefined) => void;
+/** How a sink stands: the next row that it gets, and why it takes none for now. */
+export interface SinkStanding {
+  row: number;
+  error?: string;
+}
+
+type Stands = (standing: SinkStanding) => void;
+type Read = (from: number) => AsyncIterable<OutputRows>;
 
 /** What files of positions begin with that were written before they had checksums. */
 const BEFORE_CHECKSUMS = '{"next":';
@@ -49,41 +55,66 @@ function isFolder(path: string): boolean {
 }
 
 /**
- * Brings rows to `target` until `signal`; `read` gives the rows from a number on. Rejects if it cannot go on: the target
- * refuses rows, or cannot be written. `stands` is told why a target does not take rows for now, and that it takes them.
+ * Brings rows to `target` until `signal`; `read` gives the rows from a number on. Whatever goes wrong, it is tried again, after
+ * pauses that grow, from the row behind the last that was taken; `stands` hears of it, and of rows that were taken.
  */
 export async function runSink(
   target: string,
   stream: string,
   positionFile: string,
-  read: (from: number) => AsyncIterable<OutputRows>,
+  read: Read,
   signal: AbortSignal,
   stands: Stands = () => {},
 ): Promise<void> {
-  const position = readPosition(positionFile);
-  if (HTTP.test(target)) await callWebhook(target, stream, position, positionFile, read, signal, stands);
-  else await appendFile(target, position, positionFile, read);
+  const backoff = new Backoff(SINK_RETRY_MS, SINK_RETRY_MS_MAX);
+  let row = 0;
+  const takes = (next: number) => {
+    backoff.reset();
+    row = next;
+    stands({ row });
+  };
+  while (!signal.aborted) {
+    try {
+      const position = readPosition(positionFile);
+      row = position?.next ?? 0;
+      if (HTTP.test(target)) await callWebhook(target, stream, row, positionFile, read, signal, takes);
+      else await appendFile(target, position, positionFile, read, takes);
+      return;
+    } catch (error) {
+      if (signal.aborted) return;
+      stands({ row, error: `${messageOf(error)}; it is tried again` });
+      await backoff.pause(signal, error instanceof Refusal ? error.askedMs : 0);
+    }
+  }
 }
 
+/** Ends when there are no more rows. Rejects with `sink-failed`. */
 async function appendFile(
   path: string,
   position: Position | undefined,
   positionFile: string,
-  read: (from: number) => AsyncIterable<OutputRows>,
+  read: Read,
+  takes: (next: number) => void,
 ): Promise<void> {
   let handle;
   let marks;
   try {
     handle = await open(path, existsSync(path) ? "r+" : "w+");
-    marks = new Marks(handle, positionFile);
     const { size } = await handle.stat();
-    let at = size;
-    if (position) {
-      // Rows beyond the position were written, but maybe not all of them: they come again.
-      at = Math.min(position.bytes, size);
-      await handle.truncate(at);
-    } else await writePosition(positionFile, { next: 0, bytes: at });
-    for await (const { from, count, bytes } of read(position?.next ?? 0)) {
+    // Rows beyond the position were written, but maybe not all of them: they come again. A file that is shorter is another one.
+    let at = Math.min(position?.bytes ?? size, size);
+    await handle.truncate(at);
+    const next = position?.next ?? 0;
+    if (position?.bytes !== at) await writePosition(positionFile, { next, bytes: at });
+    takes(next);
+    marks = new Marks(handle, positionFile, takes);
+    for await (const { from, count, bytes } of read(next)) {
+      if (!(await isAt(path, handle))) {
+        // What is there now, or will be, is gone on with at its end.
+        await marks.settled();
+        await writePosition(positionFile, { next: from, bytes: Number.MAX_SAFE_INTEGER });
+        throw new Error("it was moved or removed");
+      }
       for (let done = 0; done < bytes.length; )
         done += (await handle.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
       at += bytes.length;
@@ -92,11 +123,17 @@ async function appendFile(
     await marks.settled();
   } catch (cause) {
     await marks?.settled().catch(() => {});
-    if (cause instanceof HallelujahError) throw cause;
     throw new HallelujahError("sink-failed", `${path} cannot be written: ${messageOf(cause)}`, { cause });
   } finally {
     await handle?.close();
   }
+}
+
+/** Whether a file that is open is the one that its path names. */
+async function isAt(path: string, handle: FileHandle): Promise<boolean> {
+  const own = await handle.stat();
+  const there = await stat(path).catch(() => undefined);
+  return there?.ino === own.ino && there.dev === own.dev;
 }
 
 /**
@@ -109,10 +146,13 @@ class Marks {
   private next: Position | undefined;
   private writing: Promise<void> | undefined;
   private failure: { cause: unknown } | undefined;
+  private readonly kept: (next: number) => void;
 
-  constructor(handle: FileHandle, positionFile: string) {
+  /** `kept` hears of each position that is kept. */
+  constructor(handle: FileHandle, positionFile: string, kept: (next: number) => void) {
     this.handle = handle;
     this.positionFile = positionFile;
+    this.kept = kept;
   }
 
   /** Throws if one before could not be kept. */
@@ -135,6 +175,7 @@ class Marks {
         this.next = undefined;
         await this.handle.datasync();
         await writePosition(this.positionFile, position);
+        this.kept(position.next);
       }
     } catch (cause) {
       this.failure = { cause };
@@ -143,66 +184,63 @@ class Marks {
   }
 }
 
+/** Ends when there are no more rows. Rejects with `sink-refused`. */
 async function callWebhook(
   url: string,
   stream: string,
-  position: Position | undefined,
+  next: number,
   positionFile: string,
-  read: (from: number) => AsyncIterable<OutputRows>,
+  read: Read,
   signal: AbortSignal,
-  stands: Stands,
+  takes: (next: number) => void,
 ): Promise<void> {
-  for await (const { from, count, bytes } of read(position?.next ?? 0)) {
-    await deliver(url, stream, from, bytes, signal, stands);
-    if (signal.aborted) return;
-    stands(undefined);
+  for await (const { from, count, bytes } of read(next)) {
+    await post(url, stream, from, bytes, signal);
     await writePosition(positionFile, { next: from + count, bytes: 0 });
+    takes(from + count);
   }
 }
 
-/** Sends rows until they are taken; a refusal that will not change is an error. */
-async function deliver(
+/** A server that does not take rows; `askedMs` is how long it wants to be left alone. */
+class Refusal extends HallelujahError {
+  readonly askedMs: number;
+
+  constructor(message: string, askedMs = 0, cause?: unknown) {
+    super("sink-refused", message, { cause });
+    this.askedMs = askedMs;
+  }
+}
+
+/** Sends rows; the same rows have the same key, however often they are sent. */
+async function post(
   url: string,
   stream: string,
   from: number,
   bytes: Buffer,
   signal: AbortSignal,
-  stands: Stands,
 ): Promise<void> {
-  for (let pause = 100; !signal.aborted; pause = Math.min(pause * 2, WEBHOOK_RETRY_MS_MAX)) {
-    let askedMs = 0;
-    try {
-      const response = await fetch(url, {
-        method: "POST",
-        redirect: "manual",
-        headers: {
-          "content-type": "application/x-ndjson",
-          "hallelujah-stream": stream,
-          "hallelujah-from": String(from),
-          "idempotency-key": `${stream}-${from}`,
-        },
-        body: new Uint8Array(bytes),
-        signal: AbortSignal.any([signal, AbortSignal.timeout(WEBHOOK_PATIENCE_MS)]),
-      });
-      await response.arrayBuffer();
-      const { status } = response;
-      if (response.ok) return;
-      askedMs = Math.min(Number(response.headers.get("retry-after") ?? 0) * 1000 || 0, WEBHOOK_RETRY_MS_MAX);
-      if (status < 500 && status !== 408 && status !== 429)
-        throw new HallelujahError(
-          "sink-refused",
-          `${url} answered ${status} to row ${from}; it gets no more`,
-        );
-      stands(`${url} answered ${status} to row ${from}; it is tried again`);
-    } catch (error) {
-      if (error instanceof HallelujahError) throw error;
-      if (signal.aborted) return;
-      const why = messageOf((error as Error).cause ?? error);
-      stands(`${url} did not take row ${from} (${why}); it is tried again`);
-    }
-    // With jitter, so that several sinks of one server do not come back at once.
-    await sleep(Math.max(askedMs, pause * (0.5 + Math.random())), undefined, { signal }).catch(() => {});
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method: "POST",
+      redirect: "manual",
+      headers: {
+        "content-type": "application/x-ndjson",
+        "hallelujah-stream": stream,
+        "hallelujah-from": String(from),
+        "idempotency-key": `${stream}-${from}`,
+      },
+      body: new Uint8Array(bytes),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(WEBHOOK_PATIENCE_MS)]),
+    });
+    await response.arrayBuffer();
+  } catch (error) {
+    const why = messageOf((error as Error).cause ?? error);
+    throw new Refusal(`${url} did not take row ${from} (${why})`, 0, error);
   }
+  if (response.ok) return;
+  const askedMs = Number(response.headers.get("retry-after") ?? 0) * 1000 || 0;
+  throw new Refusal(`${url} answered ${response.status} to row ${from}`, askedMs);
 }
 
 /** Undefined before the first start. */

@@ -5,14 +5,15 @@
  * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts).
  */
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { KernelPlaces } from "../compiler/places.ts";
-import { HallelujahError, messageOf } from "../core/errors.ts";
+import { HallelujahError, isDiskFull, messageOf } from "../core/errors.ts";
 import {
   BACKLOG_BYTES_MAX,
   FRAME_TIMEOUT_MS,
   PARK_AFTER_MS,
+  ROOM_RETRY_MS_MAX,
   STATE_BYTES_MAX,
   TRIAL_FRAMES,
   TRIAL_MS,
@@ -39,14 +40,21 @@ import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
 import { letGo, park } from "./parking.ts";
 import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
-import { ask, planQuery } from "./query.ts";
+import { ask, planQuery, refuseUnavailable } from "./query.ts";
 import type { Rates } from "./rates.ts";
-import { applyChange, Registration, type StreamRecord, type VersionRecord } from "./record.ts";
+import {
+  applyChange,
+  Registration,
+  type StoredShard,
+  type StreamRecord,
+  type VersionRecord,
+} from "./record.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
 import type { Tally } from "./tally.ts";
 import { misfitOf } from "./shapes.ts";
 import { Turns } from "./turns.ts";
+import { sentenceOf } from "./unavailable.ts";
 import { Versions } from "./versions.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
@@ -72,7 +80,8 @@ export interface StreamParts {
   kernel: KernelDescriptor;
   /** The stream's folder. */
   folder: string;
-  /** CPUs that no Jah has. */
+  /** CPUs of the host, and those that no Jah has. */
+  cpus: number;
   freeCpus: () => number;
   /** Writes the record to the registry. */
   save: (record: StreamRecord) => Promise<void>;
@@ -111,6 +120,8 @@ export class Stream implements JahOwner {
   private readonly registration: Registration;
   private readonly lifecycle = new Lifecycle();
   private readonly turns = new Turns();
+  /** Is aborted when it never works again in this process. */
+  private readonly over = new AbortController();
   private readonly frameTimeoutMs: number;
   /** Settles when it was last parked. */
   private parking: Promise<void> = Promise.resolve();
@@ -130,6 +141,8 @@ export class Stream implements JahOwner {
   private switching = false;
   /** Settles when the registry knows of the last version that was rolled back. */
   private rolledBack: Promise<void> = Promise.resolve();
+  /** Jahs that could not start as the disk is full. */
+  private readonly withoutRoom = new Set<Jah>();
   /** Jahs in a row that ended before they were ready. */
   private failedStarts = 0;
 
@@ -147,7 +160,7 @@ export class Stream implements JahOwner {
     this.frameTimeoutMs = parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
     const dead = new DeadLetters(record.dead, (frame) => versions.of(frame).version);
     const registration = new Registration(record, dead, parts);
-    const shards = new Shards(record, log, this, parts.jahs);
+    const shards = new Shards(record, log, this, parts.jahs, parts.cpus);
     const frames = new Frames(record, {
       log,
       tally: parts.tally,
@@ -162,16 +175,23 @@ export class Stream implements JahOwner {
       },
     });
     const fail = (message: string) => this.fail(message);
-    const kernelOf = (frame: number) => versions.descriptorOf(versions.of(frame));
-    this.progress = new Progress(record, { kernelOf, log, outputs, lateOutputs, frames, shards, fail });
+    this.progress = new Progress(record, {
+      kernelOf: (frame) => versions.descriptorOf(versions.of(frame)),
+      log,
+      outputs,
+      lateOutputs,
+      frames,
+      shards,
+      over: this.over.signal,
+      fail,
+    });
     if (versions.trial) this.progress.keepOutput(versions.trial.from);
     this.checkpoints = new Checkpoints({
       everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
       outputs: async (frame) => {
-        // Nor may a checkpoint pass a frame that the registry does not know to be set aside, or to be another version's.
-        await bodies.settled;
+        // Nor may a checkpoint pass a frame that the registry does not know to be another version's.
         await this.rolledBack;
         await this.progress.outputUpTo(frame);
       },
@@ -187,6 +207,11 @@ export class Stream implements JahOwner {
       dead,
       save: () => registration.write(),
       isOver: () => this.lifecycle.isOver,
+      onKept: (frame) => {
+        if (!dead.isPending(frame)) this.dispatch.release(frame);
+        this.pump();
+      },
+      fail,
       note,
     });
     this.failures = new Failures(record, {
@@ -266,7 +291,15 @@ export class Stream implements JahOwner {
   async query(request: QueryRequest): Promise<Answer> {
     this.refuseIfFailed();
     const query = planQuery(this.kernel, this.name, request);
+    refuseUnavailable(this.name, query, this.shards.unavailable);
     const release = await this.turnOfOwners();
+    try {
+      // Its state may only just have been read.
+      refuseUnavailable(this.name, query, this.shards.unavailable);
+    } catch (error) {
+      release();
+      throw error;
+    }
     this.lastWorkAt = performance.now();
     const answer = await ask(this.shards.owners as Jah[], query, this.answered, release);
     this.answered = Math.max(this.answered, answer.frame);
@@ -289,6 +322,7 @@ export class Stream implements JahOwner {
   private async awake(next: number): Promise<void> {
     this.wake();
     if (await this.progress.reaches(next, WAKE_PATIENCE_MS)) return;
+    this.refuseIfFailed();
     const message = this.shards.hasVacant
       ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
       : `${this.name} is still working through its backlog; ask again later`;
@@ -445,17 +479,13 @@ export class Stream implements JahOwner {
     return infoOf(this);
   }
 
-  /** Learns what the log says of the frames that are not applied. A stream whose log is damaged there has failed. */
+  /** Learns what the log says of the frames that are not applied. A stream of one shard whose log is damaged there has failed. */
   recall(): void {
-    try {
-      this.frames.recall(Math.max(this.lowest, this.log.first));
-    } catch (error) {
-      this.logDamaged(messageOf(error));
-    }
-  }
-
-  private logDamaged(message: string): void {
-    this.fail(`log-damaged: ${message}`);
+    const from = Math.max(this.lowest, this.log.first);
+    this.frames.recall(from);
+    const gap = this.gapBehind(from, this.folder);
+    // Of several, some may know better.
+    if (gap && this.record.stored.length === 1) this.fail(gap);
   }
 
   // --- its life --------------------------------------------------------------------------------------------------
@@ -512,6 +542,7 @@ export class Stream implements JahOwner {
     const { shown } = this;
     const effects = this.lifecycle.take(event);
     if (this.shown !== shown) this.note("info", `${this.name} is ${this.shown}`);
+    if (this.lifecycle.isOver) this.over.abort();
     for (const effect of effects) this.carryOut(effect);
   }
 
@@ -519,6 +550,9 @@ export class Stream implements JahOwner {
     switch (effect) {
       case "claim":
         this.shards.claimVacant();
+        // It may have been that what was vacant cannot be had.
+        if (this.shards.areReady) this.tell("ready");
+        this.settle();
         break;
       case "save":
         this.parking = this.rest().finally(() => this.tell(this.record.paused ? "paused" : "parked"));
@@ -578,7 +612,8 @@ export class Stream implements JahOwner {
   // --- what Jahs tell --------------------------------------------------------------------------------------------
 
   startOf(jah: Jah): Omit<LiveStart, "type" | "jah"> {
-    const { store, shard } = this.shards.startOf(jah);
+    const { store, shards } = this.shards.startOf(jah);
+    const at = (folder: string) => join(this.folder, folder);
     return {
       stream: this.name,
       versions: this.versions.live(this.log.first, this.frames.shapes.sources),
@@ -586,31 +621,102 @@ export class Stream implements JahOwner {
       stateBytesMax: STATE_BYTES_MAX,
       frameTimeoutMs: this.frameTimeoutMs,
       stuckFile: this.failures.stuckFile(jah),
-      ...(store === undefined ? undefined : { store: join(this.folder, store) }),
-      ...(shard ? { shard } : undefined),
+      ...(store === undefined ? undefined : { store: at(store) }),
+      ...(shards ? { shards: shards.map((shard) => ({ ...shard, store: at(shard.store) })) } : undefined),
     };
   }
 
-  ready(jah: Jah, next: number, restored?: Restored): void {
-    if (this.shards.startOf(jah).shard && next < this.log.first) {
-      const message = `the state on disk holds the frames below ${next}, the log begins at ${this.log.first}`;
-      return this.fail(`${message}: what lies between is lost`);
-    }
-    this.failedStarts = 0;
-    if (restored) this.restored(jah, restored);
-    if (this.shards.ready(jah, next)) this.checkpoints.joined(jah, next, restored?.before);
+  ready(jah: Jah, next: number, restored: Restored[]): void {
+    const folders = restored.map((shard) => ({ ...shard, store: basename(shard.store) }));
+    const [own] = folders;
+    const gap = own && this.gapBehind(next, join(this.folder, own.store));
+    if (gap) return this.giveUp([this.shards.storedIn(own.store)!], gap);
+    // Several that come together may yet be too much for one.
+    if (folders.length < 2) this.failedStarts = 0;
+    for (const shard of folders) this.restored(jah, shard);
+    if (this.shards.ready(jah, next, folders)) this.checkpoints.joined(jah, next, own.before);
     this.scaler.ready(jah);
     if (this.shards.areReady) this.tell("ready");
     this.pump();
     this.settle();
   }
 
+  /** Why the log does not do for the state in a folder, which holds the frames below `next`. */
+  private gapBehind(next: number, folder: string): string | undefined {
+    const { first } = this.log;
+    if (next < first)
+      return `${folder} holds the frames below ${next}, the log begins at ${first}: what lies between is lost`;
+    try {
+      this.frames.neededFrom(next);
+      return undefined;
+    } catch (error) {
+      return `log-damaged: ${messageOf(error)}`;
+    }
+  }
+
   /** A shard was read back, which tells how the stream stood when it was saved. */
-  private restored(jah: Jah, { frame, standing, places, damage }: Restored): void {
+  private restored(jah: Jah, { frame, checkpoint, damage }: Restored): void {
     if (damage) this.note("error", `an older checkpoint is used, as ${damage}`, { jah: jah.id });
+    if (!checkpoint) return;
+    const { standing, places } = checkpoint;
     this.progress.counts.restore(frame, standing.counts);
     this.progress.goOn(frame);
     this.frames.goOn(frame, places, standing.clocks);
+  }
+
+  /** The state of shards can neither be read nor made anew: the stream goes on without them, if any other is there. */
+  private giveUp(stored: StoredShard[], reason: string): void {
+    const holders = new Set(stored.flatMap((shard) => this.shards.giveUp(shard, reason)));
+    if (this.shards.unavailable.length === this.record.stored.length) return this.fail(reason);
+    for (const shard of stored) {
+      this.note("error", sentenceOf({ ...shard, reason }));
+      void this.progress.abandon(shard, () => this.registration.write());
+    }
+    this.failedStarts = 0;
+    for (const jah of holders) this.parts.jahs.kill(jah, `Jah ${jah.id} ends: ${reason}`);
+  }
+
+  /** The state of a shard cannot be read from its folder, which is that of a Jah if it is not named. */
+  private storeDamaged(jah: Jah, path: string | undefined, reason: string): void {
+    const stored = path === undefined ? this.shards.storedOf(jah) : this.shards.storedIn(basename(path));
+    if (!stored) return; // nothing of it counts yet
+    const { first } = this.log;
+    if (first > 0)
+      this.giveUp([stored], `${reason}; the log begins at frame ${first}, so that it cannot be made anew`);
+    else this.failures.setStoreAside(stored, reason);
+  }
+
+  /** A frame of the log is damaged: shards that have it already do without. */
+  private frameDamaged(routing: number, frame: number, reason: string): void {
+    const lacking = this.shards.lacking(routing, frame);
+    if (lacking.length) this.giveUp(lacking, `log-damaged: ${reason}`);
+  }
+
+  /** A Jah that took up several shards has them together: when that is saved, and the registry says so, it is one. */
+  private async gathered(jah: Jah): Promise<void> {
+    const { shards } = this;
+    await this.confirm(); // what is on trial is not saved, and nobody is answered before this is
+    while (jah.state === "working") {
+      try {
+        const { frame } = await jah.call("save", undefined);
+        const left = shards.gathered(jah, frame);
+        await this.registration.write();
+        for (const folder of left) this.dropFolder(folder);
+        shards.gatheredSaved(jah);
+        this.failedStarts = 0;
+        if (shards.areReady) this.tell("ready");
+        this.settle();
+        return;
+      } catch (error) {
+        await this.saveFailed("what was brought together", jah, error);
+      }
+    }
+  }
+
+  /** It is gone, or its disk is full, which may end: resolves when it may be tried again. */
+  private async saveFailed(what: string, jah: Jah, error: unknown): Promise<void> {
+    this.note("warn", `${what} is not saved yet: ${messageOf(error)}`, { jah: jah.id });
+    await new Promise((done) => setTimeout(done, SAVE_RETRY_MS));
   }
 
   refused(jah: Jah): void {
@@ -621,17 +727,26 @@ export class Stream implements JahOwner {
   lost(jah: Jah, reason: string): void {
     this.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
     if (this.error !== undefined) return;
+    const hasStarted = jah.readyAt !== Infinity && !this.shards.isGathering(jah);
     const entangled = this.shards.entangled(jah);
     this.shards.lost(jah);
     this.checkpoints.left(jah);
-    this.failedStarts = jah.readyAt === Infinity ? this.failedStarts + 1 : 0;
+    const lacksRoom = this.withoutRoom.delete(jah);
+    if (hasStarted) this.failedStarts = 0;
+    else if (!lacksRoom) this.failedStarts++;
     if (this.failedStarts >= FAILED_STARTS_MAX) return this.fail(`its Jahs do not start: ${reason}`);
     // State that was on its way to or from it is lost with it: the other side starts again, too.
     const partner = this.scaler.lost(jah);
     for (const other of new Set([...entangled, ...(partner ? [partner] : [])]))
       this.parts.jahs.kill(other, `Jah ${other.id} ends, as the one it exchanged state with did`);
-    if (this.shards.hasVacant && this.mayRun) this.tell("lose");
+    if (lacksRoom) setTimeout(() => this.resumeStart(), ROOM_RETRY_MS_MAX).unref();
+    else if (this.shards.hasVacant && this.mayRun) this.tell("lose");
     this.pump();
+  }
+
+  /** A shard could not be taken up, as the disk was full: it is tried again, unless nobody wants that any more. */
+  private resumeStart(): void {
+    if (this.shown !== "parked" && this.shown !== "paused") this.wake();
   }
 
   /** The CPU of a Jah is needed elsewhere. */
@@ -645,8 +760,8 @@ export class Stream implements JahOwner {
       return;
     }
     const [owner, ...others] = this.shards.owners;
-    if ((owner === jah && !others.length) || this.versions.trial) void this.park();
-    else this.scaler.give(jah);
+    const isLast = owner === jah && !others.length;
+    if (isLast || this.versions.trial || !this.scaler.give(jah)) void this.park();
   }
 
   message(jah: Jah, message: FromLiveJah): void {
@@ -669,18 +784,20 @@ export class Stream implements JahOwner {
       case "imported":
         this.scaler.imported(jah);
         break;
+      case "gathered":
+        void this.gathered(jah);
+        break;
       case "trapped":
-        if (message.failure.code === "log-damaged") return this.logDamaged(message.failure.message);
-        this.failures.mapping(message.frame, message.failure);
-        if (this.error !== undefined) return;
+        if (message.failure.code === "log-damaged")
+          return this.frameDamaged(message.routing, message.frame, message.failure.message);
         this.dispatch.again(message.routing, message.frame);
+        this.failures.mapping(message.frame, message.failure);
         this.pump();
         break;
       case "failed": {
         const { code, message: reason } = message.failure;
-        const { first } = this.log;
-        if (code === "store-damaged" && !this.failures.setStoreAside(jah, reason, first))
-          this.fail(`${reason}; the log begins at frame ${first}, so that it cannot be made anew`);
+        if (code === "disk-full" && jah.readyAt === Infinity) this.withoutRoom.add(jah);
+        if (code === "store-damaged") this.storeDamaged(jah, message.store, reason);
         if (message.frame !== undefined) this.failures.applying(jah, message.frame, message.failure);
         this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
         break;
@@ -697,18 +814,21 @@ export class Stream implements JahOwner {
   /** A shard was saved: what all have saved need not be counted frame by frame any more, nor be in the log. */
   private saved(): void {
     const { record, checkpoints, progress, frames } = this;
-    const saved = this.shards.keepers.map((jah) => jah && checkpoints.saved.get(jah));
-    if (saved.some((each) => !each)) return;
-    const frame = Math.min(...saved.map((each) => each!.frame));
+    const saved = this.shards.keepers.map(({ stored, jah }) => ({
+      stored,
+      known: jah && checkpoints.saved.get(jah),
+    }));
+    if (saved.some(({ known }) => !known)) return;
+    const frame = Math.min(...saved.map(({ known }) => known!.frame));
     if (frame <= record.frame) return;
     record.frame = frame;
     record.counts = progress.counts.below(frame);
     progress.counts.close(frame);
     if (this.kernel.time) record.clocks = frames.time.saved;
     // The checkpoint before is used if the last one is damaged; where there is none, the log is, from where it would do.
-    const needed = record.stored.map(({ start }, i) => saved[i]!.before ?? (start ? saved[i]!.frame : 0));
+    const needed = saved.map(({ stored, known }) => known!.before ?? (stored.start ? known!.frame : 0));
     frames
-      .trimTo(Math.min(...needed))
+      .trimTo(Math.min(...needed), this.shards.unavailable.length > 0)
       .then(() => {
         this.dead.forgetBelow(this.log.first);
         for (const module of this.versions.forget(this.log.first)) {
@@ -740,9 +860,7 @@ export class Stream implements JahOwner {
         if (!shards.storedOf(donor) && before !== undefined) this.dropFolder(before);
         break;
       } catch (error) {
-        // It is gone, or its disk is full, which may end.
-        this.note("warn", `what moved is not saved yet: ${messageOf(error)}`, { jah: receiver.id });
-        await new Promise((done) => setTimeout(done, SAVE_RETRY_MS));
+        await this.saveFailed("what moved", receiver, error);
       }
     }
     checkpoints.goOn(donor);
@@ -775,7 +893,9 @@ export class Stream implements JahOwner {
 
   /** Hands out what can be handed out. */
   pump(): void {
-    this.shards.handOut(this.frames, !this.lifecycle.isParking && !this.switching);
+    const fresh = !this.lifecycle.isParking && !this.switching;
+    const damaged = this.shards.handOut(this.frames, fresh);
+    for (const { routing, frame, reason } of damaged) this.frameDamaged(routing, frame, reason);
   }
 
   settle(): void {
@@ -802,9 +922,10 @@ export class Stream implements JahOwner {
   /** Where no records come, windows close by the wall clock. */
   private letTimePass(): void {
     if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind) return;
-    this.frames
-      .letTimePass(this.shards.nextClose)
-      .catch((error: unknown) => this.fail(`its log cannot be written: ${messageOf(error)}`));
+    this.frames.letTimePass(this.shards.nextClose).catch((error: unknown) => {
+      // Where the disk is full, the next tick tries again.
+      if (!isDiskFull(error)) this.fail(`its log cannot be written: ${messageOf(error)}`);
+    });
   }
 
   /** Writes the record to the registry. */

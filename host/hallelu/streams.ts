@@ -32,7 +32,8 @@ import { Builder, type CheckedKernel } from "./builder.ts";
 import { readModule } from "./module.ts";
 import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
-import { checkSink, runSink } from "./sinks.ts";
+import { whenRoom } from "./room.ts";
+import { checkSink, runSink, type SinkStanding } from "./sinks.ts";
 import { readSources } from "./sources.ts";
 import { located, streamFolder, type StreamRecord } from "./record.ts";
 import { Stream } from "./stream.ts";
@@ -62,8 +63,10 @@ interface Running {
   stop: AbortController;
   /** Settles when those are over. */
   feeding: Promise<unknown>[];
-  /** What is wrong with its sinks, by their place among `sink`. */
-  sinkErrors: Map<number, string>;
+  /** How its sinks stand, by their place among `sink`. */
+  sinks: SinkStanding[];
+  /** Why it takes in nothing of its sources for now. */
+  waits?: string | undefined;
   /** Whether its pushes are refused, as the disk is full. */
   diskFull: boolean;
 }
@@ -338,6 +341,7 @@ export class Streams implements Host {
       tally,
       outputs: await Outputs.open(join(folder, "output")),
       lateOutputs: await Outputs.open(join(folder, "late")),
+      cpus: this.options.cpus.length,
       freeCpus: () => this.freeCpus,
       save: async (changed) => {
         if (this.running.has(record.name)) await registry.put(`streams/${record.name}`, changed);
@@ -347,11 +351,11 @@ export class Streams implements Host {
       ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
     });
-    const running = {
+    const running: Running = {
       stream,
       stop: new AbortController(),
       feeding: [],
-      sinkErrors: new Map<number, string>(),
+      sinks: record.sink.map(() => ({ row: 0 })),
       diskFull: false,
     };
     this.running.set(record.name, running);
@@ -375,39 +379,48 @@ export class Streams implements Host {
     const opened = record.source.length
       ? new Promise<void>((done, fail) => {
           setTimeout(done, SOURCE_OPEN_MS).unref();
-          const reading = this.readSource(stream, stop.signal, done);
+          const reading = this.readSource(running, done);
           reading.then(done, fail);
           watched(reading);
         })
       : Promise.resolve();
     opened.catch(() => {}); // told by `watched`
-    if (record.from !== undefined) watched(this.followStream(stream, record.from, stop.signal));
+    if (record.from !== undefined)
+      watched(this.followStream(running, record.from).catch((error) => this.followed(stream, error)));
     for (const [i, target] of record.sink.entries()) {
       const position = join(streamFolder(this.options.data, name), `sink-${i}.json`);
       const read = (from: number) => stream.outputs.read(from, stop.signal);
-      const stands = (problem: string | undefined) => this.sinkStands(running, i, problem);
-      feeding.push(
-        runSink(target, name, position, read, stop.signal, stands).catch((error: unknown) =>
-          stands(messageOf(error)),
-        ),
-      );
+      const stands = (standing: SinkStanding) => this.sinkStands(running, i, standing);
+      feeding.push(runSink(target, name, position, read, stop.signal, stands));
     }
     return opened;
   }
 
   /** A sink stopped taking rows, and why; or takes them again. */
-  private sinkStands({ stream: { name }, sinkErrors }: Running, sink: number, problem?: string): void {
+  private sinkStands({ stream: { name }, sinks }: Running, sink: number, standing: SinkStanding): void {
     const { journal } = this.options;
-    if (problem === undefined) {
-      if (sinkErrors.delete(sink)) journal.info({ stream: name }, "its sink takes rows again");
-      return;
-    }
-    if (!sinkErrors.has(sink)) journal.error({ stream: name }, problem);
-    sinkErrors.set(sink, problem);
+    const { error } = sinks[sink];
+    if (error === undefined && standing.error !== undefined) journal.error({ stream: name }, standing.error);
+    if (error !== undefined && standing.error === undefined)
+      journal.info({ stream: name }, "its sink takes rows again");
+    sinks[sink] = standing;
+  }
+
+  /** Has something logged of what a stream reads by itself; while the disk is full, that waits, and users see it. */
+  private logged<T>(running: Running, work: () => Promise<T>): Promise<T> {
+    const { stream, stop } = running;
+    return whenRoom(work, stop.signal, (why) => {
+      const { journal } = this.options;
+      if (why === undefined) journal.info({ stream: stream.name }, "there is room again");
+      else if (running.waits === undefined) journal.error({ stream: stream.name }, messageOf(why));
+      running.waits = why === undefined ? undefined : `${messageOf(why)}; it goes on when there is room`;
+    });
   }
 
   /** Logs the frames of `--source`, those that are not logged yet; `onOpen` hears that an input is open. */
-  private async readSource(stream: Stream, signal: AbortSignal, onOpen: () => void): Promise<void> {
+  private async readSource(running: Running, onOpen: () => void): Promise<void> {
+    const { stream } = running;
+    const { signal } = running.stop;
     const { record } = stream;
     const timed = stream.kernel.time !== undefined;
     const numbers = stream.frames.shapes.sources.flatMap(({ origin }, number) =>
@@ -417,7 +430,7 @@ export class Streams implements Host {
     for await (const event of readSources(record.source, stream.kernel, record.read ?? 0, signal)) {
       switch (event.type) {
         case "inputs":
-          if (timed) await stream.frames.openClocks(event.count);
+          if (timed) await this.logged(running, () => stream.frames.openClocks(event.count));
           break;
         case "begins":
           onOpen();
@@ -429,13 +442,13 @@ export class Streams implements Host {
           await this.room(stream, signal);
           if (signal.aborted) return;
           const source = numbers[event.input];
-          if ("index" in event)
-            await stream.frames.append([{ source, body: [], producers: [] }], [{ index: event.index }]);
-          else await stream.frames.append([{ source, body: [Buffer.from(event.bytes)], producers: [] }]);
+          const body = "bytes" in event ? [Buffer.from(event.bytes)] : [];
+          const head = "index" in event ? { index: event.index } : undefined;
+          await this.logged(running, () => stream.frames.append([{ source, body, producers: [] }], [head]));
           break;
         }
         case "ended":
-          if (timed) await stream.frames.endClock(event.input);
+          if (timed) await this.logged(running, () => stream.frames.endClock(event.input));
           record.read = event.input + 1;
           await stream.save();
           break;
@@ -444,7 +457,9 @@ export class Streams implements Host {
   }
 
   /** Takes in the output of another stream, from the row behind the last that is logged. */
-  private async followStream(stream: Stream, from: string, signal: AbortSignal): Promise<void> {
+  private async followStream(running: Running, from: string): Promise<void> {
+    const { stream } = running;
+    const { signal } = running.stop;
     const { outputs } = this.find(from).stream;
     let source = stream.frames.shapes.sources.findIndex(({ origin }) => origin === "stream");
     if (source < 0) {
@@ -462,8 +477,15 @@ export class Streams implements Host {
     const start = stream.frames.nextRowOf(source) ?? outputs.first;
     for await (const { from: row, count, bytes } of outputs.read(start, signal)) {
       await this.room(stream, signal);
-      await stream.frames.append([{ source, body: [bytes], producers: [] }], [{ rows: row + count }]);
+      const frame = { source, body: [bytes], producers: [] };
+      await this.logged(running, () => stream.frames.append([frame], [{ rows: row + count }]));
     }
+  }
+
+  /** What another stream takes in ends where a shard of it is unavailable: it keeps what it has, and goes on with that. */
+  private followed(stream: Stream, error: Error): void {
+    if ((error as HallelujahError).code !== "shard-unavailable") throw error;
+    this.options.journal.error({ stream: stream.name }, `nothing more comes in: ${error.message}`);
   }
 
   /** Waits while the stream has all the backlog that it may have. */
@@ -537,7 +559,7 @@ export class Streams implements Host {
       running.diskFull = false;
       return { frame, bytes: body.bytes };
     } catch (error) {
-      if ((error as HallelujahError).code === "disk-full" || isDiskFull(error)) {
+      if (isDiskFull(error)) {
         if (!running.diskFull) this.options.journal.error({ stream: name }, messageOf(error));
         running.diskFull = true;
       }
@@ -582,7 +604,7 @@ export class Streams implements Host {
   ): AsyncIterable<OutputRows> {
     const { stream, stop } = this.find(name);
     const outputs = late ? stream.lateOutputs : stream.outputs;
-    return outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal]));
+    return untilUnavailable(outputs.read(from ?? outputs.next, AbortSignal.any([signal, stop.signal])));
   }
 
   async backup(): Promise<AsyncIterable<Uint8Array>> {
@@ -690,10 +712,24 @@ export class Streams implements Host {
 }
 
 /** How a stream stands, its sinks included. */
-function infoOf({ stream, sinkErrors }: Running): StreamInfo {
-  const { kernel } = stream;
-  const info = { ...stream.info(), hasOutput: hasOutput(kernel), hasLateOutput: kernel.late };
-  return sinkErrors.size ? { ...info, sinkErrors: [...sinkErrors.values()] } : info;
+function infoOf({ stream, sinks, waits }: Running): StreamInfo {
+  const { kernel, record } = stream;
+  return {
+    ...stream.info(),
+    hasOutput: hasOutput(kernel),
+    hasLateOutput: kernel.late,
+    ...(sinks.length ? { sinks: sinks.map((sink, i) => ({ target: record.sink[i], ...sink })) } : {}),
+    ...(waits === undefined ? {} : { waits }),
+  };
+}
+
+/** Rows that are on their way would be lost with an error: where there are no more, who asks again is told why. */
+async function* untilUnavailable(rows: AsyncIterable<OutputRows>): AsyncGenerator<OutputRows> {
+  try {
+    yield* rows;
+  } catch (error) {
+    if ((error as HallelujahError).code !== "shard-unavailable") throw error;
+  }
 }
 
 /** A swap replaces the kernel alone. Throws `stream-exists` or `stream-failed`. */

@@ -17,13 +17,13 @@ import { Owner } from "./owner.ts";
 
 interface Version extends LiveVersion {
   module?: WebAssembly.Module;
-  mapper?: Mapper;
 }
 
 export class Kernels {
   private readonly memory: WebAssembly.Memory;
   /** Ascending. */
   private readonly versions: Version[];
+  private readonly mappers = new Map<Version, Mapper>();
   /** Whose the state is. */
   private at: Version;
   /** Whose instance stands over the memory. */
@@ -85,7 +85,14 @@ export class Kernels {
     this.at = next;
     this.standing = next;
     this.applier = new Owner(this.instance);
-    next.mapper?.use(this.instance);
+    this.mappers.get(next)?.use(this.instance);
+  }
+
+  /** An instance over a state in another memory, which is of version `at` or becomes that of this one's. */
+  over(memory: WebAssembly.Memory, at: number): KernelInstance {
+    const other = new Kernels(memory, this.versions, at);
+    while (other.version < this.version) other.advance();
+    return other.main;
   }
 
   learn(source: number, specs: { version: number; spec: SourceSpec }[]): void {
@@ -105,25 +112,23 @@ export class Kernels {
   }
 
   close(): void {
-    for (const { mapper } of this.versions) mapper?.close();
+    for (const mapper of this.mappers.values()) mapper.close();
   }
 
   private mapper(version: Version): Mapper {
-    version.mapper ??= new Mapper(
-      this.instance,
-      version.sources,
-      1,
-      version.columns as FieldWish[],
-      FRAME_BYTES,
-    );
-    return version.mapper;
+    const known = this.mappers.get(version);
+    if (known) return known;
+    const { sources, columns } = version;
+    const mapper = new Mapper(this.instance, sources, 1, columns as FieldWish[], FRAME_BYTES);
+    this.mappers.set(version, mapper);
+    return mapper;
   }
 
   private stand(version: Version): void {
     this.standing = version;
     this.instance = this.instantiate(version);
     if (version === this.at) this.applier.use(this.instance);
-    version.mapper?.use(this.instance);
+    this.mappers.get(version)?.use(this.instance);
   }
 
   private instantiate(version: Version): KernelInstance {

@@ -12,6 +12,7 @@ import type { JahBirth } from "../wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../wire/live.ts";
 import { failureOf } from "./failure.ts";
 import { LiveJah } from "./live.ts";
+import { ShardError } from "./restore.ts";
 
 /** Time after which a Jah is done with starting, or was not one yet, and gets ready to send to others and to save its state, ms. */
 const PREPARE_MS = 500;
@@ -58,7 +59,8 @@ function takeUp(birth: JahBirth, socket: Socket, head: Buffer): void {
   let channel: Channel<FromLiveJah, ToLiveJah>;
   const fail = (error: unknown) => {
     if (jah) return jah.fail(error);
-    channel.send({ type: "failed", failure: failureOf(error) });
+    const store = error instanceof ShardError ? { store: error.store } : {};
+    channel.send({ type: "failed", failure: failureOf(error), ...store });
     channel.end();
   };
   const handle = (message: ToLiveJah) => {

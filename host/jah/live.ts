@@ -9,6 +9,8 @@ import type { Watchdog } from "../core/watchdog.ts";
 import { createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { HttpPeers } from "../shuffle/http-peers.ts";
+import type { PageStore } from "../store/page-store.ts";
+import { openPages } from "../store/pages.ts";
 import { type Batch, decodeBatch, encodeBatch, ROUTED, TRANSFER, VOIDED } from "../wire/batch.ts";
 import type { Channel } from "../wire/channel.ts";
 import {
@@ -20,17 +22,19 @@ import {
   type LiveTask,
   type Mapped,
   MAPPING,
+  type Restored,
   type ToLiveJah,
   type Work,
 } from "../wire/live.ts";
-import type { OwnerOutput } from "../wire/jah.ts";
+import type { FrameDone, OwnerOutput } from "../wire/jah.ts";
 import { Answers } from "./answers.ts";
 import { Checkpointer, type Meta } from "./checkpointer.ts";
 import { failureOf } from "./failure.ts";
+import { Gathering } from "./gathering.ts";
 import { Handover } from "./handover.ts";
 import { Inbox } from "./inbox.ts";
 import { Kernels } from "./kernels.ts";
-import { type RestoredState, restore } from "./restore.ts";
+import { type RestoredShard, restoreShards } from "./restore.ts";
 
 interface Task extends LiveTask {
   routing: number;
@@ -46,7 +50,9 @@ export class LiveJah {
   private readonly answers: Answers;
   private readonly handover: Handover;
   private readonly checkpointer: Checkpointer | undefined;
-  private readonly restored: RestoredState | undefined;
+  private readonly restored: Restored[];
+  /** State that is still to come from other folders. */
+  private gathering: Gathering | undefined;
   private readonly routings = new Map<number, LiveRouting>();
   /** The highest routing that this Jah was told of. */
   private readonly tasks: Task[] = [];
@@ -76,14 +82,17 @@ export class LiveJah {
     channel: Channel<FromLiveJah, ToLiveJah>,
     watchdog: Watchdog,
   ): Promise<LiveJah> {
-    const memory = createMemory(start.stateBytesMax);
-    const restored = start.store === undefined ? undefined : await restore(start.store, memory, start.shard);
-    return new LiveJah(memory, restored, start, secret, channel, watchdog);
+    const restored = await restoreShards(start.shards ?? [], start.stateBytesMax);
+    const memory = restored[0]?.memory ?? createMemory(start.stateBytesMax);
+    const store =
+      restored[0]?.store ?? (start.store === undefined ? undefined : await openPages(start.store));
+    return new LiveJah(memory, restored, store, start, secret, channel, watchdog);
   }
 
   private constructor(
     memory: WebAssembly.Memory,
-    restored: RestoredState | undefined,
+    restored: RestoredShard[],
+    store: PageStore | undefined,
     start: LiveStart,
     secret: string,
     channel: Channel<FromLiveJah, ToLiveJah>,
@@ -93,9 +102,10 @@ export class LiveJah {
     watchdog.guard(start.frameTimeoutMs, start.stuckFile);
     this.start = start;
     this.channel = channel;
-    this.restored = restored;
-    const { shard } = start;
-    const meta = restored?.meta;
+    this.restored = restored.map(({ told }) => told);
+    const [own, ...others] = restored;
+    const meta = own?.meta;
+    const shard = own && { from: own.told.from, to: own.told.to };
     // What was read back says whose it is; a shard that starts with nothing is the first one's, and one to come the last one's.
     const first = start.versions[0].version;
     const last = start.versions.at(-1)!.version;
@@ -115,9 +125,15 @@ export class LiveJah {
     this.handover = new Handover(() => this.kernels.main, this.inbox, this.peers);
     if (meta && shard && (meta.from < shard.from || meta.to > shard.to))
       this.handover.dropOutside(shard.from, shard.to);
+    if (others.length)
+      this.gathering = new Gathering(
+        others,
+        () => this.kernels.main,
+        ({ memory, meta }) => this.kernels.over(memory, meta?.version ?? first),
+      );
     this.checkpointer =
-      restored &&
-      new Checkpointer(restored.store, meta?.frame, {
+      store &&
+      new Checkpointer(store, meta?.frame, {
         kernel: () => this.kernels.main,
         meta: () => this.meta(),
         tell: (message) => {
@@ -136,16 +152,15 @@ export class LiveJah {
   async open(): Promise<void> {
     const port = await this.peers.listen();
     this.nextTold = this.inbox.next;
-    const { checkpoint } = this.restored ?? {};
-    const restored = checkpoint === undefined ? {} : { restored: checkpoint };
     this.channel.send({
       type: "ready",
       port,
       next: this.inbox.next,
       version: this.kernels.version,
-      ...restored,
+      restored: this.restored,
     });
     this.tellWork(true);
+    this.wake(); // shards may be due that come from other folders
   }
 
   async close(): Promise<void> {
@@ -233,6 +248,17 @@ export class LiveJah {
     for (let i = 0; i < LIVE_RUN_FRAMES; i++) {
       if (this.maySave) this.checkpointer?.begin();
       if (this.checkpointer?.blocks) break;
+      const { next } = this.inbox;
+      if (next < this.heldAt && this.kernels.due(this.owns ? next : Infinity)) {
+        if (!this.switchKernel()) return false;
+        done = true;
+      }
+      const gathered = this.gathering?.step(this.inbox.next);
+      if (gathered === "over") this.gatheredAll();
+      if (gathered === "progress") {
+        done = true;
+        break;
+      }
       const handover = this.handover.step();
       if (handover === "waiting") break;
       if (handover !== "none") {
@@ -244,11 +270,6 @@ export class LiveJah {
         continue;
       }
       if (this.inbox.next >= this.heldAt) break;
-      if (this.kernels.due(this.owns ? this.inbox.next : Infinity)) {
-        if (!this.switchKernel()) return false;
-        done = true;
-        continue;
-      }
       const batch = this.inbox.take((routing) => this.routings.has(routing));
       if (!batch) {
         lacking = true;
@@ -266,8 +287,9 @@ export class LiveJah {
 
   /** Whether a checkpoint may begin: the state is whole, nobody reads it, and what it holds will not be rolled back. */
   private get maySave(): boolean {
-    const { held, handover, answers, kernels } = this;
-    return held !== undefined && !handover.busy && !answers.isReading && kernels.version <= this.confirmed;
+    const { held, handover, gathering, answers, kernels } = this;
+    const isWhole = held !== undefined && !handover.busy && !gathering;
+    return isWhole && !answers.isReading && kernels.version <= this.confirmed;
   }
 
   /** The next version of the kernel takes over. Whether it went well, as of `apply`. */
@@ -307,7 +329,7 @@ export class LiveJah {
     }
   }
 
-  private async mapFrame({ task, routing, clock, still, skip, voids = [] }: Task): Promise<void> {
+  private async mapFrame({ task, routing, clock, still, skip, voids = [], only }: Task): Promise<void> {
     const startedAt = performance.now();
     this.watchdog.enter(task.frame, MAPPING);
     const { targets } = this.routings.get(routing)!;
@@ -315,7 +337,7 @@ export class LiveJah {
     try {
       const columns = skip ? undefined : await this.kernels.mapperOf(task.frame).read(task);
       const mapper = this.kernels.mapperOf(task.frame); // others may have used the memory meanwhile
-      mapper.route(ownersOf(targets, voids), targets.length);
+      mapper.route(ownersOf(targets, voids, only), targets.length);
       result = skip ? mapper.skip(task) : mapper.mapRead(task, undefined, columns);
     } catch (error) {
       const failure = failureOf(error, this.kernels.current, task);
@@ -325,7 +347,8 @@ export class LiveJah {
     } finally {
       this.watchdog.leave();
     }
-    const { done, parts } = result;
+    const { parts } = result;
+    const done = only ? silent(result.done) : result.done;
     const { frame, source, start, end } = done;
     const time = still ? -Infinity : done.time;
     const kind = voids.length ? VOIDED : ROUTED;
@@ -407,8 +430,17 @@ export class LiveJah {
     return { next: this.inbox.next };
   }
 
+  /** All shards that this Jah took up are one. */
+  private gatheredAll(): void {
+    const { shards } = this.start;
+    this.gathering = undefined;
+    this.held = { from: shards![0].from, to: shards!.at(-1)!.to };
+    this.checkpointer?.moved();
+    this.channel.send({ type: "gathered" });
+  }
+
   private answerHold(): void {
-    if (this.inbox.next < this.heldAt || this.handover.busy) return;
+    if (this.inbox.next < this.heldAt || this.handover.busy || this.gathering) return;
     this.onHeld?.();
     this.onHeld = undefined;
   }
@@ -486,9 +518,21 @@ function partitionsOf(ranges: [number, number][]): Uint8Array {
 const NOBODY = 0xff;
 
 /** The number of the target of each partition, as the kernel groups by it. */
-function ownersOf(targets: LiveRouting["targets"], voids: [number, number][]): Uint8Array {
+function ownersOf(
+  targets: LiveRouting["targets"],
+  voids: [number, number][],
+  only: [number, number][] = [[0, 256]],
+): Uint8Array {
   const owners = new Uint8Array(256).fill(NOBODY);
   targets.forEach(({ from, to }, i) => owners.fill(i, from, to));
   for (const [from, to] of voids) owners.fill(NOBODY, from, to);
-  return owners;
+  const counts = partitionsOf(only);
+  return owners.map((owner, partition) => (counts[partition] ? owner : NOBODY));
+}
+
+/** What is told of a frame that was mapped before, as another: nothing that would count twice. */
+function silent(done: FrameDone): FrameDone {
+  const told = { ...done, rows: 0, bad: 0, problems: [], emittedRows: 0 };
+  delete told.emitted;
+  return told;
 }

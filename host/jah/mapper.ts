@@ -126,7 +126,24 @@ export class Mapper {
 
   /** What comes of a frame that was set aside, or has no records: nothing. */
   skip(task: FrameTask): MappedFrame {
-    return { done: emptyDone(task), parts: Array.from({ length: this.owners }, () => []) };
+    const done = emptyDone(task);
+    if (task.kind === "range") Object.assign(done, this.placeOf(task, this.sources[task.source]));
+    return { done, parts: Array.from({ length: this.owners }, () => []) };
+  }
+
+  /** Where the records of a range start and end, without the kernel: the frames beside it have to meet it there. */
+  private placeOf(task: FrameTask & { kind: "range" }, source: SourceSpec): { start: number; end: number } {
+    const from = task.index * this.frameBytes;
+    const limit = Math.min(from + this.frameBytes, source.size);
+    try {
+      const start = task.start ?? this.reader.findStart(source, from, task.quotesFrom);
+      if (start >= limit) return { start, end: start };
+      const quotesFrom = source.format === "csv" ? start : undefined;
+      return { start, end: limit < source.size ? this.reader.findStart(source, limit, quotesFrom) : limit };
+    } catch {
+      // The file cannot be read, which may be why the frame was set aside.
+      return { start: task.start ?? from, end: Math.max(limit, task.start ?? 0) };
+    }
   }
 
   /** The plan of the columns, in the control block. */

@@ -4,29 +4,59 @@ import * as map from "../kernel/memory-map.ts";
 import { growForPages, putPage } from "../kernel/pages.ts";
 import type { PageStore } from "../store/page-store.ts";
 import { openPages } from "../store/pages.ts";
-import type { Restored } from "../wire/live.ts";
+import { createMemory } from "../kernel/instance.ts";
+import type { Restored, ShardOnDisk } from "../wire/live.ts";
 import type { Meta } from "./checkpointer.ts";
 
-export interface RestoredState {
+export interface RestoredShard {
   store: PageStore;
+  memory: WebAssembly.Memory;
   /** Of the checkpoint that was read; undefined if there is none yet. */
   meta?: Meta;
   /** What the Hallelu is told of it. */
-  checkpoint?: Restored;
+  told: Restored;
 }
 
-/** Opens a shard's store and reads its state into a memory in which no kernel was instantiated yet. Rejects with `store-damaged`. */
-export async function restore(
-  folder: string,
-  memory: WebAssembly.Memory,
-  shard: { from: number; to: number } | undefined,
-): Promise<RestoredState> {
+/** A shard's state could not be read: of which one. */
+export class ShardError extends HallelujahError {
+  readonly store: string;
+
+  constructor(store: string, cause: HallelujahError) {
+    super(cause.code, cause.message, { cause });
+    this.store = store;
+  }
+}
+
+/**
+ * Opens the stores of shards and reads their states, each into a memory of its own in which no kernel was instantiated yet; the
+ * one whose frame is lowest comes first, and its store alone stays open. Rejects with `ShardError`, e.g. `store-damaged`.
+ */
+export async function restoreShards(
+  shards: readonly ShardOnDisk[],
+  stateBytesMax: number,
+): Promise<RestoredShard[]> {
+  const restored: RestoredShard[] = [];
+  for (const shard of shards) {
+    const memory = createMemory(stateBytesMax);
+    try {
+      restored.push(await restore(shard, memory));
+    } catch (error) {
+      throw error instanceof HallelujahError ? new ShardError(shard.store, error) : error;
+    }
+  }
+  restored.sort((a, b) => a.told.frame - b.told.frame);
+  await Promise.all(restored.slice(1).map(({ store }) => store.close()));
+  return restored;
+}
+
+async function restore(shard: ShardOnDisk, memory: WebAssembly.Memory): Promise<RestoredShard> {
+  const folder = shard.store;
   const store = await openPages(folder);
   const damage = store.damage ? [store.damage.message] : [];
   for (const [i, { number, meta }] of store.checkpoints.entries()) {
     const { abi, end, frame, from, to, places, standing } = meta as Meta;
     // One that was made before partitions came from elsewhere lacks those.
-    if (!shard || from > shard.from || to < shard.to) {
+    if (from > shard.from || to < shard.to) {
       damage.push(`its checkpoint of frame ${frame} holds other partitions`);
       continue;
     }
@@ -44,16 +74,16 @@ export async function restore(
       continue;
     }
     const older = store.checkpoints[i + 1]?.meta as Meta | undefined;
-    const checkpoint: Restored = {
+    const told: Restored = {
+      ...shard,
       frame,
-      places,
-      standing,
+      checkpoint: { places, standing },
       ...(older ? { before: older.frame } : undefined),
       ...(damage.length ? { damage: damage.join("; ") } : undefined),
     };
-    return { store, meta: meta as Meta, checkpoint };
+    return { store, memory, meta: meta as Meta, told };
   }
-  if (!damage.length) return { store };
+  if (!damage.length) return { store, memory, told: { ...shard, frame: 0 } };
   await store.close();
   throw new HallelujahError("store-damaged", damage.join("; "));
 }

@@ -31,6 +31,8 @@ export class Assembler {
   next: number;
   private readonly pending = new Map<number, Pending>();
   private readonly ownersEmit: (frame: number) => boolean;
+  /** A byte for each partition: 0 where nothing more comes from its owner. */
+  private readonly awaited = new Uint8Array(PARTITIONS).fill(1);
 
   /** `ownersEmit`: whether owners have a word for a frame; else it is complete when it is mapped. */
   constructor(next: number, ownersEmit: (frame: number) => boolean) {
@@ -72,6 +74,19 @@ export class Assembler {
     for (const each of this.pending.keys()) if (each >= frame) this.pending.delete(each);
   }
 
+  /** Nothing comes any more from the owner of partitions [from, to): frames are complete without it. */
+  abandon(from: number, to: number): FrameOutput[] {
+    this.awaited.fill(0, from, to);
+    return this.take();
+  }
+
+  /** Whether all owners have said what they emitted. */
+  private isCovered({ owners }: Pending): boolean {
+    let lacking = this.awaited.reduce((sum, each) => sum + each, 0);
+    for (const { from, to } of owners) for (let p = from; p < to; p++) lacking -= this.awaited[p];
+    return lacking === 0;
+  }
+
   private of(frame: number): Pending {
     let pending = this.pending.get(frame);
     if (!pending)
@@ -82,8 +97,7 @@ export class Assembler {
   private take(): FrameOutput[] {
     const complete: FrameOutput[] = [];
     for (let pending = this.pending.get(this.next); pending; pending = this.pending.get(this.next)) {
-      const covered = pending.owners.reduce((sum, { from, to }) => sum + (to - from), 0);
-      if (!pending.mapped || (this.ownersEmit(this.next) && covered < PARTITIONS)) break;
+      if (!pending.mapped || (this.ownersEmit(this.next) && !this.isCovered(pending))) break;
       complete.push(join(this.next, pending));
       this.pending.delete(this.next++);
     }

@@ -50,6 +50,8 @@ export class Outputs {
   private readonly log: Log;
   private readonly bytesKept: number;
   private wakers = new Set<() => void>();
+  /** What readers are told behind the last row, where no more will come. */
+  private ended: Error | undefined;
 
   private constructor(log: Log, bytesKept: number, first: number, last: Head | undefined) {
     this.log = log;
@@ -80,6 +82,12 @@ export class Outputs {
     if (this.log.bytes > this.bytesKept) await this.trim();
   }
 
+  /** There will be no more rows: who reads beyond the last is told why. */
+  end(reason: Error): void {
+    this.ended = reason;
+    for (const wake of this.wakers) wake();
+  }
+
   /** Resolves when all that was appended would survive a loss of power. Rejects with `disk-full` or `log-unwritable`. */
   sync(): Promise<void> {
     return this.log.sync();
@@ -90,9 +98,10 @@ export class Outputs {
     this.first = (await headOf(this.log, this.log.first)).from;
   }
 
-  /** Rows from number `from` on, which may be yet to come, until `signal`. Throws `output-trimmed`. */
+  /** Rows from number `from` on, which may be yet to come, until `signal`. Throws `output-trimmed`, or why there are no more. */
   read(from: number, signal: AbortSignal): AsyncGenerator<Rows> {
     if (from < this.first) throw this.trimmed(from);
+    if (this.ended && from >= this.next) throw this.ended;
     return this.follow(from, signal);
   }
 
@@ -105,6 +114,7 @@ export class Outputs {
     let entry: number | undefined;
     for (let next = from; !signal.aborted; ) {
       if (next >= this.next) {
+        if (this.ended) throw this.ended;
         await this.grown(signal);
         continue;
       }

@@ -37,6 +37,14 @@ export const ShardInfo = z
     to: z.number().int().describe("behind the last partition"),
     jah: z.number().int().nullable().describe("the Jah that holds it; null while it is parked"),
     frame: z.number().int().describe("the lowest frame that it has not applied"),
+    unavailable: z
+      .object({
+        folder: z.string(),
+        reason: z.string().describe("what is damaged"),
+        next: z.string().describe("what its user can do"),
+      })
+      .optional()
+      .describe("its state can neither be read nor made anew; the other shards go on"),
   })
   .openapi("Shard");
 
@@ -48,6 +56,14 @@ export const StreamProblem = z
     record: z.string().describe("how it starts"),
   })
   .openapi("StreamProblem");
+
+export const SinkInfo = z
+  .object({
+    target: z.string().describe("a file of the host, or a URL"),
+    row: z.number().describe("the next row that it gets: those below are there"),
+    error: z.string().optional().describe("why it takes no rows for now; it is tried again"),
+  })
+  .openapi("Sink");
 
 export const StreamInfo = z
   .object({
@@ -87,7 +103,11 @@ export const StreamInfo = z
       .array(StreamProblem)
       .optional()
       .describe("the last records that did not fit, since the host started; of one stream alone"),
-    sinkErrors: z.array(z.string()).optional().describe("sinks that take no rows, and why"),
+    sinks: z.array(SinkInfo).optional().describe("where its output goes by itself"),
+    waits: z
+      .string()
+      .optional()
+      .describe("why it takes in nothing of its sources for now, as on a full disk"),
   })
   .openapi("Stream");
 

@@ -23,6 +23,11 @@ export interface LiveTask {
   skip?: boolean;
   /** Partitions [from, to) for which it was set aside, as their owner stopped: they get its end mark and no entries. */
   voids?: [number, number][];
+  /**
+   * It was set aside for these partitions [from, to) while their owners applied it, and comes again for them alone: the others have its
+   * records, and what was emitted and counted while it was mapped has been.
+   */
+  only?: [number, number][];
 }
 
 /** What the Hallelu keeps in each checkpoint of a shard, beside the state: the stream as it stood at its frame. */
@@ -33,14 +38,24 @@ export interface Standing {
   clocks?: [clock: number, time: number | null, at: number, ended: boolean][];
 }
 
-/** The checkpoint that a shard was read back from. */
-export interface Restored {
-  /** The lowest frame that is not in it, and that of the checkpoint before it, if there is one. */
+/** A shard on disk: its folder, and the partitions [from, to) that count of what is in it. */
+export interface ShardOnDisk {
+  store: string;
+  from: number;
+  to: number;
+}
+
+/** A shard that was read back. */
+export interface Restored extends ShardOnDisk {
+  /** The lowest frame that is not in its state, and that of the checkpoint before it, if there is one. */
   frame: number;
   before?: number;
-  standing: Standing;
-  /** Where the last frame of each source ended. */
-  places: [number, number][];
+  /** What its checkpoint says; left out if it has none, as it was never saved. */
+  checkpoint?: {
+    standing: Standing;
+    /** Where the last frame of each source ended. */
+    places: [number, number][];
+  };
   /** Why a newer one could not be used. */
   damage?: string;
 }
@@ -68,10 +83,13 @@ export interface LiveStart {
   /** The last one that will not be rolled back: nothing is saved that holds the work of a later one. */
   confirmed: number;
   stateBytesMax: number;
-  /** Where a persistent Jah keeps its state; a transient one has none. */
+  /** Where a persistent Jah that owns nothing yet will keep its state; a transient one has none. */
   store?: string;
-  /** The partitions that it owns from its start on, whose state is in the store; it may hold more. Else it owns none yet. */
-  shard?: { from: number; to: number };
+  /**
+   * Neighbours, sorted: the Jah owns all their partitions from its start on. Its state is that of the one whose frame is lowest,
+   * in whose folder it is kept; those of the others come to it when it is at their frames. Folders may hold more.
+   */
+  shards?: ShardOnDisk[];
   /** Time that a frame may take, ms; and the file that says which one took longer, before the Jah is killed. */
   frameTimeoutMs: number;
   stuckFile: string;
@@ -120,8 +138,11 @@ export interface Work {
 }
 
 export type FromLiveJah =
-  /** `version`: of the kernel whose its state is. */
-  | { type: "ready"; port: number; next: number; version: number; restored?: Restored }
+  /**
+   * `version`: of the kernel whose its state is. `restored`: its shards by their frames, of which the first is `next`; of those that own
+   * nothing yet there are none.
+   */
+  | { type: "ready"; port: number; next: number; version: number; restored: Restored[] }
   /** `nextClose`: when its first window is over, in event time, ms; null if none is open. */
   | { type: "did"; mapped: Mapped[]; outputs: OwnerOutput[]; next: number; nextClose: number | null }
   | { type: "work"; work: Work }
@@ -135,10 +156,12 @@ export type FromLiveJah =
   | { type: "imported"; routing: number }
   /** The state here is that of this version of the kernel. */
   | { type: "switched"; version: number }
+  /** All its shards are one. */
+  | { type: "gathered" }
   /** The kernel stopped on a frame while mapping it; the Jah goes on. */
   | { type: "trapped"; routing: number; frame: number; failure: Failure }
-  /** The Jah cannot go on: while applying `frame`, or whatever else. It ends. */
-  | { type: "failed"; failure: Failure; frame?: number }
+  /** The Jah cannot go on: while applying `frame`, as it cannot read the shard in `store`, or whatever else. It ends. */
+  | { type: "failed"; failure: Failure; frame?: number; store?: string }
   | { type: "answer"; id: number; value?: unknown; error?: { code: string; message: string } };
 
 export interface LiveMethods {

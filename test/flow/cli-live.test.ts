@@ -19,7 +19,8 @@ const HEAD = "HALLELUJAH | head -n 1; exit ${PIPESTATUS[0]}";
 
 let host: TestHost;
 test.before(async () => {
-  host = await startHost({ cpus: 2 });
+  // A stream that rested between two commands, on a busy machine, would have no Jah to be shown.
+  host = await startHost({ cpus: 2, env: { HALLELUJAH_PARK_AFTER_MS: "3600000" } });
 });
 /** What one test leaves behind is not there for the next. */
 test.after.each(async () => {
@@ -66,8 +67,10 @@ test("from deploy to rm, as a user types it", async () => {
   assert.equal(JSON.parse(await prints(["ps", "weather", "--format", "json"]))[0].name, "weather");
   assert.match(await prints(["ps", "--format", "csv"]), /^name,state,.*\nweather,/);
   assert.match(await prints(["ps", "--format", "table"]), /weather.*stations\.ts v1/);
+  // So few records need no helper; one that came for them has gone.
+  await until(host.client, "weather", ({ jahs }) => jahs === 1);
   const top = await prints(["top"]);
-  assert.match(top, /Hallelujah .* at http.*CPUs [12] of 2/);
+  assert.match(top, /Hallelujah .* at http.*CPUs 1 of 2/);
   assert.match(top, /weather.*persistent/);
   assert.match(await prints(["watch", "weather", "--table", "stations"]), /weather.*4 records[^]*Oslo/);
 

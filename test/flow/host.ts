@@ -1,5 +1,5 @@
 /** A host for tests: a real `up` in a folder of its own, at a port of its own, ended by its process id. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,6 +26,13 @@ export interface TestHostOptions {
   cwd?: string;
   /** How many files each of its processes may have open. */
   openFiles?: number;
+  /** Its data folder is a disk of its own with so many MiB. */
+  diskMiB?: number;
+}
+
+/** Whether a file system can be mounted here. */
+export function canMount(): boolean {
+  return spawnSync("unshare", ["-Urm", "sh", "-c", "mount -t tmpfs none /mnt"]).status === 0;
 }
 
 const UP = /is up at (\S+)/;
@@ -38,6 +45,7 @@ export async function startHost({
   args = [],
   cwd,
   openFiles,
+  diskMiB,
 }: TestHostOptions = {}): Promise<TestHost> {
   const folder = data ?? mkdtempSync(join(tmpdir(), "hallelujah-host-"));
   const up = [
@@ -51,7 +59,10 @@ export async function startHost({
     `${cpus}`,
   ];
   const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles}; `;
-  const child = spawn("sh", ["-c", `${limit}exec "$0" "$@"`, process.execPath, ...up, ...args], {
+  const mount = diskMiB === undefined ? "" : `mount -t tmpfs -o size=${diskMiB}m none "${folder}" && `;
+  const shell = mount ? ["unshare", "-Urm", "sh"] : ["sh"];
+  const command = [...shell, "-c", `${limit}${mount}exec "$0" "$@"`, process.execPath, ...up, ...args];
+  const child = spawn(command[0], command.slice(1), {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env },
     cwd,
@@ -67,11 +78,13 @@ export async function startHost({
     });
     void ended.then((code) => fail(new Error(`the host ended with ${code}: ${said}`)));
   });
-  const log = () => readFileSync(join(folder, "logs", "host.ndjson"), "utf8");
+  // Nobody else sees what is mounted there.
+  const seen = mount ? join("/proc", `${child.pid}`, "root", folder) : folder;
+  const log = () => readFileSync(join(seen, "logs", "host.ndjson"), "utf8");
   return {
     client: connect({ url }),
     url,
-    data: folder,
+    data: seen,
     process: child,
     log,
     async stop() {

@@ -11,6 +11,7 @@ import { cli, parseLines, scratch, write } from "../run.ts";
 import * as commands from "./commands.ts";
 import { builtKernels, readings } from "./commands.ts";
 import { drained, startHost, type TestHost, until } from "./host.ts";
+import type { StreamInfo } from "../../host/client/live.ts";
 
 const test = suite("flow/mistakes: what goes wrong is said");
 const { stations, echo } = await builtKernels();
@@ -114,10 +115,14 @@ test("a sink that does not take rows is shown until it does", async () => {
     async (url) => {
       await prints(["deploy", "echo", echo, "--sink", `${url}/rows`]);
       await prints(["push", "echo"], readings(1));
-      const { sinkErrors } = await until(host.client, "echo", (stream) => stream.sinkErrors !== undefined);
-      assert.match(sinkErrors![0], /\/rows answered 503 to row 0; it is tried again/);
+      const waits = ({ sinks }: StreamInfo) => sinks![0].error !== undefined;
+      const { sinks } = await until(host.client, "echo", waits);
+      assert.match(sinks![0].error!, /\/rows answered 503 to row 0; it is tried again/);
+      assert.match(await prints(["ps"]), /"sinks":\[{"target":"[^"]+","row":0,"error":/);
+      assert.match(await prints(["ps", "--format", "table"]), /(running|parked), sink waits/);
       status = 200;
-      await until(host.client, "echo", (stream) => stream.sinkErrors === undefined);
+      const taken = await until(host.client, "echo", (stream) => !waits(stream));
+      assert.equal(taken.sinks, [{ target: `${url}/rows`, row: 1 }]);
       const logs = parseLines(await prints(["logs", "echo"]));
       const about = logs.filter(({ msg }) => /answered 503|takes rows again/.test(String(msg)));
       assert.is(about.length, 2, "each change is noted once");

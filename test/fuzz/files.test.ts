@@ -11,6 +11,7 @@ import { identityOf, isAlive } from "../../host/congregation/identity.ts";
 import { holderOf, lockFolder } from "../../host/congregation/lock.ts";
 import { restoreBackup } from "../../host/doctor/restore.ts";
 import { archiveOf, BACKUP_FILE } from "../../host/hallelu/backup.ts";
+import { HallelujahError } from "../../host/core/errors.ts";
 import { runSink } from "../../host/hallelu/sinks.ts";
 import { Marker } from "../../host/store/marker.ts";
 import { FileRegistry, registryText } from "../../host/store/registry.ts";
@@ -112,8 +113,16 @@ async function askedOf(target: string, position: string): Promise<number> {
     const count = Math.max(0, 10 - from);
     if (count) yield { from, count, bytes: Buffer.from("row\n".repeat(count)) };
   }
-  await runSink(target, "s", position, read, new AbortController().signal);
-  return first;
+  // It would be tried again for ever.
+  const stop = new AbortController();
+  let complaint: string | undefined;
+  await runSink(target, "s", position, read, stop.signal, ({ error }) => {
+    complaint ??= error;
+    if (error !== undefined) stop.abort();
+  });
+  if (complaint === undefined) return first;
+  assert.match(complaint, "cannot be read, so that nobody knows how far this sink has got");
+  throw new HallelujahError("sink-failed", complaint);
 }
 
 test("a sink goes on from its position, and never from one that was changed", async () => {

@@ -11,6 +11,7 @@ import { DeadLetters } from "../../host/hallelu/dead-letters.ts";
 import { Failures, type FailuresParts } from "../../host/hallelu/failures.ts";
 import { cutBody } from "../../host/hallelu/intake.ts";
 import type { Jah } from "../../host/hallelu/jahs.ts";
+import type { Frames } from "../../host/hallelu/frames.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Shapes } from "../../host/hallelu/shapes.ts";
 import { Log } from "../../host/store/log.ts";
@@ -122,7 +123,8 @@ test("the records of a dead letter are what was written, or are said to be damag
   const dead = new DeadLetters([], () => 1);
   const record = { name: "s", dead: [] } as unknown as StreamRecord;
   const parts = { folder: path, log, dead, save: async () => {}, isOver: () => false, note: () => {} };
-  const letters = new DeadBodies(record, { ...parts, frames: { appendOnce: async () => 0 } });
+  const frames = { retry: async () => 0 } as unknown as Frames;
+  const letters = new DeadBodies(record, { ...parts, frames, onKept: () => {}, fail: () => {} });
   letters.setAside({ frame: 0, from: 0, to: 256, stage: "map", message: "it stops" });
   await letters.settled;
   assert.ok((await letters.read(0)).equals(body));
@@ -152,11 +154,20 @@ test("the file of a Jah that was stuck names a frame, or says nothing", () => {
   const setAside = ({ frame }: { frame: number }) => void stopped.push(frame);
   const parts = {
     folder: path,
-    kernelFile: "k.ts",
+    placesOf: () => ({ of: () => undefined }),
+    rollBack: () => false,
     frameTimeoutMs: 1000,
-    dead: { failed: () => true },
+    dead: { failed: () => "aside", isDecided: () => false },
     bodies: { setAside },
-    shards: { partitionsOf: () => [0, 256] },
+    shards: {
+      dispatch: {
+        partitionsOf: () => ({ from: 0, to: 256 }),
+        hadFrame: () => false,
+        isOut: () => false,
+        wasMapped: () => false,
+        withhold: () => {},
+      },
+    },
     fail: () => {},
     note: () => {},
   } as unknown as FailuresParts;

@@ -2,6 +2,8 @@ import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { admit } from "../../host/hallelu/admission.ts";
+import { groupsOf } from "../../host/hallelu/groups.ts";
+import type { StoredShard } from "../../host/hallelu/record.ts";
 import { Assembler } from "../../host/shuffle/assembler.ts";
 import { Chains } from "../../host/hallelu/chains.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
@@ -153,6 +155,46 @@ test("the output of frames comes out once, in order, whatever the number of owne
     ),
     seeded(60),
   );
+});
+
+test("where partitions have nobody, frames come out without them, and not before all others have spoken", () => {
+  const assembler = new Assembler(0, () => true);
+  const word = (frame: number, from: number, to: number) => ({
+    frame,
+    from,
+    to,
+    emitted: [Buffer.from(`${from}-${to} `)],
+    emittedRows: 1,
+    late: 0,
+    lateEmitted: [],
+    lateRows: 0,
+  });
+  const text = (frames: { bytes: Uint8Array[] }[]) =>
+    frames.map(({ bytes }) => Buffer.concat(bytes).toString());
+  for (const frame of [0, 1]) assert.equal(assembler.mapped(frame, undefined, 0), []);
+  assert.equal(assembler.applied(word(0, 0, 128)), []);
+  assert.equal(assembler.applied(word(1, 100, 200)), []);
+  assert.equal(text(assembler.abandon(0, 128)), [], "the one from 128 on has not");
+  assert.equal(text(assembler.applied(word(0, 128, 256))), ["0-128 128-256 "]);
+  assert.equal(text(assembler.applied(word(1, 200, 256))), ["100-200 200-256 "]);
+});
+
+test("neighbours on disk are taken up together where there are fewer Jahs than shards", () => {
+  const shards = (...borders: [number, number][]) =>
+    borders.map(([from, to]) => ({ folder: `shard-${from}`, from, to, start: 0 }));
+  const sizes = (stored: StoredShard[], jahs: number) =>
+    groupsOf(stored, jahs).map((group) => group.map(({ from }) => from));
+  const four = shards([0, 64], [64, 128], [128, 192], [192, 256]);
+  assert.equal(sizes(four, 4), [[0], [64], [128], [192]]);
+  assert.equal(sizes(four, 3), [
+    [0, 64],
+    [128, 192],
+  ]);
+  assert.equal(sizes(four, 1), [[0, 64, 128, 192]]);
+  assert.equal(sizes(four, 0), [[0, 64, 128, 192]]);
+  assert.equal(sizes([], 1), []);
+  // What lies between is unavailable, or somebody has it.
+  assert.equal(sizes(shards([0, 64], [128, 192], [192, 256]), 1), [[0], [128, 192]]);
 });
 
 test("a frame of a file that starts in the wrong place is mapped again from the right one", () => {

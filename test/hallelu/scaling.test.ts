@@ -162,6 +162,31 @@ test("what is taken back is what was added: a shard that was split off joins aga
   assert.equal(after.command, { type: "none" }, "and it is not tried again at once");
 });
 
+test("shards between which another one is unavailable are never joined", () => {
+  const facts = {
+    now: 0,
+    min: 1,
+    max: 1,
+    shards: 0,
+    free: 0,
+    backlogBytes: 0,
+    changing: false,
+    saving: false,
+    measuredSeconds: 9,
+    inBytesPerSecond: 0,
+    outBytesPerSecond: 0,
+    mapSecondsPerByte: 4e-9,
+    applySecondsPerByte: 1e-8,
+  };
+  const apart = [
+    { jah: 1, shard: { from: 0, to: 64 } },
+    { jah: 2, shard: { from: 128, to: 256 } },
+  ];
+  assert.equal(decideScaling({ ...facts, jahs: apart }, NO_MEMORY).command, { type: "none" });
+  const jahs = [...apart, { jah: 3, shard: { from: 64, to: 80 } }];
+  assert.equal(decideScaling({ ...facts, jahs }, NO_MEMORY).command, { type: "join", jah: 3, into: 1 });
+});
+
 test("a step that was refused is not held against the Jahs that are there", () => {
   const facts = {
     now: 0,

@@ -1,5 +1,14 @@
 /** Sinks: each row once in a file, whatever was in the middle of being written; the same batches to a webhook until it takes them. */
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -8,7 +17,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { OutputRows } from "../../host/hallelu/host.ts";
-import { runSink } from "../../host/hallelu/sinks.ts";
+import { runSink, type SinkStanding } from "../../host/hallelu/sinks.ts";
 
 const root = mkdtempSync(join(tmpdir(), "hallelujah-sinks-"));
 test.after(() => rmSync(root, { recursive: true, force: true }));
@@ -53,11 +62,12 @@ test("rows written before the first position are not doubled", async () => {
   const stop = new AbortController();
   const broken = async function* (): AsyncGenerator<OutputRows> {
     yield* [];
+    stop.abort();
     throw new Error("the process ends here");
   };
-  await runSink(path, "s", position, broken, stop.signal).catch(() => {});
+  await runSink(path, "s", position, broken, stop.signal);
   appendFileSync(path, '{"row":0}\n{"row":1}\n');
-  await runSink(path, "s", position, rowsTo(4), stop.signal);
+  await runSink(path, "s", position, rowsTo(4), new AbortController().signal);
   assert.equal(rowsOf(readFileSync(path, "utf8")), [-1, ...upTo(4)]);
 });
 
@@ -129,15 +139,103 @@ test("a webhook gets each batch until it takes it, always the same under its key
   server.close();
 });
 
-test("a webhook that refuses rows ends the sink, with a code", async () => {
-  const { url, server } = await hook(400);
-  const stop = new AbortController();
-  const failed = await runSink(url, "s", join(root, "no.json"), rowsTo(2), stop.signal).then(
-    () => "none",
-    (error: { code: string }) => error.code,
+test("a webhook that refuses rows is called again, and each change is said with the next row", async () => {
+  const { url, calls, server } = await hook(200, 400, 404);
+  const told: SinkStanding[] = [];
+  await runSink(url, "s", join(root, "no.json"), rowsTo(4), new AbortController().signal, (standing) =>
+    told.push(standing),
   );
-  assert.is(failed, "sink-refused");
+  assert.equal(
+    calls.map(({ key }) => key),
+    ["s-0", "s-2", "s-2", "s-2"],
+  );
+  assert.equal(told, [
+    { row: 2 },
+    { row: 2, error: `${url} answered 400 to row 2; it is tried again` },
+    { row: 2, error: `${url} answered 404 to row 2; it is tried again` },
+    { row: 4 },
+  ]);
   server.close();
+});
+
+test("a sink that waits ends at once when it is to", async () => {
+  const { url, server } = await hook(...Array<number>(100).fill(500));
+  const stop = new AbortController();
+  let tries = 0;
+  await runSink(url, "s", join(root, "ends.json"), rowsTo(2), stop.signal, ({ error }) => {
+    assert.ok(error);
+    if (++tries === 3) stop.abort();
+  });
+  assert.is(tries, 3);
+  server.close();
+});
+
+/** Rows one by one, each asked for by `next`, until `signal`. */
+function oneByOne(signal: AbortSignal) {
+  let last = 0;
+  let wake = () => {};
+  const more = () => new Promise<void>((done) => (wake = done));
+  return {
+    next: () => {
+      last++;
+      wake();
+    },
+    read: async function* (from: number): AsyncGenerator<OutputRows> {
+      for (let at = from; ; at++) {
+        while (at >= last && !signal.aborted) await more();
+        if (signal.aborted) return;
+        yield { from: at, count: 1, bytes: Buffer.from(`{"row":${at}}\n`) };
+      }
+    },
+  };
+}
+
+test("a file is gone on with when its folder comes back, and behind what is in another that takes its place", async () => {
+  const folder = join(root, "folder");
+  const path = join(folder, "rows.ndjson");
+  const position = join(root, "folder.json");
+  const stop = new AbortController();
+  const { next, read } = oneByOne(stop.signal);
+  let standing: SinkStanding | undefined;
+  let changed = () => {};
+  /** Resolves when the sink stands so. */
+  const until = async (is: (now: SinkStanding) => boolean) => {
+    while (!standing || !is(standing)) await new Promise<void>((done) => (changed = done));
+  };
+  const taken = (row: number) => until((now) => now.row === row && now.error === undefined);
+  const sink = runSink(path, "s", position, read, stop.signal, (now) => {
+    standing = now;
+    changed();
+  });
+  await until(({ error }) => error !== undefined);
+  assert.match(standing!.error!, /rows\.ndjson cannot be written: ENOENT.*; it is tried again$/);
+  mkdirSync(folder);
+  next();
+  await taken(1);
+  assert.equal(rowsOf(readFileSync(path, "utf8")), [0]);
+
+  // The folder is moved away, with what is in it; another comes in its place.
+  renameSync(folder, `${folder}.old`);
+  next();
+  await until(({ error }) => error !== undefined);
+  assert.is(standing!.row, 1);
+  mkdirSync(folder);
+  await taken(2);
+  next();
+  await taken(3);
+  assert.equal(rowsOf(readFileSync(join(`${folder}.old`, "rows.ndjson"), "utf8")), [0]);
+  assert.equal(rowsOf(readFileSync(path, "utf8")), [1, 2]);
+
+  // A longer file than the one before: nothing of it is cut off.
+  const other = '{"row":-1}\n'.repeat(20);
+  writeFileSync(`${path}.other`, other);
+  renameSync(`${path}.other`, path);
+  next();
+  await taken(4);
+  assert.is(readFileSync(path, "utf8"), `${other}{"row":3}\n`);
+  stop.abort();
+  next();
+  await sink;
 });
 
 test.run();

@@ -2,13 +2,14 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamSource } from "../../host/hallelu/shapes.ts";
+import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
-import type { ToLiveJah } from "../../host/wire/live.ts";
+import type { LiveStart, ToLiveJah } from "../../host/wire/live.ts";
 
 const test = suite("host/hallelu/stream.ts: one stream, its Jahs in this process");
 
 /** A stream, and what its host does. */
-function streamOf() {
+function streamOf(changes: Partial<StreamRecord> = {}) {
   const jahs = new Jahs(() => {}, "secret", 1);
   const log = {
     first: 0,
@@ -16,6 +17,7 @@ function streamOf() {
     place: () => ({ kind: 0, path: "", offset: 0, bytes: 400_000, headBytes: 0, records: 1 }),
     bytesFrom: (frame: number) => (log.next - frame) * 400_000,
     appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
+    damageFrom: () => undefined,
     close: async () => {},
   };
   const outputs = { next: 0, append: async () => {}, close: async () => {} };
@@ -45,6 +47,7 @@ function streamOf() {
     stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
     frame: 0,
     counts: { records: 0, bad: 0, late: 0 },
+    ...changes,
   };
   const stream = new Stream(record, {
     jahs,
@@ -53,6 +56,7 @@ function streamOf() {
     lateOutputs: outputs,
     kernel: { ordered: false, input: { fields: [] }, tables: [{ name: "t", key: ["Text"], fields: [] }] },
     folder: "",
+    cpus: 2,
     freeCpus: () => 0,
     save: async () => {},
     note: () => {},
@@ -62,7 +66,9 @@ function streamOf() {
     const told: ToLiveJah[] = [];
     jahs.hear({ type: "granted", jah: jah.id, cpu: 0, pid: 1 });
     jah.attach({ send: (message) => told.push(message), destroy: () => {} });
-    jah.receive({ type: "ready", port: 1, next: 0, version: 1 });
+    const message = told[0] as LiveStart;
+    const restored = (message.shards ?? []).map((shard) => ({ ...shard, frame: 0 }));
+    jah.receive({ type: "ready", port: 1, next: 0, version: 1, restored });
     return told;
   };
   return { stream, start, jahs };
@@ -107,6 +113,31 @@ for (const [name, end] of ENDS)
     stream.busy();
     assert.is(stream.jahs.size, 0, "it never works again");
   });
+
+test("shards on disk that are more than its user lets it have Jahs are taken up by one", () => {
+  const stored = [0, 64, 192].map((from, i, all) => ({
+    folder: `shard-${i}`,
+    from,
+    to: all[i + 1] ?? 256,
+    start: 0,
+  }));
+  for (const [max, counts] of [
+    [1, [3]],
+    [2, [2, 1]],
+  ] as [number, number[]][]) {
+    const { stream, start } = streamOf({ stored, max });
+    stream.wake();
+    const shards = [...stream.jahs.values()].map((jah) => (start(jah)[0] as LiveStart).shards);
+    assert.equal(
+      shards.map((each) => each?.length),
+      counts,
+    );
+    assert.equal(
+      shards.flat().map((each) => each?.from),
+      [0, 64, 192],
+    );
+  }
+});
 
 test("no answer goes behind one before, though its Jah has to apply the frames again", async () => {
   const { stream, start, jahs } = streamOf();

@@ -56,6 +56,23 @@ test("a frame is applied everywhere only when a shard that is replayed has appli
   assert.is(dispatch.lowest, 10);
 });
 
+test("a frame is set aside for the partitions in which it was applied, not for those that are left to its Jah", () => {
+  const dispatch = new Dispatch([{ jah: 1, from: 0, to: PARTITIONS }], 0, () => 1000);
+  dispatch.joined(1);
+  dispatch.joined(2);
+  dispatch.logged(4);
+  dispatch.handOut();
+  dispatch.move([{ from: 128, to: PARTITIONS, donor: 1, receiver: 2 }]);
+  dispatch.logged(8);
+  const partitions = (jah: number, frame: number) => {
+    const own = dispatch.partitionsOf(jah, frame);
+    return own && [own.from, own.to];
+  };
+  assert.equal(partitions(1, 3), [0, PARTITIONS]);
+  assert.equal(partitions(1, 4), [0, 128]);
+  assert.is(partitions(2, 3), undefined);
+});
+
 test("parking goes on when a shard is lost while a Jah is leaving", async () => {
   const dispatch = new Dispatch([{ jah: 1, from: 0, to: PARTITIONS }], 0, () => 1_000_000);
   const jahs = new Map([1, 2, 3].map((id) => [id, { id, state: "working" } as Jah]));

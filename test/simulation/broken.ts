@@ -4,6 +4,7 @@
  */
 import { Ledger } from "../../host/congregation/ledger.ts";
 import { Checkpoints } from "../../host/hallelu/checkpoints.ts";
+import { DeadLetters } from "../../host/hallelu/dead-letters.ts";
 import { FrameCounts } from "../../host/hallelu/counts.ts";
 import { Dispatch } from "../../host/hallelu/dispatch.ts";
 import { Progress } from "../../host/hallelu/progress.ts";
@@ -50,6 +51,42 @@ function remember(change: (memory: ScalingMemory) => Partial<ScalingMemory>): ()
 }
 
 export const MUTANTS: Mutant[] = [
+  {
+    name: "dead letters: a frame is passed before the registry knows that it is set aside",
+    where: { kind: "storm" },
+    breaks: () => {
+      const restore = [
+        replace(Dispatch, "withhold", () => () => {}),
+        replace(
+          DeadLetters,
+          "setAside",
+          (real) =>
+            function (this: Open, ...given: Open) {
+              const letter = real.apply(this, given);
+              this.letters.push(letter);
+              return letter;
+            },
+        ),
+        replace(
+          DeadLetters,
+          "kept",
+          () =>
+            function (this: Open, letter: Open) {
+              this.pending.delete(letter);
+              this.told.delete(letter);
+            },
+        ),
+      ];
+      return () => {
+        for (const each of restore) each();
+      };
+    },
+  },
+  {
+    name: "dead letters: what a shard has had is set aside with the rest",
+    where: { kind: "storm" },
+    breaks: () => replace(Dispatch, "hadFrame", () => () => false),
+  },
   {
     name: "ledger: counts one CPU more than there is",
     where: { kind: "crowd" },

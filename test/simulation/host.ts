@@ -7,6 +7,8 @@ import { Ledger, type LedgerCommand } from "../../host/congregation/ledger.ts";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
 import { admit } from "../../host/hallelu/admission.ts";
+import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
+import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
@@ -51,9 +53,13 @@ class MemoryLog {
   get extents() {
     return [{ first: this.first, next: this.next, bytes: this.bytesFrom(this.first), lastAt: 0 }];
   }
+  async read() {
+    return { kind: 0, body: Buffer.alloc(0) };
+  }
   async trim(below: number): Promise<void> {
     this.first = Math.max(this.first, below);
   }
+  damageFrom(): undefined {}
   async close(): Promise<void> {}
 }
 
@@ -73,12 +79,21 @@ export class HostSimulation {
   private readonly stopwatch: Stopwatch;
   private readonly clock = new VirtualClock();
   private readonly chance: () => number;
+  /** Of the registry's disk. */
+  private readonly luck: () => number;
   private readonly rules: Rules;
   private readonly ledger: Ledger;
   private readonly jahs: Jahs;
   private readonly streams = new Map<string, Running>();
   private readonly processes = new Map<number, Process>();
   private readonly stores = new Map<string, Checkpoint[]>();
+  private readonly openedBy = new Map<string, number>();
+  /** What the registry says of frames that were set aside, by stream. */
+  private readonly registered = new Map<string, DeadLetter[]>();
+  /** Of frames that stop the kernel in one partition, those that have had them. */
+  private readonly known = new Map<string, Uint8Array>();
+  private revision = 0;
+  private readonly revisions = new Map<string, number>();
   private deployed = 0;
   private eventful = true;
   /** What was begun and went wrong. */
@@ -88,6 +103,7 @@ export class HostSimulation {
     this.scenario = scenario;
     this.stopwatch = stopwatch;
     this.chance = random(scenario.seed);
+    this.luck = random(scenario.seed + 1_000_000);
     this.rules = new Rules(scenario);
     this.ledger = new Ledger(Array.from({ length: scenario.cpus }, (_, i) => i));
     this.jahs = new Jahs((message) => this.later(this.hop(), () => this.hear(message)), "secret", 1);
@@ -113,7 +129,7 @@ export class HostSimulation {
       for (const { stream } of this.streams.values())
         this.begin(stream.change({ min: 0, max: this.scenario.cpus, paused: false }));
       await this.until(() => this.isAtRest, REST_MS_MAX);
-      this.rules.rest(this.ledger, this.streams.values(), this.stores);
+      this.rules.rest(this.ledger, this.streams.values(), this.stores, this.registered);
       this.say("all is done and parked");
     } finally {
       restore();
@@ -303,8 +319,9 @@ export class HostSimulation {
       lateOutputs: outputs,
       kernel: KERNEL,
       folder: `/nowhere/${name}`,
+      cpus: this.scenario.cpus,
       freeCpus: () => this.freeCpus,
-      save: async () => {},
+      save: (record: StreamRecord) => this.register(record),
       note: (_level: string, message: string) => this.say(`${name}: ${message}`),
       parkAfterMs: this.scenario.kind === "waves" ? 10_000 : 2000,
       checkpointBytes: this.scenario.kind === "moves" ? 20 * FRAME_BYTES : undefined,
@@ -325,6 +342,50 @@ export class HostSimulation {
     });
     this.say(`${name} is deployed with min ${min}`);
     stream.wake();
+  }
+
+  /** Writes a stream's record to the registry, which takes its time and may fail. */
+  private async register({ name, dead }: StreamRecord): Promise<void> {
+    const letters = structuredClone(dead);
+    const revision = ++this.revision;
+    const isSlow = this.scenario.kind === "storm" && this.luck() < 0.2;
+    await new Promise<void>((done) => this.later(this.luck() * (isSlow ? 1000 : 5), done));
+    if (this.eventful && isSlow && this.luck() < 0.3) throw new Error("the registry cannot be written");
+    // One that came later holds this.
+    if (revision < (this.revisions.get(name) ?? 0)) return;
+    this.revisions.set(name, revision);
+    this.registered.set(name, letters);
+  }
+
+  /** Some frames of a storm stop the kernel, always in the same place. */
+  private poison(frame: number): "map" | number | undefined {
+    if (this.scenario.kind !== "storm") return undefined;
+    const kind = ((frame + 1) * 7919 + this.scenario.seed) % 97;
+    return kind === 0 ? "map" : kind === 1 ? (frame * 31) % PARTITIONS : undefined;
+  }
+
+  /** The Hallelu knows that these partitions have a frame, so that it may be in an answer. */
+  private had(stream: string, frame: number, partitions: Uint8Array): void {
+    const key = `${stream} ${frame}`;
+    const before = this.known.get(key);
+    this.known.set(
+      key,
+      partitions.map((each, p) => each | (before?.[p] ?? 0)),
+    );
+  }
+
+  /** An owner passes a frame without its records in some partitions: the registry has to know. */
+  private passes(stream: string, frame: number, voided: Uint8Array): void {
+    const letters = (this.registered.get(stream) ?? []).filter((letter) => letter.frame === frame);
+    const known = this.known.get(`${stream} ${frame}`);
+    voided.forEach((each, p) => {
+      if (each && known?.[p])
+        throw new Broken(`${stream}: frame ${frame} is set aside for partition ${p}, which has had it`);
+      if (each && !letters.some(({ from, to }) => from <= p && p < to))
+        throw new Broken(`${stream}: frame ${frame} is set aside for ${p}, and the registry does not say so`);
+    });
+    if (this.poison(frame) === undefined)
+      throw new Broken(`${stream}: frame ${frame} is set aside for nothing`);
   }
 
   /** What a stream's frames cost, and how many come. */
@@ -466,13 +527,24 @@ export class HostSimulation {
 
   private worldOf(id: number, stream: string): World {
     const tell = this.channel();
+    /** What it has applied and not told of. */
+    const has: [frame: number, partitions: Uint8Array][] = [];
     return {
       later: (ms, what) => this.later(ms, what),
-      tell: (message: FromLiveJah) => tell(() => this.jahs.all.get(id)?.receive(message)),
+      tell: (message: FromLiveJah) => {
+        const told = message.type === "did" ? has.splice(0) : [];
+        tell(() => {
+          const jah = this.jahs.all.get(id);
+          if (jah && jah.state !== "gone") for (const each of told) this.had(stream, ...each);
+          jah?.receive(message);
+        });
+      },
+      has: (frame, partitions) => has.push([frame, partitions]),
       peer: (other) => this.streams.get(stream)?.jahs.get(other),
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,
       stores: this.stores,
+      openedBy: this.openedBy,
       writing: () => this.chance() * (this.chance() < 0.2 ? 6000 : 40),
       failsToWrite: () =>
         this.eventful && ["storm", "moves"].includes(this.scenario.kind) && this.chance() < 0.1,
@@ -485,6 +557,8 @@ export class HostSimulation {
         this.say(`${stream}: ${what}`);
         this.moved(donor, id);
       },
+      poison: (frame) => this.poison(frame),
+      passes: (frame, voided) => this.passes(stream, frame, voided),
       broken: (rule) => {
         throw new Broken(`${stream}: ${rule}`);
       },

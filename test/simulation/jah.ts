@@ -5,7 +5,15 @@
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
 import { type Batch, ROUTED } from "../../host/wire/batch.ts";
-import type { FromLiveJah, LiveRouting, LiveStart, Standing, ToLiveJah, Work } from "../../host/wire/live.ts";
+import type {
+  FromLiveJah,
+  LiveRouting,
+  LiveStart,
+  ShardOnDisk,
+  Standing,
+  ToLiveJah,
+  Work,
+} from "../../host/wire/live.ts";
 
 /** What the world around a Jah does for it. */
 export interface World {
@@ -20,6 +28,8 @@ export interface World {
   doubles(): boolean;
   /** What is on disk: checkpoints by folder, the newest first, two at most. */
   stores: Map<string, Checkpoint[]>;
+  /** The Jah that opened each folder last: what is left of those before writes nothing any more. */
+  openedBy: Map<string, number>;
   /** How long the pages of a checkpoint take to be written, ms. */
   writing(): number;
   /** Whether what is being written cannot be. */
@@ -30,6 +40,12 @@ export interface World {
   worked(ms: number): void;
   /** State of a donor has moved to this Jah; a sentence. */
   moved(donor: number, what: string): void;
+  /** Where a frame stops the kernel: while it is mapped, or in a partition while it is applied. */
+  poison(frame: number): "map" | number | undefined;
+  /** Partitions, a byte each, get the records of a frame that stops the kernel elsewhere. */
+  has(frame: number, partitions: Uint8Array): void;
+  /** A frame is passed without its records for these partitions, a byte each. */
+  passes(frame: number, voided: Uint8Array): void;
   broken(rule: string): never;
 }
 
@@ -46,6 +62,13 @@ export function recordsIn(frame: number, from: number, to: number): number {
   let count = 0;
   for (let p = from; p < to; p++) count += (frame * 7 + p * 13) % 5;
   return count;
+}
+
+/** A shard as it is on disk. */
+interface OnDisk {
+  shard: ShardOnDisk;
+  checkpoint: Checkpoint | undefined;
+  frame: number;
 }
 
 export interface Costs {
@@ -76,7 +99,9 @@ export class SimulatedJah {
   /** How much slower than others it is. */
   private readonly slowness: number;
   private inbox = new Inbox();
-  private readonly tasks: { routing: number; frame: number }[] = [];
+  private readonly tasks: { routing: number; frame: number; voided: Uint8Array }[] = [];
+  /** Shards that come from other folders, by their frames. */
+  private readonly toGather: OnDisk[] = [];
   private readonly routings = new Map<number, LiveRouting>();
   private owns = false;
   private readonly moves: Move[] = [];
@@ -118,8 +143,11 @@ export class SimulatedJah {
         this.learn(message.routing);
         break;
       case "map":
-        for (const { task } of message.frames)
-          this.tasks.push({ routing: message.routing, frame: task.frame });
+        for (const { task, skip, voids = [] } of message.frames) {
+          const voided = new Uint8Array(PARTITIONS).fill(skip ? 1 : 0);
+          for (const [from, to] of voids) voided.fill(1, from, to);
+          this.tasks.push({ routing: message.routing, frame: task.frame, voided });
+        }
         break;
       case "call":
         this.call(message.id, message.method, message.argument);
@@ -141,38 +169,58 @@ export class SimulatedJah {
   /** The process ends. */
   onEnd: () => void = () => {};
 
-  private start({ shard, store = "" }: LiveStart): void {
-    this.store = store;
-    const [checkpoint, before] = this.world.stores.get(store) ?? [];
-    if (checkpoint && !shard) this.world.broken(`the folder ${store} is not empty`);
-    this.inbox = new Inbox(checkpoint?.frame ?? 0);
-    this.owns = shard !== undefined;
-    if (shard) {
-      for (let p = shard.from; p < shard.to; p++) {
-        this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
-        this.records[p] = checkpoint ? checkpoint.records[p] : 0;
-        if (this.applied[p] !== this.inbox.next)
-          this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
-      }
-    }
-    const { frame, places, standing } = checkpoint ?? {};
-    const restored = checkpoint && { frame: frame!, places: places!, standing: standing! };
-    this.world.tell({
-      type: "ready",
-      port: this.id,
-      next: this.inbox.next,
-      version: 1,
-      ...(restored
-        ? { restored: { ...restored, ...(before ? { before: before.frame } : undefined) } }
+  private start({ shards = [], store = "" }: LiveStart): void {
+    const folders = shards
+      .map((shard) => {
+        const [checkpoint, before] = this.world.stores.get(shard.store) ?? [];
+        return { shard, checkpoint, before, frame: checkpoint?.frame ?? 0 };
+      })
+      .toSorted((a, b) => a.frame - b.frame);
+    const [own, ...others] = folders;
+    this.store = own?.shard.store ?? store;
+    this.world.openedBy.set(this.store, this.id);
+    if (!own && this.world.stores.has(store)) this.world.broken(`the folder ${store} is not empty`);
+    this.inbox = new Inbox(own?.frame ?? 0);
+    this.owns = own !== undefined;
+    if (own) this.take(own);
+    this.toGather.push(...others);
+    const restored = folders.map(({ shard, checkpoint, before, frame }) => ({
+      ...shard,
+      frame,
+      ...(before ? { before: before.frame } : {}),
+      ...(checkpoint
+        ? { checkpoint: { places: checkpoint.places, standing: checkpoint.standing } }
         : undefined),
-    });
+    }));
+    this.world.tell({ type: "ready", port: this.id, next: this.inbox.next, version: 1, restored });
     this.tick();
+  }
+
+  /** The partitions of a shard as they are on disk, which have to be where this Jah is. */
+  private take({ shard: { store, from, to }, checkpoint }: OnDisk): void {
+    for (let p = from; p < to; p++) {
+      this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
+      this.records[p] = checkpoint ? checkpoint.records[p] : 0;
+      if (this.applied[p] !== this.inbox.next)
+        this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
+    }
+  }
+
+  /** Takes the shards that are due from other folders. */
+  private gather(): void {
+    while (this.toGather.length && this.toGather[0].frame <= this.inbox.next) {
+      this.take(this.toGather.shift()!);
+      if (this.toGather.length) continue;
+      this.movesDone++;
+      this.world.tell({ type: "gathered" });
+    }
   }
 
   /** Begins a checkpoint of this moment, if one is wanted and no state is on its way. */
   private save(): void {
     if (!this.wanted || this.making) return;
-    if (!this.owns || this.moves.some(({ start }) => start <= this.inbox.next)) return;
+    if (!this.owns || this.toGather.length || this.moves.some(({ start }) => start <= this.inbox.next))
+      return;
     this.wanted = false;
     const { next: frame, places } = this.inbox;
     const state = { applied: this.applied.slice(), records: this.records.slice() };
@@ -194,7 +242,8 @@ export class SimulatedJah {
     if (!making) return;
     this.world.later(this.world.delay(), () => {
       // It may be durable though nobody hears of it any more.
-      if (!this.alive && this.world.failsToWrite()) return;
+      const isAnothers = this.world.openedBy.get(this.store) !== this.id;
+      if (!this.alive && (isAnothers || this.world.failsToWrite())) return;
       const [last] = this.world.stores.get(this.store) ?? [];
       this.world.stores.set(this.store, [{ ...making, standing }, ...(last ? [last] : [])]);
       if (!this.alive) return;
@@ -281,6 +330,7 @@ export class SimulatedJah {
       this.onHeld?.();
       this.onHeld = undefined;
     }
+    this.gather();
     this.save();
     const handover = this.handOver();
     if (handover === "did") return this.wake();
@@ -291,7 +341,7 @@ export class SimulatedJah {
     const task = this.tasks[0];
     if (!task || !this.routings.has(task.routing)) return;
     this.tasks.shift();
-    this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing));
+    this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing, task.voided));
   }
 
   private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): void {
@@ -307,9 +357,12 @@ export class SimulatedJah {
     });
   }
 
-  private mapped(frame: number, id: number): void {
+  private mapped(frame: number, id: number, voided: Uint8Array): void {
+    const skipped = voided.every((each) => each);
+    if (this.world.poison(frame) === "map" && !skipped)
+      return this.world.tell({ type: "trapped", routing: id, frame, failure: TRAP });
     for (const { jah, from, to } of this.routings.get(id)!.targets) {
-      const batch = batchOf(frame, id, recordsIn(frame, from, to));
+      const batch = batchOf(frame, id, from, to, voided);
       if (jah === this.id) {
         this.receive(batch);
         continue;
@@ -319,10 +372,10 @@ export class SimulatedJah {
     }
     this.work.mappedBytes += this.costs.bytes;
     this.work.mappedRecords += recordsIn(frame, 0, PARTITIONS);
-    this.told([frame], id);
+    this.told([frame], id, skipped ? 0 : recordsIn(frame, 0, PARTITIONS));
   }
 
-  private told(frames: number[], routing = 0): void {
+  private told(frames: number[], routing = 0, rows = 0): void {
     const mapped = frames.map((frame) => ({
       routing,
       done: {
@@ -331,7 +384,7 @@ export class SimulatedJah {
         start: 0,
         end: 0,
         time: -Infinity,
-        rows: recordsIn(frame, 0, PARTITIONS),
+        rows,
         bad: 0,
         problems: [],
         emittedRows: 0,
@@ -346,12 +399,28 @@ export class SimulatedJah {
   private apply({ frame, routing, payload }: Batch): number {
     const target = this.routings.get(routing)?.targets.find(({ jah }) => jah === this.id);
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
+    // Those that are still to come from another folder have the frame.
+    const isToCome = (p: number) => this.toGather.some(({ shard }) => shard.from <= p && p < shard.to);
+    const voided = Uint8Array.from(payload.subarray(4), (each, p) => (isToCome(p) ? 0 : each));
+    const poison = this.world.poison(frame);
+    if (typeof poison === "number" && target.from <= poison && poison < target.to && !payload[4 + poison]) {
+      this.world.tell({ type: "failed", frame, failure: TRAP });
+      this.alive = false;
+      return 0;
+    }
+    if (voided.includes(1)) this.world.passes(frame, voided);
+    if (poison !== undefined)
+      this.world.has(
+        frame,
+        voided.map((each, p) => (each || isToCome(p) || p < target.from || p >= target.to ? 0 : 1)),
+      );
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
+      if (isToCome(p)) continue;
       if (this.applied[p] !== frame)
         this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
       this.applied[p] = frame + 1;
-      const count = recordsIn(frame, p, p + 1);
+      const count = voided[p] ? 0 : recordsIn(frame, p, p + 1);
       this.records[p] += count;
       left -= count;
     }
@@ -394,9 +463,15 @@ export class SimulatedJah {
   }
 }
 
-function batchOf(frame: number, routing: number, records: number): Batch {
-  const payload = Buffer.allocUnsafe(4);
+const TRAP = { kind: "trap", code: "kernel-trapped", message: "poison", stack: "" } as const;
+
+/** How many records there are for partitions [from, to), and a byte for each of all partitions: whether it gets none. */
+function batchOf(frame: number, routing: number, from: number, to: number, voided: Uint8Array): Batch {
+  let records = 0;
+  for (let p = from; p < to; p++) if (!voided[p]) records += recordsIn(frame, p, p + 1);
+  const payload = Buffer.alloc(4 + PARTITIONS);
   payload.writeUInt32LE(records);
+  payload.set(voided, 4);
   const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
   return { kind: ROUTED, frame, routing, ...place, payload };
 }

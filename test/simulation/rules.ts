@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Ledger } from "../../host/congregation/ledger.ts";
 import type { Stream } from "../../host/hallelu/stream.ts";
 import { WAKE_PATIENCE_MS } from "../../host/core/limits.ts";
+import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Claim } from "../../host/congregation/ledger.ts";
 import { type Checkpoint, recordsIn, type SimulatedJah } from "./jah.ts";
@@ -163,7 +164,12 @@ export class Rules {
   }
 
   /** All is done and parked: no CPU is lost, every claim is answered, every record is where it belongs, once. */
-  rest(ledger: Ledger, streams: Iterable<Watched>, stores: Map<string, Checkpoint[]>): void {
+  rest(
+    ledger: Ledger,
+    streams: Iterable<Watched>,
+    stores: Map<string, Checkpoint[]>,
+    registered: Map<string, DeadLetter[]>,
+  ): void {
     const { cpus } = this.scenario;
     if (ledger.free !== cpus || ledger.jahs.length)
       throw new Broken(`of ${cpus} CPUs ${ledger.free} are free`);
@@ -176,6 +182,16 @@ export class Rules {
       if (log.next && !state) throw new Broken(`${stream.name} ends without its state`);
       let total = 0;
       for (let frame = 0; frame < log.next; frame++) total += recordsIn(frame, 0, PARTITIONS);
+      // Those that were set aside while they were applied were counted while they were mapped.
+      let counted = total;
+      const { dead } = stream;
+      for (const { frame, from, to, stage } of dead.open) {
+        const records = recordsIn(frame, from, to);
+        total -= records;
+        if (stage === "map") counted -= records;
+      }
+      if (dead.open.length !== (registered.get(stream.name) ?? []).length)
+        throw new Broken(`${stream.name} has set frames aside that the registry does not know`);
       state?.applied.forEach((next, p) => {
         if (next !== log.next)
           throw new Broken(`${stream.name} ends with frame ${next} of ${log.next} in ${p}`);
@@ -183,7 +199,7 @@ export class Rules {
       const held = state?.records.reduce((sum, count) => sum + count, 0) ?? 0;
       if (held !== total) throw new Broken(`${stream.name} holds ${held} of ${total} records`);
       const { records } = stream.info();
-      if (records !== total) throw new Broken(`${stream.name} counted ${records} of ${total} records`);
+      if (records !== counted) throw new Broken(`${stream.name} counted ${records} of ${counted} records`);
     }
   }
 }

@@ -1,10 +1,13 @@
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type BuiltKernel, buildKernel } from "../../host/compiler/cache.ts";
+import { packageRoot } from "../../host/core/package-root.ts";
 import { encodeKey } from "../../host/kernel/keys.ts";
 import * as map from "../../host/kernel/memory-map.ts";
-import { kernelFile, seeded } from "../run.ts";
+import { partitionOf } from "../../host/kernel/partitions.ts";
+import { kernelFile, kernelOf, seeded } from "../run.ts";
 import { Shard } from "./shard.ts";
 
 const test = suite("assembly/state: partitions that move, entries that go");
@@ -138,6 +141,43 @@ test("a row is found by its key", async () => {
   assert.match(find(0, -3), '"key":-3,');
   assert.match(find(2, [7, true]), '"key":[7,true]');
   assert.is(find(2, [7, false]), "");
+});
+
+const NUMBERS = `import { Count, Table } from "hallelujah";
+@record class Row { n: i64 }
+@state class Seen { count: Count }
+const numbers = new Table<i64, Seen>("numbers");
+export function each(row: Row): void { numbers.at(row.n).count.add(); }`;
+
+test("the host knows the partition of every key, as kernels have it", async () => {
+  const posts = Array.from(
+    { length: 400 },
+    (_, i) =>
+      `{"tag":"tag ${i}${i % 5 ? "" : " of more than thirty-two bytes".repeat(i % 4)}","at":"2024-05-01T10:00:00Z","user":"u"}\n`,
+  ).join("");
+  const windows = await buildKernel(join(packageRoot, "examples", "trending.ts"));
+  const numbers = Array.from({ length: 500 }, (_, i) => `{"n":${(i - 250) * 1_234_567}}\n`).join("");
+  for (const [kernel, text] of [
+    [await buildKernel(kernelOf("numbers", NUMBERS)), numbers],
+    [built, lines(4000, 3)],
+    [windows, posts],
+  ] as [BuiltKernel, string][]) {
+    const [whole, part] = [new Shard(kernel), new Shard(kernel)];
+    await whole.add(text);
+    const tables = new Map(kernel.descriptor.tables.map((table) => [table.name, table]));
+    const seen = new Map<string, number>();
+    for (let partition = 0; partition < 256; partition++) {
+      whole.give(part, partition, partition + 1);
+      for (const row of part.rows()) {
+        const { table, key } = JSON.parse(row) as { table: string; key: unknown };
+        const { key: types, windows: timed } = tables.get(table)!;
+        assert.is(partitionOf(types, encodeKey(types, key), timed!), partition, row);
+        seen.set(table, (seen.get(table) ?? 0) + 1);
+      }
+      part.remove(0, 256);
+    }
+    for (const table of tables.keys()) assert.ok(seen.get(table)! >= 10, table);
+  }
 });
 
 test.run();

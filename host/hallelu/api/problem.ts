@@ -43,7 +43,6 @@ const STATUS: Record<string, number> = {
   "method-not-allowed": 405,
   "not-acceptable": 406,
   "request-timeout": 408,
-  "dead-letter-partial": 409,
   "no-capacity": 409,
   "output-none": 409,
   "sequence-gap": 409,
@@ -66,6 +65,7 @@ const STATUS: Record<string, number> = {
   busy: 503,
   "jah-lost": 503,
   "shard-lost": 503,
+  "shard-unavailable": 503,
   "too-many-streams": 503,
   "disk-full": 507,
   "log-unwritable": 507,
@@ -87,9 +87,9 @@ export function respond({ status, headers, body }: ProblemResponse): Response {
 
 /** What a client gets for an error; `report` hears of those that nobody foresaw. */
 export function problemOf(error: unknown, report: (id: string, error: unknown) => void): ProblemResponse {
-  if (isDiskFull(error))
-    return problem("disk-full", "the host's disk is full, so nothing was changed; make room and try again");
   if (!(error instanceof HallelujahError)) {
+    if (isDiskFull(error))
+      return problem("disk-full", "the host's disk is full, so nothing was changed; make room and try again");
     const id = randomUUID();
     report(id, error);
     return problem("internal", `something went wrong in this host; its log has more under ${id}`, 500);
@@ -120,7 +120,9 @@ export function problem(
     "content-type": "application/problem+json",
     "content-length": String(Buffer.byteLength(body)),
   };
-  if (status in RETRY_AFTER) headers["retry-after"] = String(RETRY_AFTER[status]);
+  // It stays so until its user has done something.
+  if (status in RETRY_AFTER && code !== "shard-unavailable")
+    headers["retry-after"] = String(RETRY_AFTER[status]);
   if (status === 401) headers["www-authenticate"] = "Bearer";
   return { status, headers, body };
 }

@@ -44,6 +44,8 @@ export class Text {
   indexOf(byte: i32, from?: i32): i32;
   /** Whether both are the same, byte for byte; `==` says the same. */
   equals(other: Text): boolean;
+  /** Negative, zero or positive as this text comes before, is, or comes after the other in the order of their UTF-8 bytes. */
+  compare(other: Text): i32;
   /** Whether the text is the same as a string: `method.is("GET")`. */
   is(value: string): boolean;
   startsWith(value: string): boolean;
@@ -96,6 +98,8 @@ export class Time {
   readonly second: i32;
   /** The start of the span of `ms` milliseconds in which this time lies: `time.floor(3_600_000)` for hours. */
   floor(ms: i64): Time;
+  /** The start of the span of so many months, counted from 2000: `time.floorMonths(3)` for quarters, 12 for years. */
+  floorMonths(months: i32): Time;
 }
 
 /** An exact number with six digits after the point, in 64 bits: up to about 9.2 million million. */
@@ -163,13 +167,13 @@ export class Window {
   readonly end: Time;
 }
 
-/** A key of two parts; rows have it as an array. */
+/** A key of two parts; rows have it as an array. A part that is a tuple itself has its parts in the same array. */
 export class Pair<A extends Key, B extends Key> {
   private readonly __parts: [A, B];
   private constructor();
 }
 
-/** A key of three parts; rows have it as an array. */
+/** A key of three parts, as Pair is of two. */
 export class Triple<A extends Key, B extends Key, C extends Key> {
   private readonly __parts: [A, B, C];
   private constructor();
@@ -200,8 +204,8 @@ export class Sum<T extends number | Decimal = f64> {
   add(x: T): void;
 }
 
-/** The smallest value; NaN is passed over. In rows: null if there was none. */
-export class Min<T extends number | Time | Decimal = f64> {
+/** The smallest value, of texts by their UTF-8 bytes; NaN is passed over. In rows: null if there was none. */
+export class Min<T extends number | Text | Time | Decimal = f64> {
   private readonly __min: T;
   /** Whether there was any. */
   readonly present: boolean;
@@ -211,8 +215,8 @@ export class Min<T extends number | Time | Decimal = f64> {
   add(x: T): void;
 }
 
-/** The largest value; NaN is passed over. In rows: null if there was none. */
-export class Max<T extends number | Time | Decimal = f64> {
+/** The largest value, of texts by their UTF-8 bytes; NaN is passed over. In rows: null if there was none. */
+export class Max<T extends number | Text | Time | Decimal = f64> {
   private readonly __max: T;
   /** Whether there was any. */
   readonly present: boolean;

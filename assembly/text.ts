@@ -75,6 +75,11 @@ import { parseF64, parseI64, clearFailed, failed } from "./number/parse";
     return !this.equals(other);
   }
 
+  /** Negative, zero or positive as this text comes before, is, or comes after the other in the order of their UTF-8 bytes. */
+  compare(other: Text): i32 {
+    return compareBytes(this.ptr, this.length, other.ptr, other.length);
+  }
+
   /** Whether the text is the same as a string, e.g. `line.is("GET")`. */
   is(value: string): bool {
     return <i32>this.length == String.UTF8.byteLength(value) && this.startsWith(value);

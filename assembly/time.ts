@@ -54,6 +54,15 @@ export const NO_TIME: i64 = i64.MIN_VALUE;
   floor(ms: i64): Time {
     return Time.of(this.ms - remainder(this.ms, ms));
   }
+
+  /** The start of the span of so many months in which this time lies; spans are counted from 2000: 3 for quarters, 12 for years. */
+  floorMonths(months: i32): Time {
+    const date = civil(this.ms);
+    const month = ((date >> 16) - 2000) * 12 + ((date >> 8) & 0xff) - 1;
+    const first = month - remainder(month, months);
+    const within = remainder(first, 12);
+    return Time.of(daysOf(2000 + (first - within) / 12, within + 1, 1) * DAY);
+  }
 }
 
 

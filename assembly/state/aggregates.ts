@@ -8,6 +8,7 @@ import { renderTime } from "../time";
 import { touchRange } from "../dirty";
 import { giveBlock, takeBlock, blockBytes } from "../heap";
 import { getVarint, putVarint, varintEnd } from "../varint";
+import { compareBytes } from "../text";
 
 /** How many. */
 @unmanaged export class Count {
@@ -163,59 +164,76 @@ function overflow(): void {
   throw new Error("a Sum is larger than 64 bits hold; use Sum<f64>");
 }
 
-/** A value that may not be there yet: what Min, Max, First and Last share. */
+/** A value that may not be there yet: what Min and Max share, and First and Last where they hold no text. */
 @unmanaged class Held<T> {
   protected bits: u64;
   protected has: u64;
 
   /** Whether there was any. */
   @inline get present(): bool {
-    return this.has != 0;
+    return isKept<T>(changetype<usize>(this));
   }
 
-  /** Only where it is `present`. */
+  /** Only where it is `present`; that of a text changes with the state. */
   @inline get value(): T {
     return valueOf<T>(changetype<usize>(this));
   }
 
 
   @inline or(otherwise: T): T {
-    return this.has ? this.value : otherwise;
+    return this.present ? this.value : otherwise;
   }
 
 
   @inline init(): void {
+    this.bits = 0;
     this.has = 0;
+  }
+
+  /** Marks the block of a text, which may change. */
+  touch(): void {
+    changetype<KeptText>(this).touch();
+  }
+
+  /** Gives back the block of a text. */
+  drop(): void {
+    changetype<KeptText>(this).drop();
   }
 
 
   @inline room(): usize {
-    return 9;
+    return roomOf<T>(changetype<usize>(this));
   }
 
-
-  @inline write(o: usize): usize {
+  write(o: usize): usize {
+    if (isText<T>()) return changetype<KeptText>(this).write(o);
     store<u8>(o, <u8>this.has);
     store<u64>(o, this.bits, 1);
     return o + (this.has ? 9 : 1);
   }
 
   render(): void {
+    if (isText<T>()) {
+      changetype<KeptText>(this).render();
+      return;
+    }
     single();
     if (this.has) renderBits<T>(this.bits);
     else nothing();
   }
 
   order(column: u32): f64 {
+    if (isText<T>()) return NaN;
     return this.has ? orderBits<T>(this.bits) : NaN;
   }
 }
 
-/** The smallest value; NaN is passed over. */
+/** The smallest value, of texts by their bytes; NaN is passed over. */
 @unmanaged export class Min<T = f64> extends Held<T> {
 
   @inline add(x: T): void {
-    this.take(bitsOf<T>(x));
+    if (isReference<T>() && isDefined(x.ptr)) this.takeText(x.ptr, x.length);
+    else this.take(bitsOf<T>(x));
   }
 
 
@@ -227,19 +245,32 @@ function overflow(): void {
     }
   }
 
+  private takeText(ptr: usize, length: u32): void {
+    const kept = changetype<KeptText>(this);
+    if (!kept.has || kept.order(ptr, length) < 0) kept.keep(ptr, length);
+  }
+
 
   @inline merge(p: usize): usize {
+    if (isText<T>()) {
+      const length = getVarint(p);
+      p = varintEnd;
+      if (!length) return p;
+      this.takeText(p, <u32>length - 1);
+      return p + <usize>length - 1;
+    }
     if (!load<u8>(p)) return p + 1;
     this.take(load<u64>(p, 1));
     return p + 9;
   }
 }
 
-/** The largest value; NaN is passed over. */
+/** The largest value, of texts by their bytes; NaN is passed over. */
 @unmanaged export class Max<T = f64> extends Held<T> {
 
   @inline add(x: T): void {
-    this.take(bitsOf<T>(x));
+    if (isReference<T>() && isDefined(x.ptr)) this.takeText(x.ptr, x.length);
+    else this.take(bitsOf<T>(x));
   }
 
 
@@ -251,8 +282,20 @@ function overflow(): void {
     }
   }
 
+  private takeText(ptr: usize, length: u32): void {
+    const kept = changetype<KeptText>(this);
+    if (!kept.has || kept.order(ptr, length) > 0) kept.keep(ptr, length);
+  }
+
 
   @inline merge(p: usize): usize {
+    if (isText<T>()) {
+      const length = getVarint(p);
+      p = varintEnd;
+      if (!length) return p;
+      this.takeText(p, <u32>length - 1);
+      return p + <usize>length - 1;
+    }
     if (!load<u8>(p)) return p + 1;
     this.take(load<u64>(p, 1));
     return p + 9;
@@ -374,6 +417,11 @@ function overflow(): void {
     memory.copy(this.block, ptr, length);
     this.length = length;
     this.has = 1;
+  }
+
+  /** Negative, zero or positive as the bytes come before, are, or come after those that are kept. */
+  order(ptr: usize, length: u32): i32 {
+    return compareBytes(ptr, length, this.block, this.length);
   }
 
   touch(): void {

@@ -4,6 +4,7 @@
  *
  *   integer, boolean, time, decimal: 8 bytes, big-endian, signed ones with the top bit flipped
  *   text: its bytes with 00 written as 00 ff, then 00 01
+ *   tuple: its parts, as if they stood in the outer one
  */
 import { boolean, close, decimal, format, put, separator, signed, text, unsigned } from "../row";
 import { CSV } from "../abi";
@@ -77,10 +78,10 @@ export function triple<A, B, C>(a: A, b: B, c: C): Triple<A, B, C> {
   ptr: u32;
   length: u32;
 
-  renderParts(ptr: usize): void {
+  renderParts(ptr: usize): usize {
     const second = renderPart<A>(ptr);
     separator();
-    renderPart<B>(second);
+    return renderPart<B>(second);
   }
 }
 
@@ -89,12 +90,12 @@ export function triple<A, B, C>(a: A, b: B, c: C): Triple<A, B, C> {
   ptr: u32;
   length: u32;
 
-  renderParts(ptr: usize): void {
+  renderParts(ptr: usize): usize {
     const second = renderPart<A>(ptr);
     separator();
     const third = renderPart<B>(second);
     separator();
-    renderPart<C>(third);
+    return renderPart<C>(third);
   }
 }
 
@@ -119,11 +120,10 @@ export function timedKey<K>(start: i64, key: K): Windowed<K> {
   ptr: u32;
   length: u32;
 
-  renderParts(ptr: usize): void {
+  renderParts(ptr: usize): usize {
     renderPart<Time>(ptr);
     separator();
-    if (isDefined(changetype<K>(0).renderParts)) changetype<K>(0).renderParts(ptr + 8);
-    else renderPart<K>(ptr + 8);
+    return renderPart<K>(ptr + 8);
   }
 }
 
@@ -169,7 +169,10 @@ export function keyOfEntry<K>(entry: usize): K {
 
 @inline function putPart<T>(o: usize, part: T): usize {
   if (isReference<T>()) {
-    if (isDefined(part.ptr)) return putText(o, part.ptr, part.length);
+    if (isDefined(part.renderParts)) {
+      memory.copy(o, part.ptr, part.length);
+      return o + part.length;
+    } else if (isDefined(part.ptr)) return putText(o, part.ptr, part.length);
     else {
       store<u64>(o, bswap<u64>(rankOf<T>(wordOf<T>(part))));
       return o + 8;
@@ -194,7 +197,8 @@ function putText(o: usize, ptr: usize, length: u32): usize {
 /** Renders the part at `p`; returns where the next one starts. */
 function renderPart<T>(p: usize): usize {
   if (isReference<T>()) {
-    if (isDefined(changetype<T>(0).ptr)) return renderTextPart(p);
+    if (isDefined(changetype<T>(0).renderParts)) return changetype<T>(0).renderParts(p);
+    else if (isDefined(changetype<T>(0).ptr)) return renderTextPart(p);
     else {
       renderWord<T>(rankOf<T>(bswap<u64>(load<u64>(p))));
       return p + 8;

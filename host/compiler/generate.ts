@@ -347,7 +347,7 @@ ${fields.map((field) => `    if (column < ${field.column + field.columns}) retur
 
 /** Whether an aggregate holds blocks, which are marked before they change and given back when its entry is removed. */
 function holdsBlocks({ aggregate, type }: AggregateModel): boolean {
-  if (aggregate === "First" || aggregate === "Last") return type === "Text";
+  if (["First", "Last", "Min", "Max"].includes(aggregate)) return type === "Text";
   return ["Distinct", "Quantiles", "Top"].includes(aggregate);
 }
 

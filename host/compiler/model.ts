@@ -345,10 +345,7 @@ class Reader {
     }
     if (statement.declarations.length > 1)
       this.problem(statement, "declare each table in a statement of its own");
-    const parts = typeText(key) in TUPLES ? (key.typeArguments ?? []) : [key];
-    if (typeText(key) in TUPLES && parts.length !== TUPLES[typeText(key)]) {
-      this.problem(key, `${typeText(key)} takes ${TUPLES[typeText(key)]} types`);
-    }
+    const parts = this.keyParts(key);
     for (const part of parts) {
       if (!KEY_TYPES.includes(typeText(part))) {
         const meant = typeText(part) === "string" ? "did you mean Text? " : "";
@@ -384,6 +381,15 @@ class Reader {
   /** By which two kernels' windows are told to be the same; one length is size and step. */
   private spanOf(lengths: AnyNode[]): string {
     return lengths.map((length) => String(product(this.slice(length)) ?? this.slice(length))).join(",");
+  }
+
+  /** The parts of a key, those of a tuple within a tuple among them. */
+  private keyParts(key: AnyNode): AnyNode[] {
+    if (!(typeText(key) in TUPLES)) return [key];
+    const parts = key.typeArguments ?? [];
+    if (parts.length !== TUPLES[typeText(key)])
+      this.problem(key, `${typeText(key)} takes ${TUPLES[typeText(key)]} types`);
+    return parts.flatMap((part) => this.keyParts(part));
   }
 
   /** What to write where a class is not of the kind that is needed. */

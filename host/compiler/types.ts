@@ -64,8 +64,8 @@ const ORDERED = [...NUMBERS, "Time", "Decimal"];
 export const AGGREGATES: Record<string, AggregateType> = {
   Count: { module: "aggregates", size: 8, columns: [], takes: [], needsType: false },
   Sum: { module: "aggregates", size: 8, columns: [], takes: [...NUMBERS, "Decimal"], needsType: false },
-  Min: { module: "aggregates", size: 16, columns: [], takes: ORDERED, needsType: false },
-  Max: { module: "aggregates", size: 16, columns: [], takes: ORDERED, needsType: false },
+  Min: { module: "aggregates", size: 16, columns: [], takes: [...ORDERED, "Text"], needsType: false },
+  Max: { module: "aggregates", size: 16, columns: [], takes: [...ORDERED, "Text"], needsType: false },
   Stats: {
     module: "aggregates",
     size: 32,

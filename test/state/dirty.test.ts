@@ -11,10 +11,11 @@ const test = suite("assembly/state: no page changes without a mark");
 
 const ALL = `
   count: Count; sum: Sum; least: Min<i64>; most: Max; stats: Stats; first: First<Text>; last: Last<Text>; since: First<i64>;
+  low: Min<Text>; high: Max<Text>;
   texts: Distinct; values: Quantiles; top: Top<Text>; numbers: Top<i64>;`;
 const ADD = (record: string, state: string) => `
   ${state}.count.add(); ${state}.sum.add(${record}.x); ${state}.least.add(${record}.n); ${state}.most.add(${record}.x); ${state}.stats.add(${record}.x);
-  ${state}.first.add(${record}.text); ${state}.last.add(${record}.text); ${state}.since.add(${record}.n); ${state}.texts.add(${record}.text);
+  ${state}.first.add(${record}.text); ${state}.last.add(${record}.text); ${state}.since.add(${record}.n); ${state}.low.add(${record}.text); ${state}.high.add(${record}.text); ${state}.texts.add(${record}.text);
   ${state}.values.add(${record}.x); ${state}.top.add(${record}.text); ${state}.numbers.add(${record}.n);`;
 const HEAD = `
 import {

@@ -191,6 +191,14 @@ export const LINGER_MS = 2_000;
 export const READ_PATIENCE_MS = 10_000;
 export const READ_BYTES_PER_SECOND_MIN = 64 * KiB;
 
+/** Characters of a query, and its words and signs: what the parser makes of more may be too deep for its stack. */
+export const SQL_CHARACTERS_MAX = 64 * KiB;
+export const SQL_TOKENS_MAX = 8_000;
+
+/** Levels of an expression of a query, and its parts, counted as often as they are needed. */
+export const SQL_DEPTH_MAX = 200;
+export const SQL_EXPRESSION_MAX = 20_000;
+
 /** Connections that a host takes; beyond, the one that is idle for longest gives way. */
 export const CONNECTIONS_MAX = 10_000;
 

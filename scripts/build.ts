@@ -57,6 +57,7 @@ await build({
   external: [
     "assemblyscript",
     "assemblyscript/asc",
+    "libpg-query",
     "undici",
     "prom-client",
     "pino",

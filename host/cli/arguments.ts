@@ -59,3 +59,11 @@ export function milliseconds(text: string): number {
     throw new InvalidArgumentError("They are seconds, from 0 to 86400.");
   return seconds * 1000;
 }
+
+/** `zip=text,price=decimal`: types by name. A name may hold `=`. */
+export function types(text: string): Record<string, string> {
+  const pairs = text.split(",").map((pair) => /^(.+)=([^=]+)$/.exec(pair.trim()));
+  if (!pairs.every((pair) => pair))
+    throw new InvalidArgumentError("It is a list of names and types, such as zip=text,price=decimal.");
+  return Object.fromEntries(pairs.map((pair) => [pair![1].trim(), pair![2].trim()]));
+}

@@ -13,6 +13,7 @@ import {
   positive,
   producer,
   separator,
+  types,
   whole,
 } from "./arguments.ts";
 
@@ -32,6 +33,11 @@ const MISUSED = new Set([
   "retain-invalid",
   "table-unknown",
   "csv-tables",
+  "sql-invalid",
+  "sql-unsupported",
+  "sql-too-long",
+  "sql-too-deep",
+  "types-invalid",
 ]);
 
 const program = new Command("hallelujah")
@@ -43,9 +49,17 @@ const program = new Command("hallelujah")
 
 program
   .command("run")
-  .description("Run a kernel over files and print the rows of its tables.")
-  .argument("<kernel>", "the kernel: a .ts file, or a built .wasm")
-  .argument("<inputs...>", "files, folders or globs; - is standard input")
+  .description("Run a kernel, or a query, over files and print the rows.")
+  .usage("[options] <kernel> <inputs...>\n       hallelujah run [options] --sql <query> <inputs...>")
+  .argument("<kernel>", "the kernel: a .ts file, or a built .wasm; with --sql, the first input")
+  .argument("[inputs...]", "files, folders or globs; - is standard input")
+  .option("--sql <query>", "a query instead of a kernel: 'SELECT ... FROM data', where the name is any")
+  .option(
+    "--types <list>",
+    "with --sql: types of columns, as in zip=text,price=decimal; found out if not given",
+    types,
+  )
+  .option("--explain", "with --sql: print the kernel that the query becomes, and run nothing")
   .addOption(
     new Option("--format <format>", "of the rows; table on a terminal, else ndjson").choices([
       "table",
@@ -89,11 +103,13 @@ program
   .option("--strict", "stop at the first record that does not fit")
   .addHelpText(
     "after",
-    "\nExample:\n  hallelujah run stations.ts data/*.csv --order -temperature.mean --limit 10",
+    "\nExample:\n  hallelujah run stations.ts data/*.csv --order -temperature.mean --limit 10" +
+      "\n  hallelujah run --sql 'SELECT station, avg(temperature) FROM data GROUP BY 1 ORDER BY 2' data/*.csv",
   )
-  .action(async (kernel, inputs, options) => {
+  .action(async (first, others, options) => {
     const { runCommand } = await import("./run.ts");
-    await runCommand(kernel, inputs, options);
+    if (options.sql === undefined) await runCommand(first, others, options);
+    else await runCommand(undefined, [first, ...others], options);
   });
 
 program

@@ -4,7 +4,8 @@ import { HallelujahError } from "../core/errors.ts";
 import { writeFully } from "../core/write.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
 import { outputError } from "../run/failure.ts";
-import { type JobOptions, runJob, type Summary } from "../run/job.ts";
+import { type JobOptions, type Progress, runJob, type Summary } from "../run/job.ts";
+import type { QueryOptions } from "../run/query.ts";
 import { formatBadRecord } from "../run/problems.ts";
 import type { SourceFormat } from "../wire/jah.ts";
 import { ProgressLine } from "./progress.ts";
@@ -21,12 +22,26 @@ export interface RunFlags {
   memory?: number;
   frameTimeout?: number;
   strict?: boolean;
+  sql?: string;
+  types?: Record<string, string>;
+  explain?: boolean;
 }
 
 const FORMATS = { table: NDJSON, ndjson: NDJSON, json: JSON_ARRAY, csv: CSV } as const;
 const STDOUT = 1;
 
-export async function runCommand(kernel: string, inputs: string[], flags: RunFlags): Promise<void> {
+/** Runs a kernel, or the query of `--sql`, for which `kernel` is undefined. */
+export async function runCommand(
+  kernel: string | undefined,
+  inputs: string[],
+  flags: RunFlags,
+): Promise<void> {
+  const { sql } = flags;
+  checkFlags(kernel, inputs, flags);
+  if (flags.explain) {
+    const { explainSql } = await import("./sql.ts");
+    return explainSql({ ...flags, sql: sql!, inputs }, (text) => process.stdout.write(text));
+  }
   const cpus = availableParallelism();
   if (flags.jahs !== undefined && flags.jahs > cpus) {
     process.stderr.write(
@@ -37,32 +52,23 @@ export async function runCommand(kernel: string, inputs: string[], flags: RunFla
   const stop = new AbortController();
   const signals = stopOnSignals(stop);
   const progress = process.stderr.isTTY ? new ProgressLine() : undefined;
-  const tables: Buffer[] = [];
   const { frameTimeout, memory, ...rest } = flags;
-  const options: JobOptions = {
+  const options = {
     ...rest,
     ...(memory === undefined ? {} : { stateBytesMax: memory }),
     ...(frameTimeout === undefined ? {} : { frameTimeoutMs: frameTimeout }),
-    kernel,
     inputs,
     signal: stop.signal,
-    ...(progress ? { onProgress: (state) => progress.update(state) } : {}),
+    ...(progress ? { onProgress: (state: Progress) => progress.update(state) } : {}),
   };
+  const delimiter = flags.format === "csv" && flags.delimiter !== undefined ? flags.delimiter : 0x2c;
   try {
-    const summary = await runJob(options, {
-      format: FORMATS[format],
-      delimiter: flags.format === "csv" && flags.delimiter !== undefined ? flags.delimiter : 0x2c,
-      shared: format !== "table",
-      write: async (bytes) => {
-        if (format === "table") tables.push(Buffer.from(bytes));
-        else await writeFully(STDOUT, bytes);
-      },
-    });
+    const clear = () => progress?.clear();
+    const summary =
+      sql === undefined
+        ? await runKernel({ ...options, kernel: kernel! }, format, delimiter, clear)
+        : await runSql({ ...options, sql }, format, delimiter, clear);
     progress?.clear();
-    if (format === "table") {
-      const { renderTables } = await import("./table.ts");
-      await writeFully(STDOUT, Buffer.from(renderTables(Buffer.concat(tables), process.stdout.columns)));
-    }
     reportProblems(summary);
   } catch (error) {
     progress?.clear();
@@ -74,6 +80,55 @@ export async function runCommand(kernel: string, inputs: string[], flags: RunFla
   } finally {
     signals.forget();
   }
+}
+
+function checkFlags(kernel: string | undefined, inputs: string[], flags: RunFlags): void {
+  const { sql } = flags;
+  const refuse = (message: string) => new HallelujahError("usage", message);
+  if (!inputs.length)
+    throw refuse(sql === undefined ? "name a kernel, and at least one input" : "name at least one input");
+  for (const name of ["explain", "types"] as const)
+    if (flags[name] !== undefined && sql === undefined) throw refuse(`--${name} is for --sql`);
+  for (const name of ["order", "limit", "table"] as const)
+    if (flags[name] !== undefined && kernel === undefined)
+      throw refuse(`--${name} is for kernels: a query says it itself`);
+}
+
+async function runKernel(
+  options: JobOptions,
+  format: keyof typeof FORMATS,
+  delimiter: number,
+  clear: () => void,
+): Promise<Summary> {
+  const tables: Buffer[] = [];
+  const summary = await runJob(options, {
+    format: FORMATS[format],
+    delimiter,
+    shared: format !== "table",
+    write: async (bytes) => {
+      if (format === "table") tables.push(Buffer.from(bytes));
+      else await writeFully(STDOUT, bytes);
+    },
+  });
+  clear();
+  if (format === "table") {
+    const { renderTables } = await import("./table.ts");
+    await writeFully(STDOUT, Buffer.from(renderTables(Buffer.concat(tables), process.stdout.columns)));
+  }
+  return summary;
+}
+
+async function runSql(
+  options: QueryOptions,
+  format: keyof typeof FORMATS,
+  delimiter: number,
+  clear: () => void,
+): Promise<Summary> {
+  const { writeSql } = await import("./sql.ts");
+  return writeSql(options, format, String.fromCharCode(delimiter), (bytes) => {
+    clear();
+    return writeFully(STDOUT, bytes);
+  });
 }
 
 /** An error of the system while rows are written, in words. */

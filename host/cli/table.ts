@@ -22,6 +22,13 @@ export function renderTables(ndjson: Buffer, width = 120): string {
   return [...kinds.values()].map((kind) => draw(kind, width)).join("\n");
 }
 
+/** The rows of a query, drawn as one table. */
+export function renderRows(names: string[], rows: unknown[][], width = 120): string {
+  const flat = rows.slice(0, ROWS_MAX);
+  const numeric = names.map((_, i) => flat.every((row) => row[i] === null || typeof row[i] === "number"));
+  return `${colors.dim(countOf(rows.length))}\n${grid(names, numeric, flat, width)}${moreOf(rows.length - flat.length)}\n`;
+}
+
 /** A table of rows of cells. */
 export function drawTable(names: string[], rows: unknown[][]): string {
   const numeric = names.map((_, i) => rows.every((row) => typeof row[i] === "number"));
@@ -50,6 +57,20 @@ function draw({ title, rows, count }: { title: string; rows: Row[]; count: numbe
   const numeric = names.map((name) =>
     flat.every((row) => row[name] === null || typeof row[name] === "number"),
   );
+  const cells = flat.map((row) => names.map((name) => row[name]));
+  const more = moreOf(count - rows.length);
+  return `${colors.bold(title)} ${colors.dim(`(${countOf(count)})`)}\n${grid(names, numeric, cells, width)}${more}\n`;
+}
+
+function countOf(rows: number): string {
+  return `${rows} ${rows === 1 ? "row" : "rows"}`;
+}
+
+function moreOf(rows: number): string {
+  return rows > 0 ? `\n${rows} more rows; --format ndjson or csv gives them all` : "";
+}
+
+function grid(names: string[], numeric: boolean[], rows: unknown[][], width: number): string {
   const table = new Table({
     head: names.map((name) => colors.bold(name)),
     colAligns: numeric.map((isNumber) => (isNumber ? "right" : "left")),
@@ -57,10 +78,8 @@ function draw({ title, rows, count }: { title: string; rows: Row[]; count: numbe
     chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
   });
   const cellMax = Math.max(16, Math.floor(width / 2));
-  for (const row of flat) table.push(names.map((name) => cell(row[name], cellMax)));
-  const more =
-    count > rows.length ? `\n${count - rows.length} more rows; --format ndjson or csv gives them all` : "";
-  return `${colors.bold(title)} ${colors.dim(`(${count} ${count === 1 ? "row" : "rows"})`)}\n${table.toString()}${more}\n`;
+  for (const row of rows) table.push(row.map((value) => cell(value, cellMax)));
+  return table.toString();
 }
 
 function flatten(row: Row): Row {

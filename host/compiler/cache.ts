@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, extname, join, resolve } from "node:path";
 import { HallelujahError } from "../core/errors.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { ABI_VERSION } from "../kernel/memory-map.ts";
@@ -25,7 +25,7 @@ import { invalidDescriptor } from "./descriptor-check.ts";
 
 const WASM_MAGIC = 0x6d736100; // "\0asm"
 
-/** Modules kept; the ones not used for longest go first. */
+/** Modules kept, and generated sources; the ones not used for longest go first. */
 const KEPT_MAX = 256;
 
 export interface BuiltKernel {
@@ -71,12 +71,21 @@ function cacheFolder(): string {
   return join(home, "hallelujah");
 }
 
-function keep(path: string, wasm: Uint8Array): void {
+/** The file of a source that was generated: the same text is the same file. It is kept as modules are. */
+export function sourceFile(name: string, text: string): string {
+  const hash = createHash("sha256").update(text).digest("hex").slice(0, 16);
+  const path = join(cacheFolder(), `${name}-${hash}.ts`);
+  if (existsSync(path) && readText(path) === text) touch(path);
+  else keep(path, text);
+  return path;
+}
+
+function keep(path: string, content: Uint8Array | string): void {
   mkdirSync(dirname(path), { recursive: true });
   const unfinished = `${path}.${process.pid}`;
-  writeFileSync(unfinished, wasm);
-  renameSync(unfinished, path); // another process finds the whole module or none
-  const files = readdirSync(dirname(path)).filter((name) => name.endsWith(".wasm"));
+  writeFileSync(unfinished, content);
+  renameSync(unfinished, path); // another process finds the whole file or none
+  const files = readdirSync(dirname(path)).filter((name) => extname(name) === extname(path));
   if (files.length <= KEPT_MAX) return;
   const byAge = files
     .map((name) => join(dirname(path), name))

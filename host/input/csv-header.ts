@@ -6,7 +6,8 @@ import type { RecordField } from "../compiler/descriptor.ts";
 
 const LF = 0x0a;
 const QUOTE = 0x22;
-const DELIMITERS = [0x2c, 0x3b, 0x09, 0x7c]; // comma, semicolon, tab, bar
+/** Bytes that may stand between fields: comma, semicolon, tab, bar. */
+export const DELIMITERS = [0x2c, 0x3b, 0x09, 0x7c];
 
 export interface CsvShape {
   delimiter: number;
@@ -33,9 +34,9 @@ export function csvShape(
 ): CsvShape {
   const start = bomLength(head);
   const candidates = given.delimiter === undefined ? DELIMITERS : [given.delimiter];
-  let best: (FirstRecord & { delimiter: number; found: number }) | undefined;
+  let best: (CsvRecord & { delimiter: number; found: number }) | undefined;
   for (const delimiter of candidates) {
-    const { names, end, whole } = firstRecord(head, start, delimiter);
+    const { names, end, whole } = csvRecord(head, start, delimiter);
     const found = given.columns
       ? Number(names.length === given.columns.length)
       : fields.filter((field) => names.includes(field.source)).length;
@@ -59,7 +60,7 @@ export function csvShape(
   return { delimiter, columns, dataStart, plan: planOf(path, columns, fields) };
 }
 
-interface FirstRecord {
+interface CsvRecord {
   names: string[];
   /** Where the next record starts. */
   end: number;
@@ -67,8 +68,8 @@ interface FirstRecord {
   whole: boolean;
 }
 
-/** Fields of the first record. */
-function firstRecord(head: Buffer, start: number, delimiter: number): FirstRecord {
+/** The record that starts at `start`: its fields as texts. */
+export function csvRecord(head: Buffer, start: number, delimiter: number): CsvRecord {
   const names: string[] = [];
   let at = start;
   while (true) {

@@ -60,6 +60,8 @@ export interface JobOptions {
   table?: string;
   frameTimeoutMs?: number;
   signal?: AbortSignal;
+  /** Ends the job where it is, with what the summary is by then: whoever reads the rows has enough. */
+  enough?: AbortSignal;
   stdin?: Readable;
   /** A new instance of the kernel for each frame, as its tests want it. */
   freshInstances?: boolean;
@@ -171,7 +173,16 @@ class Job {
   }
 
   async run(): Promise<Summary> {
-    return Promise.race([this.work(), this.failure]);
+    return Promise.race([this.work(), this.failure, this.left()]);
+  }
+
+  /** The summary, once the reader of the rows has left. */
+  private left(): Promise<Summary> {
+    const { enough } = this.options;
+    return new Promise((done) => {
+      if (enough?.aborted) done(this.summary({}));
+      else enough?.addEventListener("abort", () => done(this.summary({})), { once: true });
+    });
   }
 
   private async work(): Promise<Summary> {
@@ -208,13 +219,17 @@ class Job {
     checkFieldsSeen(this.fieldsSeen, this.rows + this.bad, descriptor, this.sources);
     const counts = await this.readTables(tables);
     if (this.sink.format === JSON_ARRAY) await this.sink.write(Buffer.from(this.wroteRow ? "\n]\n" : "[]\n"));
+    return this.summary(counts);
+  }
+
+  private summary(tables: Record<string, number>): Summary {
     return {
       rows: this.rows,
       badRecords: this.bad,
-      problems: this.badRecords(),
+      problems: this.problems.length ? this.badRecords() : [],
       frames: this.handedOut,
       jahs: this.jahs.all.length,
-      tables: counts,
+      tables,
       emitted: this.emitted,
       late: this.late,
       bytes: this.bytesDone,

@@ -1,0 +1,82 @@
+/** `hallelujah run --sql`: a query over files on the terminal. */
+import type { writeFully as Write } from "../core/write.ts";
+import { planQuery, type QueryOptions, runQuery } from "../run/query.ts";
+import type { Summary } from "../run/job.ts";
+
+type Format = "table" | "ndjson" | "json" | "csv";
+
+/** Bytes that are written at once. */
+const CHUNK_CHARACTERS = 64 * 1024;
+
+/** Prints what a query becomes: its kernel, with the steps that are left as a comment. */
+export async function explainSql(options: QueryOptions, write: (text: string) => void): Promise<void> {
+  const { kernel, steps, stdin } = await planQuery(options);
+  stdin?.destroy();
+  write(
+    `// The rows of this kernel are then finished:\n${steps.map((step) => `// - ${oneLine(step)}\n`).join("")}${kernel}`,
+  );
+}
+
+/** Writes a query's rows. `delimiter` is that of CSV that is written. */
+export async function writeSql(
+  options: QueryOptions,
+  format: Format,
+  delimiter: string,
+  write: (bytes: Uint8Array) => ReturnType<typeof Write>,
+): Promise<Summary> {
+  const query = await runQuery(options);
+  if (format === "table") {
+    const rows: unknown[][] = [];
+    for await (const row of query.rows()) rows.push(row);
+    const { renderRows } = await import("./table.ts");
+    await write(Buffer.from(renderRows(query.columns, rows, process.stdout.columns)));
+    return query.summary;
+  }
+  const text = textOf(format, query.columns, delimiter);
+  let waiting = text.start;
+  let any = false;
+  for await (const row of query.rows()) {
+    waiting += `${any ? text.between : text.first}${text.row(row)}`;
+    any = true;
+    if (waiting.length < CHUNK_CHARACTERS) continue;
+    await write(Buffer.from(waiting));
+    waiting = "";
+  }
+  await write(Buffer.from(waiting + (any ? text.end : text.none)));
+  return query.summary;
+}
+
+interface Text {
+  start: string;
+  first: string;
+  between: string;
+  end: string;
+  /** Instead of the end, if there is no row. */
+  none: string;
+  row: (row: unknown[]) => string;
+}
+
+function textOf(format: Exclude<Format, "table">, columns: string[], delimiter: string): Text {
+  if (format === "csv") {
+    const line = (cells: unknown[]) => `${cells.map((cell) => csvCell(cell, delimiter)).join(delimiter)}\n`;
+    return { start: line(columns), first: "", between: "", end: "", none: "", row: line };
+  }
+  const labels = columns.map((name, i) => `${i ? "," : "{"}${JSON.stringify(name)}:`);
+  const object = (cells: unknown[]) =>
+    `${cells.map((cell, i) => labels[i] + JSON.stringify(cell)).join("")}}`;
+  if (format === "json")
+    return { start: "", first: "[\n", between: ",\n", end: "\n]\n", none: "[]\n", row: object };
+  return { start: "", first: "", between: "", end: "", none: "", row: (cells) => `${object(cells)}\n` };
+}
+
+/** RFC 4180, as the engine writes it. */
+function csvCell(cell: unknown, delimiter: string): string {
+  if (cell === null) return "";
+  const text = String(cell);
+  return /["\r\n]/.test(text) || text.includes(delimiter) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** Without line breaks, so that it stays within its comment. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, " ");
+}

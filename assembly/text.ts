@@ -109,10 +109,12 @@ import { parseF64, parseI64, clearFailed, failed } from "./number/parse";
   includes(value: string): bool {
     const text = Text.of(value);
     if (text.length == 0) return true;
-    for (let from = 0; ; from++) {
+    let from = 0;
+    while (true) {
       from = this.indexOf(load<u8>(text.ptr), from);
       if (from < 0 || <u32>from + text.length > this.length) return false;
       if (sameBytes(this.ptr + from, text.ptr, text.length)) return true;
+      from++;
     }
   }
 

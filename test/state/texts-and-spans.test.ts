@@ -1,4 +1,4 @@
-/** The order of texts, tuples within tuples, and spans of months, against a plain count over the same rows. */
+/** The order of texts and what they include, tuples within tuples, and spans of months, against a plain count over the same rows. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { kernelOf, random, runRows, seedOf, write } from "../run.ts";
@@ -7,7 +7,7 @@ const KERNEL = kernelOf(
   "texts-and-spans",
   `import { Max, Min, Pair, Table, Text, Time, Triple, out, pair, triple } from "hallelujah";
 @record class Row { a: Text; n: i64; at: Time }
-@record class Span { a: Text; order: i32; month: Time; quarter: Time; year: Time; five: Time }
+@record class Span { a: Text; order: i32; wide: bool; month: Time; quarter: Time; year: Time; five: Time }
 @state class Group { low: Min<Text>; high: Max<Text> }
 const groups = new Table<Triple<Pair<Text, i64>, bool, Pair<Text, Text>>, Group>("groups");
 export function each(row: Row): void {
@@ -18,6 +18,7 @@ export function each(row: Row): void {
   group.high.add(row.a);
   const span = new Span();
   span.a = row.a;
+  span.wide = row.a.includes("é");
   span.order = row.a.compare(Text.of("mé"));
   span.month = row.at.floorMonths(1);
   span.quarter = row.at.floorMonths(3);
@@ -35,7 +36,7 @@ function floorMonths(at: string, months: number): string {
   return new Date(Date.UTC(2000, Math.floor(month / months) * months, 1)).toISOString();
 }
 
-test("least and greatest texts, keys of nested tuples and spans of months are those of a plain count", async () => {
+test("least and greatest texts, parts of texts, keys of nested tuples and spans of months are those of a plain count", async () => {
   const next = random(seedOf("texts-and-spans"));
   const pick = (of: string[]) => of[Math.floor(next() * of.length)];
   const rows = Array.from({ length: 3000 }, () => ({
@@ -71,7 +72,7 @@ test("least and greatest texts, keys of nested tuples and spans of months are th
   for (const [i, { a, at }] of rows.entries()) {
     const [month, quarter, year, five] = [1, 3, 12, 5].map((months) => floorMonths(at, months));
     const { order, ...span } = spans[i];
-    assert.equal(span, { a, month, quarter, year, five });
+    assert.equal(span, { a, wide: a.includes("é"), month, quarter, year, five });
     assert.is(Math.sign(order), Math.sign(bytes(a, "mé")));
   }
 });

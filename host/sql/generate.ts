@@ -132,7 +132,7 @@ export class KernelWriter {
   /** A value in a variable of its own, if it is more than a name. */
   spill(code: Code, type: SqlType): Code {
     if (atom(code.value) && (!code.present || atom(code.present))) return code;
-    if (!code.present) return this.named(this.temporary(bare(code.value)), "", type);
+    if (!code.present) return this.named(this.temporary(bare(code.value), STORED[type].type), "", type);
     const present = atom(code.present) ? code.present : this.temporary(bare(code.present));
     const { type: stored, none } = STORED[type];
     const value = this.temporary(`${present} ? ${code.value} : ${none}`, stored);

@@ -289,7 +289,7 @@ function keyOf(writer: KernelWriter, keys: Expr[]): Key {
 /** A part of a key. Floats are kept by their bits, both zeros by those of 0. */
 function partOf(writer: KernelWriter, code: Code, type: SqlType): string {
   const value = type === "float" ? `reinterpret<i64>(${bare(code.value)} + 0.0)` : writer.object(code, type);
-  if (!code.present) return value;
+  if (!code.present) return type === "integer" && /^\(?-?\d+\)?$/.test(value) ? `<i64>${value}` : value;
   const none: Partial<Record<SqlType, string>> = {
     text: 'Text.of("")',
     bool: "false",

@@ -95,7 +95,8 @@ class Planner {
     const { columns } = ending;
     if (groups || distinct) {
       const keys = distinct && !groups ? unique(exprs) : this.keys(outputs);
-      const { kernel, groupsPlan } = this.grouping(where, keys, exprs, having);
+      const total = groups && select.groupClause === undefined;
+      const { kernel, groupsPlan } = this.grouping(where, keys, exprs, having, total);
       return { kernel, columns, steps, finish: (rows) => ended(grouped(rows, groupsPlan, ending), ending) };
     }
     const { source, fields } = emittingKernel(where, [...outputs, ...order.hidden], this.anyColumn());
@@ -238,10 +239,15 @@ class Planner {
     return { keys, hidden, at: hiddenAt };
   }
 
-  private grouping(where: Expr | undefined, keys: Expr[], exprs: Expr[], having: Expr | undefined) {
+  private grouping(
+    where: Expr | undefined,
+    keys: Expr[],
+    exprs: Expr[],
+    having: Expr | undefined,
+    total: boolean,
+  ) {
     const { sql } = this;
     const aggregates = aggregatesOf([...exprs, ...(having ? [having] : [])]);
-    const total = this.select.groupClause === undefined && keys.length === 0;
     const kernel = groupingKernel(where, keys, aggregates, this.anyColumn());
     const indexOfKey = new Map(keys.map((key, i) => [idOf(key), i]));
     const indexOf = new Map(aggregates.map((aggregate, i) => [aggregate, keys.length + i]));

@@ -52,25 +52,21 @@ export class SqlText {
       throw new HallelujahError("sql-invalid", `${mark(text, odd)[0]}: this character belongs to no text`);
     const parser = await import("libpg-query");
     await parser.loadModule();
-    const parsed = <T>(work: (text: string) => T): T => {
-      try {
-        return work(text);
-      } catch (cause) {
-        throw inWords(cause, text);
-      }
-    };
-    const scanned = parsed(parser.scanSync).tokens as Token[];
+    const tokens = tokensOf(text, parser.scanSync);
     // What the parser makes of a text is as deep as it has tokens: more of them overflow its stack.
-    if (scanned.length > SQL_TOKENS_MAX)
+    if (tokens.length > SQL_TOKENS_MAX)
       throw new HallelujahError(
         "sql-too-long",
-        `the query has ${scanned.length} words and signs, and at most ${SQL_TOKENS_MAX} are taken`,
+        `the query has ${tokens.length} words and signs, and at most ${SQL_TOKENS_MAX} are taken`,
       );
-    const tree = parsed(parser.parseSync) as { stmts?: { stmt: Node; stmt_location?: number }[] };
-    const tokens = scanned.filter(({ tokenName }) => !/COMMENT/.test(tokenName));
+    const tree = parsed(text, parser.parseSync);
     const [first, second] = tree.stmts ?? [];
     if (!first) throw new HallelujahError("sql-invalid", "the query is empty; write SELECT ... FROM ...");
-    const sql = new SqlText(text, tokens, first.stmt.SelectStmt ?? {});
+    const sql = new SqlText(
+      text,
+      tokens.filter(({ tokenName }) => !/COMMENT/.test(tokenName)),
+      first.stmt.SelectStmt ?? {},
+    );
     if (second) throw sql.unsupported(sql.from(second.stmt_location ?? 0), "a second statement");
     if (!first.stmt.SelectStmt) {
       const kind = Object.keys(first.stmt)[0].replace(/Stmt$/, "");
@@ -147,6 +143,28 @@ export class SqlText {
 
   private index(at: number): number {
     return this.bytes.toString("utf8", 0, Math.max(0, at)).length;
+  }
+}
+
+type Tree = { stmts?: { stmt: Node; stmt_location?: number }[] };
+
+function parsed(text: string, parse: (text: string) => unknown): Tree {
+  try {
+    return parse(text) as Tree;
+  } catch (cause) {
+    throw inWords(cause, text);
+  }
+}
+
+/** The tokens of a text, comments among them; none if it has some that are none, of which the parser says more. */
+function tokensOf(text: string, scan: (text: string) => unknown): Token[] {
+  try {
+    // In the answer of `scanSync` (libpg-query 18.1.5) control characters are not escaped, so that it is no JSON.
+    const { tokens } = scan(text.replace(/[\x01-\x08\x0b\x0c\x0e-\x1f]/g, " ")) as { tokens: Token[] };
+    const bytes = Buffer.from(text);
+    return tokens.map((token) => ({ ...token, text: bytes.toString("utf8", token.start, token.end) }));
+  } catch {
+    return [];
   }
 }
 

@@ -86,7 +86,7 @@ function checkFlags(kernel: string | undefined, inputs: string[], flags: RunFlag
   const { sql } = flags;
   const refuse = (message: string) => new HallelujahError("usage", message);
   if (!inputs.length)
-    throw refuse(sql === undefined ? "name a kernel, and at least one input" : "name at least one input");
+    throw refuse("missing required argument 'inputs': name files, folders or globs, or - for standard input");
   for (const name of ["explain", "types"] as const)
     if (flags[name] !== undefined && sql === undefined) throw refuse(`--${name} is for --sql`);
   for (const name of ["order", "limit", "table"] as const)

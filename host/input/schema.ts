@@ -47,8 +47,12 @@ async function headOf(stdin: Readable): Promise<{ kept: Buffer[]; again: Readabl
     kept.push(Buffer.from(value));
   }
   const all = async function* () {
-    yield* kept;
-    for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
+    try {
+      yield* kept;
+      for (let next = await chunks.next(); !next.done; next = await chunks.next()) yield next.value;
+    } finally {
+      await chunks.return?.();
+    }
   };
   return { kept, again: Readable.from(all()) };
 }

@@ -6,6 +6,8 @@ import { bare, type Code, FIELD, KernelWriter, Names, textLiteral } from "./gene
 import { fromRow } from "./values.ts";
 
 const FIELDS_MAX = 64;
+/** Columns of a group's key that may be NULL: a bit each. */
+const NULLABLE_KEYS_MAX = 30;
 /** A name of the SDK that a kernel imports where it has it. */
 const SDK = [
   "Count",
@@ -263,6 +265,11 @@ function keyOf(writer: KernelWriter, keys: Expr[]): Key {
   }));
   const absent = codes.flatMap(({ present }, i) => (present ? [{ present, i }] : []));
   const bits = absent.map(({ present }, bit) => `(${present} ? 0 : ${2 ** bit})`);
+  if (absent.length > NULLABLE_KEYS_MAX)
+    throw new HallelujahError(
+      "sql-unsupported",
+      `GROUP BY has ${absent.length} columns that may be NULL, and at most ${NULLABLE_KEYS_MAX} are supported`,
+    );
   if (absent.length) {
     const nulls = `<u32>${bits.length > 1 ? `(${bits.join(" + ")})` : bits[0]}`;
     parts.unshift({ source: nulls, type: "u32" });

@@ -195,13 +195,17 @@ function readerOf(
   }
   const type = arg!.type;
   const value = FIELD[type];
+  // A group has at least one row, and all of its rows have the value.
+  const sure = !arg!.nullable && !taken;
   switch (kind) {
     case "sum": {
-      const [sum, count] = [added(`Sum<${value}>`, same), counted(same)];
+      const sum = added(`Sum<${value}>`, same);
+      if (sure) return (row) => fromRow(row[sum], type);
+      const count = counted(same);
       return (row) => (row[count] ? fromRow(row[sum], type) : null);
     }
     case "avg": {
-      const [sum, count] = [added(`Sum<${value}>`, same), counted(same)];
+      const [sum, count] = [added(`Sum<${value}>`, same), counted(sure ? { kind: "count" } : same)];
       return (row) => (row[count] ? mean(fromRow(row[sum], type), Number(row[count]), type) : null);
     }
     case "approxDistinct": {

@@ -75,7 +75,7 @@ function birdstrikes(): string {
   return write("birdstrikes.csv", `${lines.slice(0, 2000).join("\n")}\n`);
 }
 
-for (const [name, share, path] of SETS) {
+for (const [name, share, path] of SETS.filter(([each]) => each.includes(process.env.SQL_SET ?? ""))) {
   test(`${name}: generated queries give what DuckDB gives`, async () => {
     const input = await path();
     const { columns: schema } = await findSchema({ inputs: [input], stdin: process.stdin });
@@ -136,7 +136,7 @@ function normal(value: unknown, type: SqlType): unknown {
   if (type === "float") return Number(value) + 0;
   if (type === "timestamp")
     return Date.parse(
-      /Z$/.test(value as string) ? (value as string) : `${(value as string).replace(" ", "T")}Z`,
+      (value as string).endsWith("Z") ? (value as string) : `${(value as string).replace(" ", "T")}Z`,
     );
   return value;
 }

@@ -161,6 +161,20 @@ test("integers that overflow stop the run", async () => {
   );
 });
 
+test("sketches are within what they promise; first and last are in the order of the input", async () => {
+  const rows = Array.from({ length: 20_000 }, (_, i) => `${i % 2 ? "b" : ""},${(i * 7919) % 10_007}`);
+  const path = write("many.csv", `k,v\n${rows.join("\n")}\n`);
+  const sql = `SELECT approx_count_distinct(v) AS d, approx_count_distinct(k) AS k, approx_quantile(v, 0.5) AS m, approx_quantile(v, 0.99) AS h,
+    any_value(k) AS any, first(v) AS first, last(v) AS last, any_value(v) FILTER (WHERE v > 99999) AS none FROM t`;
+  const [row] = await answer(path, { sql, frameBytes: 10_000, jahs: 2 });
+  const within = (value: unknown, expected: number, share: number) =>
+    assert.ok(Math.abs((value as number) - expected) <= share * expected, `${value} for ${expected}`);
+  within(row.d, 10_007, 0.06);
+  within(row.m, 5003, 0.01);
+  within(row.h, 9907, 0.01);
+  assert.equal([row.k, row.any, row.first, row.last, row.none], [1, "b", 0, (19_999 * 7919) % 10_007, null]);
+});
+
 test("a LIMIT ends the run before the input has ended", async () => {
   const path = write("long.csv", `a\n${"1234567\n".repeat(1_000_000)}`);
   const job = run({ sql: "SELECT a FROM t LIMIT 2", inputs: [path], jahs: 1 });

@@ -154,7 +154,11 @@ function ndjsonSchema(head: Buffer, shown: string): Schema {
   const lines = head.toString("utf8", bomLength(head)).split("\n");
   if (head.length >= HEAD_BYTES) lines.pop();
   const columns = new Map<string, Kinds>();
-  for (const line of lines) addRecord(line, columns);
+  for (const line of lines) {
+    if (!addRecord(line, columns)) continue; // such a line is reported when it is read
+    for (const key of pointed(line))
+      for (const [name, kinds] of columns) if (name === key || name.endsWith(`.${key}`)) kinds.addPointed();
+  }
   if (!columns.size)
     throw new HallelujahError("input-empty", `${shown} has no JSON object in its first lines`);
   return [...columns].map(([name, kinds]) => ({
@@ -166,12 +170,21 @@ function ndjsonSchema(head: Buffer, shown: string): Schema {
   }));
 }
 
-function addRecord(line: string, columns: Map<string, Kinds>): void {
+const POINTED = /"((?:[^"\\]|\\.)*)"\s*:\s*-?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)\s*[,}]/g;
+
+/** Keys of numbers with a point or an exponent, as in `1.0`, which are no integers to a kernel and are to JSON.parse. */
+function* pointed(line: string): Generator<string> {
+  if (!/\d[.eE]/.test(line)) return;
+  for (const [, key] of line.matchAll(POINTED)) yield JSON.parse(`"${key}"`) as string;
+}
+
+/** Adds the values of a line; whether it is JSON. */
+function addRecord(line: string, columns: Map<string, Kinds>): boolean {
   let record: unknown;
   try {
     record = JSON.parse(line);
   } catch {
-    return; // such a line is reported when it is read
+    return false;
   }
   const add = (value: unknown, prefix: string) => {
     for (const [key, inner] of Object.entries(value as object)) {
@@ -184,6 +197,7 @@ function addRecord(line: string, columns: Map<string, Kinds>): void {
     }
   };
   if (typeof record === "object" && record !== null && !Array.isArray(record)) add(record, "");
+  return true;
 }
 
 const INTEGER = /^-?(0|[1-9]\d{0,17})$/;
@@ -213,6 +227,10 @@ class Kinds {
     this.float &&= FLOAT.test(text);
     this.bool &&= /^(true|false)$/i.test(text);
     this.time &&= parseTime(text) !== undefined;
+  }
+
+  addPointed(): void {
+    this.integer = false;
   }
 
   addJson(value: unknown): void {

@@ -2,7 +2,7 @@
  * Expressions as source of a kernel. An expression is a value and the condition under which it is not NULL; the value is
  * evaluated only where the condition holds. Names and texts of a query are in the source only as literals.
  */
-import type { Expr, SchemaColumn, SqlType } from "./expression.ts";
+import { type Expr, idOf, type SchemaColumn, type SqlType } from "./expression.ts";
 import { type Argument, HELPER_USES, HELPERS, type Helper, operator } from "./operators.ts";
 
 /** An expression as source. */
@@ -44,6 +44,8 @@ export class KernelWriter {
   private lines: string[] = [];
   private indent = 1;
   private temporaries = 0;
+  /** Expressions that are in a variable for the time being, by their ids. */
+  private readonly known = new Map<string, Code>();
 
   /** A name in the record of the input, for a column. */
   column(column: SchemaColumn): string {
@@ -91,6 +93,8 @@ export class KernelWriter {
 
   /** An expression as source. */
   code(expr: Expr): Code {
+    const known = this.known.size ? this.known.get(idOf(expr)) : undefined;
+    if (known) return known;
     switch (expr.is) {
       case "column":
         return this.columnCode(expr.column);
@@ -130,10 +134,10 @@ export class KernelWriter {
   }
 
   /** A value in a variable of its own, if it is more than a name. */
-  spill(code: Code, type: SqlType): Code {
-    if (atom(code.value) && (!code.present || atom(code.present))) return code;
+  spill(code: Code, type: SqlType, always = false): Code {
+    if (!always && atom(code.value) && (!code.present || atom(code.present))) return code;
     if (!code.present) return this.named(this.temporary(bare(code.value), STORED[type].type), "", type);
-    const present = atom(code.present) ? code.present : this.temporary(bare(code.present));
+    const present = !always && atom(code.present) ? code.present : this.temporary(bare(code.present));
     const { type: stored, none } = STORED[type];
     const value = this.temporary(`${present} ? ${code.value} : ${none}`, stored);
     return this.named(value, present, type);
@@ -278,13 +282,27 @@ export class KernelWriter {
       return { yes: no, no: yes };
     }
     if (expr.is === "and" || expr.is === "or") {
+      const left = sharedLeft(expr.args);
+      if (left) this.known.set(idOf(left), this.spill(this.code(left), left.type, true));
       const parts = expr.args.map((arg) => this.condition(arg));
+      if (left) this.known.delete(idOf(left));
       const [yes, no] = [parts.map((part) => part.yes), parts.map((part) => part.no)];
       return expr.is === "and" ? { yes: every(yes), no: any(no) } : { yes: any(yes), no: every(no) };
     }
     const { value, present } = this.code(expr);
     return { yes: every([present, value]), no: every([present, not(value)]) };
   }
+}
+
+/** The value that many conditions hold against others, as IN does: a field that is read hundreds of times makes compiling slow. */
+function sharedLeft(conditions: Expr[]): Expr | undefined {
+  const [first] = conditions;
+  if (conditions.length <= 8 || first.is !== "call") return undefined;
+  const id = idOf(first.args[0]);
+  const all = conditions.every(
+    (each) => each.is === "call" && each.op.endsWith("==") && idOf(each.args[0]) === id,
+  );
+  return all ? first.args[0] : undefined;
 }
 
 /** Arguments up to the first that is never NULL. */

@@ -6,6 +6,7 @@ import { bare, type Code, FIELD, KernelWriter, Names, textLiteral } from "./gene
 import { fromRow } from "./values.ts";
 
 const FIELDS_MAX = 64;
+const DISTINCT_MAX = 60;
 /** Columns of a group's key that may be NULL: a bit each. */
 const NULLABLE_KEYS_MAX = 30;
 /** A name of the SDK that a kernel imports where it has it. */
@@ -136,6 +137,11 @@ export function groupingKernel(
     });
     return () => 0n;
   });
+  if (distinct.length > DISTINCT_MAX)
+    throw new HallelujahError(
+      "sql-unsupported",
+      `the query counts distinct values ${distinct.length} times, and at most ${DISTINCT_MAX} are supported`,
+    );
   if (!fields.size) counted({ kind: "count" });
 
   writer.line(`const group = groups.at(${key.source});`);

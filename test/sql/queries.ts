@@ -173,6 +173,15 @@ export function queries(columns: Column[]): fc.Arbitrary<RandomQuery> {
           ),
         ),
         of.chain((k) =>
+          tuple(inner(k), literal(k), inner("bool"), fc.constantFrom("", "NOT ").map(same))
+            .chain(([a, b, or, no]) =>
+              fc.array(literal(k), { minLength: 9, maxLength: 12 }).map((list) => ({ a, b, or, no, list })),
+            )
+            .map(({ a, b, or, no, list }) =>
+              both((p) => `(${p(or)} OR ${p(a)} ${p(no)}IN (${[...list, b].map(p).join(", ")}))`),
+            ),
+        ),
+        of.chain((k) =>
           tuple(inner(k), fc.constantFrom("", "NOT ").map(same)).map(([a, no]) =>
             both((p) => `(${p(a)} IS ${p(no)}NULL)`),
           ),

@@ -105,6 +105,10 @@ test("NDJSON has its keys as columns, nested ones by dots; lists are refused by 
     ],
   );
   assert.match((await refusal(path, { sql: "SELECT tags FROM t" })).message, "it holds lists");
+  const floats = write("floats.ndjson", `{"a":{"x":1.0},"y":2}\n{"a":{"x":2e2},"y":3}\nno json\n`);
+  assert.equal(await answer(floats, { sql: `SELECT sum("a.x") / 2 AS x, sum(y) / 2 AS y FROM t` }), [
+    { x: 100.5, y: 2 },
+  ]);
 });
 
 test("lines, gzip, standard input and several files", async () => {

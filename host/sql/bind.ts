@@ -338,6 +338,14 @@ export class Binder implements Binding {
         const within = this.and([this.compare(">=", value, low, at), this.compare("<=", value, high, at)]);
         return this.sized(body.kind === "AEXPR_BETWEEN" ? within : this.not(within), at);
       }
+      case "AEXPR_DISTINCT":
+      case "AEXPR_NOT_DISTINCT": {
+        const [left, right] = this.unify([this.bind(body.lexpr), this.bind(body.rexpr)], at);
+        const equal = this.compare("==", left, right, at);
+        const neither = this.and([this.nullTest(left, true), this.nullTest(right, true)]);
+        const same = this.sized(this.coalesce([equal, neither], at), at);
+        return body.kind === "AEXPR_DISTINCT" ? this.not(same) : same;
+      }
       case "AEXPR_LIKE":
         return this.like(body, sign === "!~~", at);
       case "AEXPR_NULLIF": {
@@ -517,8 +525,6 @@ export class Binder implements Binding {
 const OPERATIONS: Record<string, string> = {
   AEXPR_OP_ANY: "ANY",
   AEXPR_OP_ALL: "ALL",
-  AEXPR_DISTINCT: "IS DISTINCT FROM",
-  AEXPR_NOT_DISTINCT: "IS NOT DISTINCT FROM",
   AEXPR_ILIKE: "ILIKE",
   AEXPR_SIMILAR: "SIMILAR TO",
   AEXPR_BETWEEN_SYM: "BETWEEN SYMMETRIC",

@@ -122,6 +122,7 @@ class Planner {
     const [kind, body] = only(first);
     if (FROM[kind]) throw sql.unsupported(sql.word(FROM[kind][1]), FROM[kind][0]);
     if (kind !== "RangeVar") throw sql.unsupported(sql.word("FROM"), kind);
+    if (body.inh !== true) throw sql.unsupported(sql.word("ONLY"), "FROM ONLY");
     if (body.alias?.colnames) throw sql.unsupported(body.location, "an alias with names of columns");
     if (second) throw sql.unsupported(secondAt(sql, second), "a join");
     return body;

@@ -198,6 +198,11 @@ export function queries(columns: Column[]): fc.Arbitrary<RandomQuery> {
           duck: `(${a.duck} IS ${word.duck.replace("UNKNOWN", "NULL")})`,
         })),
         tuple(inner(kind), inner(kind)).map(([a, b]) => both((p) => `(${p(a)} = ${p(b)})`)),
+        of.chain((k) =>
+          tuple(inner(k), inner(k), fc.constantFrom("", "NOT ").map(same)).map(([a, b, no]) =>
+            both((p) => `(${p(a)} IS ${p(no)}DISTINCT FROM ${p(b)})`),
+          ),
+        ),
       );
       if (has("text")) {
         const piece = fc.constantFrom(...kinds.get("text")!.flatMap((each) => each.values)).chain((text) =>
@@ -243,7 +248,7 @@ export function queries(columns: Column[]): fc.Arbitrary<RandomQuery> {
   const spelled = (text: string) =>
     /NULLS/.test(text) ? text : text === " DESC" ? " DESC NULLS FIRST" : `${text} NULLS LAST`;
 
-  const aggregate: Arb = fc.oneof(
+  const call: Arb = fc.oneof(
     fc.constant(same("count(*)")),
     any(1).map((a) => both((p) => `count(${p(a)})`)),
     any(1).map((a) => both((p) => `count(DISTINCT ${p(a)})`)),
@@ -256,10 +261,10 @@ export function queries(columns: Column[]): fc.Arbitrary<RandomQuery> {
         fc.constantFrom("min", "max"),
       )
       .chain(([kind, f]) => expr(kind, 1).map((a) => both((p) => `${f}(${p(a)})`))),
-    fc
-      .tuple(expr("integer", 1), expr("bool", 1))
-      .map(([a, test]) => both((p) => `sum(${p(a)}) FILTER (WHERE ${p(test)})`)),
   );
+  const aggregate: Arb = fc
+    .tuple(call, fc.option(expr("bool", 1), { nil: undefined, freq: 3 }))
+    .map(([of, test]) => (test ? both((p) => `${p(of)} FILTER (WHERE ${p(test)})`) : of));
   const overAggregates: Arb = fc.oneof(
     { arbitrary: aggregate, weight: 4 },
     {

@@ -2,8 +2,8 @@
  * The columns of a dataset as the fields of a visiting kernel want them: most are read where they lie; a type that has to be made into
  * another one is converted as a file's would be (input/fit.ts), some rows at a time.
  */
-import { type Column, DESCRIPTOR_BYTES, FRAME_HEADER_BYTES, writeColumn } from "../kernel/columns.ts";
-import { KIND } from "../kernel/columns.ts";
+import { VISIT_CONVERTED_ROWS } from "../core/limits.ts";
+import { type Column, DESCRIPTOR_BYTES, FRAME_HEADER_BYTES, KIND, writeColumn } from "../kernel/columns.ts";
 import * as map from "../kernel/memory-map.ts";
 import type { Chunk, RowField, Rows, VisitField } from "../kernel/rows.ts";
 import { type ColumnType, fileColumn, findColumn, type Raw } from "../input/file-column.ts";
@@ -11,9 +11,6 @@ import { fitColumn } from "../input/fit.ts";
 
 /** How a field is filled: from a column as it is, from one that is converted, or not at all. */
 type Filling = { column: number; converted?: ColumnType } | undefined;
-
-/** Rows that are converted at a time: whatever their types, they fit the input window. */
-const CONVERTED_ROWS = 8192;
 
 const INTEGER = /^[iu](8|16|32|64)$/;
 
@@ -63,7 +60,7 @@ export class VisitColumns {
 
   /** Rows that are laid out at a time. */
   get step(): number {
-    return this.fillings.some((filling) => filling?.converted) ? CONVERTED_ROWS : map.CHUNK_ROWS * 4;
+    return this.fillings.some((filling) => filling?.converted) ? VISIT_CONVERTED_ROWS : map.CHUNK_ROWS * 4;
   }
 
   /** Lays rows [from, to) of a chunk out as a column frame at INPUT. */

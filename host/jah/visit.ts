@@ -4,15 +4,13 @@
  * partition; its entries come out as routed sections, as those of any frame, to be merged in the order of partitions into a kernel with a
  * memory of its own (`VisitResult`). So the answer is the same whatever Jahs hold the rows.
  */
+import { VISIT_ROWS } from "../core/limits.ts";
 import { KernelInstance, createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { type Bounds, type Chunk, Rows, type RowSet, type VisitField } from "../kernel/rows.ts";
 import { decodeBatch, encodeBatch, NO_SOURCE, ROUTED } from "../wire/batch.ts";
 import { type Applied, Owner } from "./owner.ts";
 import { VisitColumns } from "./visit-columns.ts";
-
-/** Rows of a visit frame: the frame is at its end when it has so many. Records wait for as long as that takes, some ms. */
-const VISIT_ROWS = 1 << 19;
 
 export interface Visit {
   dataset: RowSet;

@@ -517,6 +517,24 @@ export function each(row: Row): void {
   assert.ok(seen.every(({ rows: of }) => of === 120_000));
 });
 
+test("another kernel takes the rows over, and goes on with them", async () => {
+  const keep = await buildKernel(kernelOf("keep", KEEP));
+  const more = `${KEEP.replace('new Dataset<Flight>("flights");', 'new Dataset<Flight>("flights", 0, 0);')}
+const again = new Dataset<Flight>("again");`;
+  const next = await buildKernel(kernelOf("keep-more", more));
+  const average = await buildKernel(kernelOf("average", AVERAGE));
+  const draw = random(seed);
+  const state = { airports: 50, hour: 0 };
+  const [swapped, still] = [new Owners(keep, 1), new Owners(keep, 1)];
+  for (let frame = 0; frame < 12; frame++) {
+    const lines = flightLines(draw, 500, state);
+    await swapped.add(lines);
+    await still.add(lines);
+    if (frame === 5) swapped.all[0].shard.swap(next);
+  }
+  assert.equal(await visit(swapped.all, keep, average), await visit(still.all, keep, average));
+});
+
 test("a few records mark a few pages, however many rows there are", async () => {
   const keep = await buildKernel(kernelOf("keep", KEEP));
   const owners = new Owners(keep, 1);

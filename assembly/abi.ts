@@ -41,10 +41,18 @@ export const HOMES: usize = ARENA + 0x100;
 export const HOME_BYTES: usize = 64;
 /** Where a home is put that belongs to no table of the kernel: what another kernel left behind. */
 export const ASIDE: usize = ARENA + 0x2000;
+/** Behind the clocks: the home of each dataset (state/chunks.ts). */
+export const DATASETS: usize = ARENA + 0x1900;
+export const DATASET_BYTES: usize = 64;
 /** The "table" of the section that holds records as they are, for `fold`. */
 export const RECORDS: u32 = 0xffffffff;
+/** The "table" of the section that holds rows of the first dataset; those of the others follow it. */
+export const ROWS: u32 = 0xffffff00;
 
 export const MAX_TABLES: u32 = 64;
+export const MAX_DATASETS: u32 = 16;
+/** Most rows of a chunk of a dataset; fewer where it keeps few rows. */
+export const CHUNK_ROWS: u32 = 16384;
 /** Fields of an input record: a bit each in FIELDS_SEEN. */
 export const MAX_FIELDS: u32 = 64;
 /** Version of the layouts in this file; a built module carries it. */
@@ -53,7 +61,7 @@ export const ABI_VERSION: u32 = 3;
 // The control block, from CONTROL on.
 //   +0x0000  u32 status of the last map call    u32 rows good    u32 rows bad    u32 problems listed
 //   +0x0010  u32 next: where mapping goes on    u32 end: just behind the last record
-//   +0x0018  u32 table that ran out of memory + 1
+//   +0x0018  u32 table that ran out of memory + 1; FULL_ROWS + a dataset + 1
 //   +0x0020  u64 fields seen in any record, a bit each
 //   +0x0028  u32 whether a quoted field was seen    u32 records that came too late, of the last apply call
 //   +0x0030  f64 greatest event time of the frame's good records, ms; -Infinity if there is none
@@ -70,6 +78,7 @@ export const PROBLEM_COUNT: usize = CONTROL + 12;
 export const NEXT: usize = CONTROL + 16;
 export const FRAME_END: usize = CONTROL + 20;
 export const FULL_TABLE: usize = CONTROL + 24;
+export const FULL_ROWS: u32 = 0x10000;
 export const FIELDS_SEEN: usize = CONTROL + 32;
 export const QUOTED: usize = CONTROL + 40;
 export const LATE: usize = CONTROL + 44;

@@ -8,10 +8,11 @@
  *   +0x0010  u32 free[32]: heads of the lists of free blocks, by power of two
  *   +0x0100  MAX_TABLES x 64 bytes: the lasting home of each table (state/home.ts)
  *   +0x1100  CLOCKS: how far each source of event time has got, and the watermark (clock.ts)
- *   +0x1900  up to 64 KiB: reserved, but for
+ *   +0x1900  DATASETS: MAX_DATASETS x 64 bytes: the home of each dataset (state/chunks.ts)
+ *   +0x1d00  up to 64 KiB: reserved, but for
  *   +0x2000  ASIDE: the home of a table of the kernel before, while its entries are taken over (state/entries.ts)
  */
-import { ABI_VERSION, ARENA, CLOCKS, FRAME_HEAP, FULL_TABLE, INPUT, PART_BYTES, WATERMARK } from "./abi";
+import { ABI_VERSION, ARENA, CLOCKS, FRAME_HEAP, FULL_TABLE, INPUT, PART_BYTES, VISITING, WATERMARK } from "./abi";
 import { touch, touchRange } from "./dirty";
 
 const MAGIC: u32 = 0x6a616821; // "!haj"
@@ -46,9 +47,20 @@ export function releaseFrame(): void {
   partFull = false;
 }
 
+/**
+ * Texts from this address on are a dataset's, which is visited, and stay where they are; nothing lies there in other kernels. What the
+ * host said is read once, as it holds for the instance.
+ */
+export let residentFrom: usize = load<u32>(VISITING) ? ARENA : <usize>-1;
+
+/** Whether the arena is that of another kernel, which this one visits: nothing in it may change, and no table lasts. */
+@inline export function visiting(): bool {
+  return residentFrom == ARENA;
+}
+
 /** A new arena gets its directory; one in use stays as it is. */
 function openArena(): void {
-  if (load<u32>(ARENA) == MAGIC) return;
+  if (load<u32>(ARENA) == MAGIC || visiting()) return;
   touch(ARENA);
   store<u32>(ARENA, MAGIC);
   store<u32>(ARENA, ABI_VERSION, 4);
@@ -63,11 +75,14 @@ function openArena(): void {
   const end = at + bytes;
   if (end > INPUT) throw new Error("one record fills the frame's tables (48 MiB)");
   frameTop = end;
-  if (counted) {
-    frameBytes += bytes;
-    if (frameBytes > PART_BYTES) partFull = true;
-  }
+  if (counted) countFrame(bytes);
   return at;
+}
+
+/** Bytes that a part of the frame will take, beyond those that it takes in the frame heap. */
+@inline export function countFrame(bytes: usize): void {
+  frameBytes += bytes;
+  if (frameBytes > PART_BYTES) partFull = true;
 }
 
 /** Fresh bytes at the end of the arena, zero; traps when the memory limit is reached. */

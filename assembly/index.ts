@@ -4,6 +4,7 @@ export { Time } from "./time";
 export { Decimal } from "./decimal";
 export { Optional } from "./optional";
 export { out } from "./output";
+export { Dataset } from "./state/dataset";
 export { Table } from "./state/table";
 export { Pair, Triple, pair, triple } from "./state/key";
 export { Count, First, Last, Max, Min, Stats, Sum } from "./state/aggregates";

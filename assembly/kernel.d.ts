@@ -139,6 +139,21 @@ export class Table<K extends Key, V extends object> {
 }
 
 /**
+ * Rows of a `@record` class, in columns, for other kernels to visit by the name of the dataset and of its fields. Declare each once, as a
+ * constant at the top of the kernel.
+ */
+export class Dataset<T extends object> {
+  private readonly __row: T;
+  /**
+   * Of all rows at least the last `rows` are kept, and all that are not older than `age` ms, by their field with `@time` or else the
+   * first that is a Time; 0, or nothing, keeps all.
+   */
+  constructor(name: string, rows?: i64, age?: i64);
+  /** For `each`: keeps a record as a row. */
+  add(record: T): void;
+}
+
+/**
  * Values of a `@state` class by key and span of event time. Spans are aligned to 1970 in UTC. A record lies in one window if
  * `step` is left out, else in `size / step` of them. When event time has passed a window's end, `close` is called for
  * each of its keys, and they are removed.

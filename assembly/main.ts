@@ -1,5 +1,5 @@
 /** What a built kernel exports to its host. One call per frame or per batch, never per record. */
-import { ASIDE, ENTRIES, EVENT_TIME, INPUT, LATE, NAMES, NAMES_END, RECORDS, STATUS } from "./abi";
+import { ASIDE, ENTRIES, EVENT_TIME, INPUT, LATE, NAMES, NAMES_END, RECORDS, ROWS, STATUS } from "./abi";
 import { LATENESS, TABLES, adoptTable, applyTable, closeSome, collectDue, encodeTables } from "./generated";
 import {
   exportTable,
@@ -11,6 +11,7 @@ import {
   startPass,
   takeOverTable,
 } from "./generated";
+import { DATASETS, applyRows, encodeDatasets, exportDataset, removeFromDataset, resetDatasets } from "./generated";
 import { damaged } from "./damaged";
 import { advance, dueBefore, watermark } from "./clock";
 import { encodeRecords, resetRecords } from "./fold";
@@ -21,6 +22,8 @@ import { countQuotes, mapCsv, mapLines } from "./record/csv";
 import { mapNdjson } from "./record/ndjson";
 import { mapColumnRows } from "./record/rows";
 import { cursor, setFormat } from "./row";
+import { startRowsPass } from "./state/chunks";
+import { rowsOfFrame } from "./state/dataset";
 
 export { countQuotes, mapCsv, mapLines, mapNdjson, mapColumnRows };
 export { encodeRange, find, orderBy, rangeSize, render, sample, size, sortRange, split, splitEnd } from "./generated";
@@ -41,8 +44,9 @@ export function start(emitFormat: u32, delimiter: u32): void {
   emitAs(emitFormat, <u8>delimiter);
 }
 
-/** Before a frame: counters to zero, tables empty. */
-export function beginFrame(): void {
+/** Before a frame: counters to zero, tables empty. Where its rows go depends on its number. */
+export function beginFrame(frame: u32): void {
+  rowsOfFrame(frame);
   memory.fill(STATUS, 0, 0x100);
   store<f64>(EVENT_TIME, -Infinity);
   beginPart();
@@ -52,6 +56,7 @@ export function beginFrame(): void {
 export function beginPart(): void {
   releaseFrame();
   resetTables();
+  resetDatasets();
   resetRecords();
   resetEmitted();
 }
@@ -63,7 +68,7 @@ export function group(owners: u32): void {
 
 /** The routed sections of one owner, from ENTRIES up to the returned address. */
 export function encode(owner: u32): usize {
-  return encodeRecords(owner, encodeTables(owner, ENTRIES));
+  return encodeRecords(owner, encodeDatasets(owner, encodeTables(owner, ENTRIES)));
 }
 
 /** Before a frame is applied, and whenever what it emitted was fetched. */
@@ -80,11 +85,15 @@ export function beginApply(): void {
 export function apply(p: usize, end: usize): usize {
   while (p < end) {
     const start = p;
-    const count = sectionCount(p, end);
-    if (load<u32>(p) == RECORDS) {
-      p = foldRecords(p + 8, end, count);
-      if (emitFull()) return p;
-    } else p = applyTable(load<u32>(p), p + 8, count);
+    const kind: u32 = end - p < 8 ? <u32>0 : load<u32>(p);
+    if (kind >= ROWS && kind != RECORDS) p = applyRows(kind - ROWS, p + 8, load<u32>(p, 4), end);
+    else {
+      const count = sectionCount(p, end);
+      if (kind == RECORDS) {
+        p = foldRecords(p + 8, end, count);
+        if (emitFull()) return p;
+      } else p = applyTable(kind, p + 8, count);
+    }
     if (p <= start || p > end) damaged();
   }
   return p;
@@ -140,6 +149,7 @@ export function adopt(p: usize, end: usize): void {
   }
 }
 
+/** The table, or behind the tables the dataset, that is at hand. */
 let passTable: u32 = 0;
 let passFrom: u32 = 0;
 let passTo: u32 = 0;
@@ -150,6 +160,7 @@ export function exportStart(from: u32, to: u32): void {
   passFrom = from;
   passTo = to;
   startPass();
+  startRowsPass(from);
 }
 
 /**
@@ -162,6 +173,12 @@ export function exportStep(): usize {
     const end = exportTable(passTable, passFrom, passTo);
     if (end != ENTRIES) return end;
   }
+  for (; passTable < TABLES + DATASETS; passTable++) {
+    beginPart();
+    const end = exportDataset(passTable - TABLES, passTo);
+    if (end != ENTRIES) return end;
+    startRowsPass(passFrom);
+  }
   return 0;
 }
 
@@ -173,7 +190,12 @@ export function removeStart(from: u32, to: u32): void {
 /** Removes some entries; false when none is left. */
 export function removeStep(): bool {
   while (passTable < TABLES && !removeFromTable(passTable, passFrom, passTo)) passTable++;
-  return passTable < TABLES;
+  if (passTable < TABLES) return true;
+  for (let dataset: u32 = 0; dataset < DATASETS; dataset++) {
+    startRowsPass(passFrom);
+    removeFromDataset(dataset, passTo);
+  }
+  return false;
 }
 
 /** A table of this kernel takes over the entries of the home ASIDE by the plan at INPUT; see Entries.takeOver. */

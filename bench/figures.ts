@@ -13,6 +13,7 @@ import { PeakSampler } from "./processes.ts";
 import { againstPeer, alone, type Context, type Result } from "./results.ts";
 import { recovery } from "./recovery.ts";
 import { store } from "./store.ts";
+import { visit } from "./visit.ts";
 
 /** What the command line settles for all figures. */
 export interface Settings {
@@ -42,6 +43,7 @@ export const figures: Record<string, Figure> = {
   store: (settings) => store(settings),
   log: (settings) => log(settings),
   recovery: (settings) => recovery(settings),
+  visit: async (settings) => (settings.peersOnly ? [] : visit(settings, generated(settings, "stationsCsv"))),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

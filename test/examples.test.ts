@@ -6,6 +6,8 @@ import { DuckDBInstance } from "@duckdb/node-api";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { run } from "../host/client/run.ts";
+import { buildKernel } from "../host/compiler/cache.ts";
+import { Owners, visit } from "./state/datasets.ts";
 
 type Row = Record<string, any>;
 
@@ -72,6 +74,27 @@ test("flights: delays by origin, as DuckDB has them", async () => {
     const { count, sum, min, max } = rows.get(origin)!.delay;
     assert.equal([count, sum, min, max], [n, s, low, high], origin);
   }
+});
+
+test("kept-flights: another kernel over its rows answers what it does over the file", async () => {
+  const flights = Array.from({ length: 6000 }, (_, i) => ({
+    date: new Date(978_307_200_000 + i * 60_000).toISOString(),
+    delay: i % 9 ? ((i * 37) % 200) - 20 : null,
+    distance: (i * 13) % 3000,
+    origin: `A${(i * i) % 71}`,
+    destination: `A${(i * 7) % 71}`,
+  }));
+  const lines = flights.map((flight) => `${JSON.stringify(flight)}\n`);
+  const wanted = await rowsOf("flights", write("flights.ndjson", lines.join("")), "origins");
+  const keeper = await buildKernel("examples/kept-flights.ts");
+  const owners = new Owners(keeper, 2);
+  for (let from = 0; from < lines.length; from += 500)
+    await owners.add(lines.slice(from, from + 500).join(""));
+  const { rows } = await visit(owners.all, keeper, await buildKernel("examples/flights.ts"));
+  assert.equal(
+    rows.map((row) => JSON.parse(row)),
+    [...wanted.values()],
+  );
 });
 
 test("wordcount: every word of a text", async () => {

@@ -1,23 +1,35 @@
-/** Rows of a column frame: what Parquet and Arrow inputs become (see host/kernel/columns.ts for the layout). */
+/** Rows of a column frame: what Parquet and Arrow inputs become, and the rows of datasets (see host/kernel/columns.ts for the layout). */
 import { DONE, FRAME_END, ROWS_GOOD } from "../abi";
-import { begin, column, each } from "../generated";
+import { begin, column, each, isExact, mapExactRows } from "../generated";
 import { partFull } from "../heap";
+import { columnAt, columnRows } from "./columns";
 import { part } from "./csv";
 import { problem } from "./problem";
 
-const HEADER: usize = 8;
-const DESCRIPTOR: usize = 32;
-
 /** Maps the rows from `from` on of the column frame at `base`. Returns DONE, or PART with the next row in NEXT. */
 export function mapColumnRows(base: usize, from: u32): u32 {
-  const count = load<u32>(base);
+  const count = columnRows(base);
+  const good = load<u32>(ROWS_GOOD);
+  let next: u32;
+  if (isExact(base)) {
+    next = mapExactRows(base, from, count);
+    store<u32>(ROWS_GOOD, good + (next - from));
+  } else next = mapAnyRows(base, from, count);
+  if (partFull) return part(next);
+  store<u32>(FRAME_END, count);
+  return DONE;
+}
+
+/** Whatever its columns are, and each record checked. Returns the row behind the last one that was mapped. */
+function mapAnyRows(base: usize, from: u32, count: u32): u32 {
   const fields = load<u32>(base, 4);
   let good = load<u32>(ROWS_GOOD);
-  for (let row = from; row < count; row++) {
+  let row = from;
+  while (row < count) {
     begin();
     let reason: u32 = 0;
     for (let field: u32 = 0; field < fields; field++) {
-      const why = column(field, base + HEADER + <usize>field * DESCRIPTOR, row);
+      const why = column(field, columnAt(base, field), row);
       if (why) {
         problem(row, why, field, 0);
         reason = why;
@@ -29,12 +41,9 @@ export function mapColumnRows(base: usize, from: u32): u32 {
       each();
     }
     __heap_release();
-    if (partFull) {
-      store<u32>(ROWS_GOOD, good);
-      return part(row + 1);
-    }
+    row++;
+    if (partFull) break;
   }
   store<u32>(ROWS_GOOD, good);
-  store<u32>(FRAME_END, count);
-  return DONE;
+  return row;
 }

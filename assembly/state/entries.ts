@@ -6,10 +6,10 @@
  *   routed section: { u32 table, u32 entries } u32 hash[entries], then per entry its key and its value
  *   key: u64 for a word, else u32 length and the bytes
  */
-import { ENTRIES, HOMES, HOME_BYTES, LATE, OUTPUT_END, OWNERS, VISITING } from "../abi";
+import { ENTRIES, HOMES, HOME_BYTES, LATE, OUTPUT_END, OWNERS } from "../abi";
 import { damaged } from "../damaged";
 import { touch, touchRange } from "../dirty";
-import { growing, lasting, releaseFrame, setLasting, takeFrame } from "../heap";
+import { growing, lasting, releaseFrame, residentFrom, setLasting, takeFrame, visiting } from "../heap";
 import { follow, hashBytes, hashLead, hashLong, hashWord, lead } from "../hash";
 import {
   BYTES_HEADER,
@@ -35,6 +35,14 @@ export const TIME_BYTES: usize = 8;
 /** Bytes of entries in one section of an export: a step of it should take a few ms. */
 const EXPORT_BYTES: usize = 2 << 20;
 
+/** Bytes of the places that remember entries: one for each eight of 64 KiB, as texts of datasets start at multiples of 8. */
+const KNOWN_BYTES: usize = 8192 << 4;
+
+/** Where in them a text has its place. */
+@inline function placeOf(ptr: usize): usize {
+  return (ptr << 1) & (KNOWN_BYTES - 16);
+}
+
 let tables: u32 = 0;
 /** Keeps the loads that only warm the cache from being optimised away. */
 let warmth: u64 = 0;
@@ -44,6 +52,11 @@ const slots: usize = memory.data(128, 4);
 export class Entries<K, V> {
   protected frame: Home = changetype<Home>(0);
   protected lasting: Home = changetype<Home>(0);
+  /**
+   * To which entry of the frame the texts of a dataset lead, by their address: { u64 view, u32 entry, u32 } each. They stay where they
+   * are while they are visited, and come again and again.
+   */
+  protected known: usize = 0;
   /** The frame's entries grouped by owner: addresses. */
   protected list: usize = 0;
   protected starts: usize = 0;
@@ -55,15 +68,15 @@ export class Entries<K, V> {
   constructor(name: string) {
     const table = tables++;
     const stride = <u32>(this.header() + ((offsetof<V>() + 7) & ~7));
-    this.lasting = changetype<Home>(HOMES + <usize>table * HOME_BYTES);
-    if (!this.lasting.stride && !load<u32>(VISITING)) {
+    this.frame = changetype<Home>(heap.alloc(HOME_BYTES));
+    this.frame.stride = stride;
+    this.frame.table = table;
+    this.lasting = visiting() ? this.frame : changetype<Home>(HOMES + <usize>table * HOME_BYTES);
+    if (!this.lasting.stride) {
       setLasting(true);
       this.lasting.open(stride, table);
       setLasting(false);
     }
-    this.frame = changetype<Home>(heap.alloc(HOME_BYTES));
-    this.frame.stride = stride;
-    this.frame.table = table;
   }
 
 
@@ -85,6 +98,11 @@ export class Entries<K, V> {
     } else {
       const bytes = changetype<usize>(key);
       const ptr = <usize>load<u32>(bytes);
+      if (stays && ptr >= residentFrom) {
+        const view = load<u64>(bytes);
+        const place = this.known + placeOf(ptr);
+        return load<u64>(place) == view ? <usize>load<u32>(place, 8) : this.entryOfText(home, view);
+      }
       const length = load<u32>(bytes, 4);
       const a = lead(ptr, length);
       const b = follow(ptr, length);
@@ -96,6 +114,22 @@ export class Entries<K, V> {
       if (!stays) this.touchNew(slot, fresh);
       return fresh;
     }
+  }
+
+  /** The entry of a dataset's text in the frame's home, which is remembered. */
+  protected entryOfText(home: Home, view: u64): usize {
+    const ptr = <usize>(<u32>view);
+    const length = <u32>(view >> 32);
+    const a = lead(ptr, length);
+    const b = follow(ptr, length);
+    const hash = this.hashOfBytes(a, b, ptr, length);
+    const slot = home.findBytes(home.slotOf(hash), hash, a, b, ptr, length);
+    let entry = <usize>load<u32>(slot);
+    if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, true);
+    const place = this.known + placeOf(ptr);
+    store<u64>(place, view);
+    store<u32>(place, <u32>entry, 8);
+    return entry;
   }
 
   /** A lasting entry was made. Frames' tables do not pay for marks: `at` makes none. */
@@ -198,6 +232,10 @@ export class Entries<K, V> {
 
   /** Empties the frame's home; the frame heap was released before. */
   reset(): void {
+    if (!isWord<K>() && visiting()) {
+      this.known = takeFrame(KNOWN_BYTES, false);
+      memory.fill(this.known, 0, KNOWN_BYTES);
+    }
     this.frame.open(this.frame.stride, this.frame.table);
   }
 

@@ -50,12 +50,17 @@ const AT_OWNER = /^(fold|late|key|close([A-Z]\w*)?)$/;
 /** Everything refused in statements. `record` is the parameter of `each` and the names of its optional fields. */
 export function refusals(
   statements: Node[],
-  model: { tables: { constant: string }[]; fold?: { constant: string; state: string } },
+  model: {
+    tables: { constant: string }[];
+    datasets: { constant: string }[];
+    fold?: { constant: string; state: string };
+  },
   record?: { parameter: string; optional: Set<string> },
 ): Refusal[] {
   const found: Refusal[] = [];
   const own = declaredNames(statements);
   const tables = new Set(model.tables.map(({ constant }) => constant));
+  const datasets = new Set(model.datasets.map(({ constant }) => constant));
   for (const statement of statements as AnyNode[]) {
     const atOwner =
       statement.kind === NodeKind.FunctionDeclaration && AT_OWNER.test(statement.name?.text ?? "");
@@ -75,14 +80,15 @@ export function refusals(
       } else if (node.kind === NodeKind.New) {
         const name = node.typeName!.identifier.text;
         if (name === "Date") refuse(GLOBALS.Date);
-        if (name === "Table" && inFunction) {
+        if ((name === "Table" || name === "Dataset") && inFunction) {
           refuse([
-            "a Table is declared at the top of the kernel",
-            'write const t = new Table<...>("name") outside of functions',
+            `a ${name} is declared at the top of the kernel`,
+            `write const t = new ${name}<...>("name") outside of functions`,
           ]);
         }
       } else if (node.kind === NodeKind.Call) {
-        const refusal = tableCall(node, tables, model.fold, atOwner);
+        const refusal =
+          tableCall(node, tables, model.fold, atOwner) ?? (atOwner ? rowCall(node, datasets) : undefined);
         if (refusal) refuse(refusal);
         if (node.expression?.text === "trace") refuse([NO_HOST, PRINT_HINT]);
         for (const argument of record ? node.args! : []) refuseOptional(argument, record!, found);
@@ -112,6 +118,14 @@ function tableCall(
     `${table} is kept by fold`,
     `change it there: fold is given the ${fold.state} of the record's key; or use another table here`,
   ];
+}
+
+/** A call of `dataset.add` where it would be lost. */
+function rowCall({ expression }: AnyNode, datasets: Set<string>): [string, string] | undefined {
+  if (expression?.kind !== NodeKind.PropertyAccess || expression.property!.text !== "add") return undefined;
+  const dataset = expression.expression?.text ?? "";
+  if (!datasets.has(dataset)) return undefined;
+  return [`${dataset} takes rows while records are read, which is over here`, "add them in each"];
 }
 
 /** An optional field of the record, given as it is where its value is meant. */

@@ -60,9 +60,10 @@ function edit(text: string, model: KernelModel): EditedText {
     end,
     text: `import { ${name} } from "hallelujah/generated";${text.slice(start, end).replace(/[^\n]+/g, "")}`,
   }));
-  for (const { exportAt } of model.tables) {
+  for (const { exportAt } of [...model.tables, ...model.datasets]) {
     if (exportAt !== undefined) edits.push({ start: exportAt, end: exportAt, text: "export " });
   }
+  if (model.eachAt !== undefined) edits.push({ start: model.eachAt, end: model.eachAt, text: "@inline " });
   return new EditedText(text, edits);
 }
 

@@ -1,5 +1,5 @@
 /** Whether what a module says of itself is a descriptor: anybody may have written it, and all that reads it trusts it. */
-import { MAX_FIELDS, MAX_TABLES } from "../kernel/memory-map.ts";
+import { MAX_DATASETS, MAX_FIELDS, MAX_TABLES } from "../kernel/memory-map.ts";
 import { FIELD_TYPES } from "./types.ts";
 
 /** Where the value is wrong, and how; undefined if it is not. */
@@ -72,6 +72,11 @@ const table = object({
   state: name,
   fields: list(stateField, PARTS_MAX),
 });
+const dataset = object({
+  name,
+  record: name,
+  fields: list(object({ name, type: fieldType, optional: flag, kind: count, width: count }), MAX_FIELDS),
+});
 const descriptor = object({
   abi: count,
   sdk: text,
@@ -79,6 +84,8 @@ const descriptor = object({
   input: record,
   outputs: list(record, PARTS_MAX),
   tables: list(table, MAX_TABLES),
+  datasets: optional(list(dataset, MAX_DATASETS)),
+  visits: optional(count),
   ordered: flag,
   time: optional(object({ field: name, lateness: time })),
   late: flag,

@@ -1,4 +1,5 @@
 /** What a built module says of itself: JSON in its custom section `hallelujah`. */
+import type { RowField } from "../kernel/rows.ts";
 
 export interface RecordField {
   /** Name in the kernel. */
@@ -42,6 +43,17 @@ export interface TableDescriptor {
   fields: StateField[];
 }
 
+/** Rows that a kernel keeps in columns. */
+export interface DatasetDescriptor {
+  name: string;
+  /** Class of the rows. */
+  record: string;
+  fields: RowField[];
+}
+
+/** Version of how rows are laid out for a kernel that visits them; a module says which one it reads. */
+export const VISITS_VERSION = 1;
+
 export interface KernelDescriptor {
   abi: number;
   sdk: string;
@@ -51,6 +63,10 @@ export interface KernelDescriptor {
   /** Other records: those that the kernel emits. */
   outputs: RecordDescriptor[];
   tables: TableDescriptor[];
+  /** What it keeps as rows; older modules do not say, as they keep none. */
+  datasets?: DatasetDescriptor[];
+  /** VISITS_VERSION, if the module can visit rows; older ones cannot. */
+  visits?: number;
   /** Whether owners emit, in the order of frames: there is a `fold`, or there are windows. */
   ordered: boolean;
   /** The field of event time, and how late records may be, ms. */

@@ -3,7 +3,7 @@
  * modules say of themselves. kernel/upgrade.ts does it.
  */
 import type { StateFit, TableFit } from "../wire/fit.ts";
-import type { KernelDescriptor, StateField, TableDescriptor } from "./descriptor.ts";
+import type { DatasetDescriptor, KernelDescriptor, StateField, TableDescriptor } from "./descriptor.ts";
 
 /** Bytes behind the fields of a value of windows or sessions, which the engine keeps there (compiler/generate.ts). */
 const HIDDEN_BYTES = 24;
@@ -23,8 +23,29 @@ export function fitState(old: KernelDescriptor, next: KernelDescriptor): StateFi
   const removed = old.tables
     .map(({ name }, from) => ({ name, from }))
     .filter(({ name }) => !next.tables.some((table) => table.name === name));
+  misfits.push(...misfitsOfRows(old.datasets ?? [], next.datasets ?? []));
   if (timeOf(old) !== timeOf(next)) misfits.push(`the event time is ${timeOf(next)}, and was ${timeOf(old)}`);
   return { tables, removed, misfits };
+}
+
+/** Rows stay where they are: datasets keep their places and columns, and others may come behind them. */
+function misfitsOfRows(old: DatasetDescriptor[], next: DatasetDescriptor[]): string[] {
+  return old.flatMap(({ name, fields }, i) => {
+    const now = next[i];
+    if (now?.name !== name)
+      return [
+        `the dataset ${name} is number ${i + 1} of the old kernel's, and has to be that of the new one's`,
+      ];
+    const is = columnsOf(now.fields);
+    const was = columnsOf(fields);
+    return is === was ? [] : [`${name}: its rows are of ${is}, and were of ${was}`];
+  });
+}
+
+function columnsOf(fields: DatasetDescriptor["fields"]): string {
+  return fields
+    .map(({ name, type, optional }) => `${name}: ${optional ? `Optional<${type}>` : type}`)
+    .join(", ");
 }
 
 /** Whether owners keep clocks, and which: windows that are open were judged by them. */

@@ -42,6 +42,7 @@ export function readFunctions(functions: FunctionNode[], model: KernelModel, tel
   if (each) {
     checkShape(each, ["record"], tell);
     model.input = recordOf(each, model, tell);
+    model.eachAt = each.range.start;
   }
   if (fold) readFold(fold, key, model, tell);
   else if (key)

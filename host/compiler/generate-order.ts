@@ -30,7 +30,13 @@ export function isTimed(): bool {
   return ${timed.length > 0};
 }
 
-@inline export function each(): void {
+/** What is done with the record at hand. */
+export function each(): void {
+  eachInPlace();
+}
+
+/** The same, the author's function and all, for a loop that does nothing else. */
+@inline export function eachInPlace(): void {
 ${timeAt === undefined ? "" : noteTime(timeAt)}
 ${model.each ? `  kernelEach(changetype<${input.name}>(RECORD));` : ""}
 ${fold ? "  sendRecord();" : ""}

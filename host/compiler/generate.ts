@@ -4,6 +4,7 @@
  */
 import {
   type AggregateModel,
+  type DatasetModel,
   type FieldModel,
   type KernelModel,
   kernelName,
@@ -12,9 +13,17 @@ import {
   type StateModel,
   type TableModel,
 } from "./kernel-model.ts";
+import { columnRead, exactRows } from "./generate-columns.ts";
+import { datasetFunctions, datasetName, describeDataset, rowMethods } from "./generate-datasets.ts";
 import { orderFunctions } from "./generate-order.ts";
-import { AGGREGATES, FIELD_TYPES } from "./types.ts";
-import type { KernelDescriptor, RecordDescriptor, RecordField, StateField } from "./descriptor.ts";
+import { AGGREGATES, FIELD_TYPES, wideOf } from "./types.ts";
+import {
+  type KernelDescriptor,
+  type RecordDescriptor,
+  type RecordField,
+  type StateField,
+  VISITS_VERSION,
+} from "./descriptor.ts";
 
 /** Offsets of a record's fields and its size, in bytes. */
 export function layoutRecord(record: RecordModel): RecordDescriptor {
@@ -56,16 +65,27 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
       state,
       fields: states.get(state)!,
     })),
+    ...(model.datasets.length
+      ? { datasets: model.datasets.map((each) => describeDataset(each, fieldsOf(model, each.record))) }
+      : {}),
+    visits: VISITS_VERSION,
     ordered: model.fold !== undefined || model.tables.some(({ kind }) => kind !== "Table"),
     ...(model.time ? { time: model.time } : {}),
     late: model.late,
   };
 }
 
+function fieldsOf({ records }: KernelModel, name: string): RecordField[] {
+  return layoutRecord(records.find((record) => record.name === name)!).fields;
+}
+
 /** Source of `hallelujah/generated`. `kernel` is the path by which it imports the author's file. */
 export function generate(model: KernelModel, kernel: string): string {
   const input = model.records.find((record) => record.name === model.input)!;
-  const tables = model.tables.map((table) => table.constant);
+  const tables = [
+    ...model.tables.map(({ constant }) => constant),
+    ...model.datasets.map((dataset) => `${dataset.constant} as ${datasetName(dataset)}`),
+  ];
   const functions = [
     ...(model.each ? ["each"] : []),
     ...(model.fold ? ["key", "fold"] : []),
@@ -77,11 +97,12 @@ export function generate(model: KernelModel, kernel: string): string {
     HEAD,
     ...aggregateImports(model),
     `import { ${[...imported, ...tables].join(", ")} } from "${kernel}";`,
-    ...model.records.map((record) => recordClass(record, record !== input)),
+    ...model.records.map((record) => recordClass(record, record !== input, model.datasets)),
     ...model.states.map((state) => stateClass(state, hiddenOf(state, model))),
     inputFunctions(input),
     orderFunctions(model, layoutRecord(input)),
     tableFunctions(model.tables),
+    datasetFunctions(model.datasets),
   ].join("\n");
 }
 
@@ -107,7 +128,7 @@ import { Text, sameBytes } from "./text";
 import { Time, renderTime } from "./time";
 import { Decimal } from "./decimal";
 import { Optional } from "./optional";
-import { columnBool, columnF64, columnI64, columnPresent, columnText } from "./record/columns";
+import { columnAt, columnBool, columnF64, columnI64, columnPresent, columnText } from "./record/columns";
 import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeField, u64Field } from "./record/field";
 import { boolean, decimal, float, label, nothing, raw, separator, single, put, signed, text, unsigned, format } from "./row";
 import { getVarint, putVarint, varintEnd } from "./varint";
@@ -132,8 +153,10 @@ function fullType({ aggregate, type }: AggregateModel): string {
 }
 
 /** `made`: whether kernels make records of this class themselves, which they may only of managed classes. */
-function recordClass(record: RecordModel, made: boolean): string {
-  const { fields, size } = layoutRecord(record);
+function recordClass(record: RecordModel, made: boolean, datasets: DatasetModel[]): string {
+  const layout = layoutRecord(record);
+  const { fields, size } = layout;
+  const keepers = datasets.filter((dataset) => dataset.record === record.name);
   return `
 ${made ? "" : "@unmanaged "}export class ${record.name} {
 ${words(size / 8)}
@@ -148,7 +171,7 @@ ${fields.map((field) => accessors(field, field.offset)).join("\n")}
 ${fields.map((field, i) => emitField(field, field.offset, i === 0)).join("\n")}
     if (format != 1) put(0x7d);
     if (format != 2) put(0x0a);
-  }
+  }${rowMethods(layout, keepers)}
 }`;
 }
 
@@ -164,12 +187,6 @@ function accessors(field: FieldModel, offset: number): string {
   const wide = wideOf(type);
   return `  @inline get ${name}(): ${type} { return load<${type}>(${self(offset)}); }
   @inline set ${name}(value: ${type}) { store<${wide}>(${self(offset)}, <${wide}>value); }`;
-}
-
-/** The type as which a number is stored in its 8 bytes. */
-function wideOf(type: string): string {
-  if (type.startsWith("f")) return type;
-  return type.startsWith("i") || type === "Time" || type === "Decimal" ? "i64" : "u64";
 }
 
 function emitField(field: FieldModel, offset: number, first: boolean): string {
@@ -411,6 +428,7 @@ ${cases((field) => {
   }
   return 0;
 }
+${exactRows(fields)}
 ${plainRows(fields)}
 ${nameTable(fields)}`;
 }
@@ -489,19 +507,6 @@ ${body.join("\n")}
   }
   return plainEnd(row, rows);
 }`;
-}
-
-function columnRead(type: string, at: string): string {
-  if (type === "Text") return `columnText(d, row, ${at});`;
-  if (type === "f64") return `store<f64>(${at}, columnF64(d, row));`;
-  if (type === "f32") return `store<f32>(${at}, <f32>columnF64(d, row));`;
-  if (type === "bool") return `store<u64>(${at}, <u64>columnBool(d, row));`;
-  // Files hold 64-bit integers where a kernel wants fewer bits: what does not fit is a bad record, not another number.
-  const narrow = /^[iu](8|16|32)$/.test(type);
-  const fits = narrow
-    ? `if (value < <i64>${type}.MIN_VALUE || value > <i64>${type}.MAX_VALUE) return NOT_AN_INTEGER; `
-    : "";
-  return `const value = columnI64(d, row); ${fits}store<i64>(${at}, value);`;
 }
 
 /** The tree of NDJSON names: `user.id` is the key `id` below the node `user`, or the key `user.id` itself. */

@@ -45,15 +45,30 @@ export interface TableModel {
   exportAt?: number;
 }
 
+export interface DatasetModel {
+  /** Name of the constant in the kernel. */
+  constant: string;
+  /** Name under which other kernels find its rows. */
+  name: string;
+  record: string;
+  /** The field by which rows grow old; undefined if they do not. */
+  ageField?: string;
+  /** Where `export` goes, unless it is exported already. */
+  exportAt?: number;
+}
+
 export type TableKind = "Table" | "Windows" | "Sessions";
 
 export interface KernelModel {
   records: RecordModel[];
   states: StateModel[];
   tables: TableModel[];
+  datasets: DatasetModel[];
   /** The record that `each` and `fold` take. */
   input: string;
   each: boolean;
+  /** Where it starts: it goes into the loops over records. */
+  eachAt?: number;
   /** The table whose values `fold` changes. */
   fold?: TableModel;
   /** Whether there is a function `late`. */

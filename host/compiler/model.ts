@@ -11,6 +11,7 @@ import {
   type FieldModel,
   type KernelModel,
   PLAIN,
+  type RecordModel,
   type TableKind,
   typeText,
 } from "./kernel-model.ts";
@@ -44,6 +45,7 @@ const RESERVED = new Set([
   "Table",
   "Windows",
   "Sessions",
+  "Dataset",
   "Window",
   "Optional",
   "Cursor",
@@ -62,6 +64,7 @@ const COLLECTIONS = new Set(["Array", "Map", "Set", "StaticArray"]);
 const EACH_HINT = "write: export function each(record: YourRecord): void { ... }";
 const FIELDS_MAX = 64;
 const TABLES_MAX = 64;
+const DATASETS_MAX = 16;
 
 /** Reads `text`; `problems` are everything wrong with it, the model is whole only if there are none. */
 export function readKernel(text: string, file: string): { model: KernelModel; problems: Diagnostic[] } {
@@ -85,6 +88,7 @@ class Reader {
     records: [],
     states: [],
     tables: [],
+    datasets: [],
     input: "",
     each: false,
     late: false,
@@ -312,6 +316,8 @@ class Reader {
       );
     } else if (value?.kind === NodeKind.New && TABLE_KINDS.has(typeText(value)))
       this.readTable(statement, variable, value, typeText(value) as TableKind);
+    else if (value?.kind === NodeKind.New && typeText(value) === "Dataset")
+      this.readDataset(statement, variable, value);
     else if (value && isCollection(value)) {
       this.problem(
         value,
@@ -340,11 +346,7 @@ class Reader {
       );
       return;
     }
-    if (this.model.tables.some((table) => table.name === name)) {
-      this.problem(value, `there are two tables called ${name}`);
-    }
-    if (statement.declarations.length > 1)
-      this.problem(statement, "declare each table in a statement of its own");
+    this.checkTable(statement, value, name, "table");
     const parts = this.keyParts(key);
     for (const part of parts) {
       if (!KEY_TYPES.includes(typeText(part))) {
@@ -390,6 +392,52 @@ class Reader {
     if (parts.length !== TUPLES[typeText(key)])
       this.problem(key, `${typeText(key)} takes ${TUPLES[typeText(key)]} types`);
     return parts.flatMap((part) => this.keyParts(part));
+  }
+
+  private checkTable(statement: AnyNode, value: AnyNode, name: string, what: string): void {
+    if ([...this.model.tables, ...this.model.datasets].some((other) => other.name === name))
+      this.problem(value, `there are two ${what}s called ${name}`);
+    if (statement.declarations.length > 1)
+      this.problem(statement, `declare each ${what} in a statement of its own`);
+  }
+
+  private readDataset(statement: AnyNode, variable: AnyNode, value: AnyNode): void {
+    const [record] = value.typeArguments ?? [];
+    const name = value.args[0]?.value;
+    if (!record || typeof name !== "string" || !/^[A-Za-z_][\w-]*$/.test(name)) {
+      const message = "a Dataset takes the class of its rows, and a name of letters, digits, - and _";
+      this.problem(value, message, 'write new Dataset<Flight>("flights")');
+      return;
+    }
+    this.checkTable(statement, value, name, "dataset");
+    const { datasets, records } = this.model;
+    const found = records.find((candidate) => candidate.name === typeText(record));
+    if (!found) {
+      const names = records.map((candidate) => candidate.name);
+      const hint = this.classHint(typeText(record), "record", names);
+      this.problem(record, `${typeText(record)} is no @record class of this file`, hint);
+    }
+    const ages = value.args[2] !== undefined && product(this.slice(value.args[2])) !== 0;
+    const ageField = ages ? found && this.ageField(found) : undefined;
+    if (ages && found && !ageField) {
+      const hint = `give ${found.name} a field of type Time that is not Optional`;
+      this.problem(value.args[2], "rows grow old by a time of theirs", hint);
+    }
+    datasets.push({
+      constant: variable.name.text,
+      name,
+      record: typeText(record),
+      ...(ageField ? { ageField } : {}),
+      ...(variable.flags & CommonFlags.Export ? {} : { exportAt: statement.range.start }),
+    });
+    if (datasets.length > DATASETS_MAX) this.problem(value, `a kernel has at most ${DATASETS_MAX} datasets`);
+  }
+
+  /** The field by which rows grow old: the one with @time, or the first that is a time. */
+  private ageField({ name, fields }: RecordModel): string | undefined {
+    const times = fields.filter(({ type, optional }) => type === "Time" && !optional);
+    const marked = this.timeRecord === name ? this.model.time?.field : undefined;
+    return (times.find((field) => field.name === marked) ?? times[0])?.name;
   }
 
   /** What to write where a class is not of the kind that is needed. */

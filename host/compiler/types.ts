@@ -1,9 +1,13 @@
 /** What the fields of kernels may be: one table for the generator, the descriptors and the errors. */
+import type { KIND } from "../kernel/columns.ts";
 
 /** Type of a record's field, as the kernel's author writes it. */
 export interface FieldType {
   /** Bytes the field takes in the record; a multiple of 8. */
   size: number;
+  /** How a dataset holds it: kind of the column, and bytes of a value. */
+  kind: keyof typeof KIND;
+  width: number;
   /** How a column of Parquet or Arrow is read for it. */
   column: "f64" | "i64" | "u64" | "bool" | "text" | "time" | "decimal";
   /** JSON values that fit, as bits: 1 string, 2 number, 4 boolean. */
@@ -18,6 +22,8 @@ const integer = (name: string): FieldType => {
   const signed = name.startsWith("i");
   return {
     size: 8,
+    kind: name as keyof typeof KIND,
+    width: Number(name.slice(1)) / 8,
     column: signed ? "i64" : "u64",
     json: 2,
     view: false,
@@ -29,8 +35,24 @@ const integer = (name: string): FieldType => {
 };
 
 export const FIELD_TYPES: Record<string, FieldType> = {
-  f64: { size: 8, column: "f64", json: 2, view: false, decode: (at) => `f64Field(${at}, p, end)` },
-  f32: { size: 8, column: "f64", json: 2, view: false, decode: (at) => `f32Field(${at}, p, end)` },
+  f64: {
+    size: 8,
+    kind: "f64",
+    width: 8,
+    column: "f64",
+    json: 2,
+    view: false,
+    decode: (at) => `f64Field(${at}, p, end)`,
+  },
+  f32: {
+    size: 8,
+    kind: "f32",
+    width: 4,
+    column: "f64",
+    json: 2,
+    view: false,
+    decode: (at) => `f32Field(${at}, p, end)`,
+  },
   i64: integer("i64"),
   i32: integer("i32"),
   i16: integer("i16"),
@@ -39,10 +61,42 @@ export const FIELD_TYPES: Record<string, FieldType> = {
   u32: integer("u32"),
   u16: integer("u16"),
   u8: integer("u8"),
-  bool: { size: 8, column: "bool", json: 4, view: false, decode: (at) => `boolField(${at}, p, end)` },
-  Text: { size: 8, column: "text", json: 7, view: true, decode: (at) => `textField(${at}, p, end)` },
-  Time: { size: 8, column: "time", json: 1, view: true, decode: (at) => `timeField(${at}, p, end)` },
-  Decimal: { size: 8, column: "decimal", json: 3, view: true, decode: (at) => `decimalField(${at}, p, end)` },
+  bool: {
+    size: 8,
+    kind: "bool",
+    width: 1,
+    column: "bool",
+    json: 4,
+    view: false,
+    decode: (at) => `boolField(${at}, p, end)`,
+  },
+  Text: {
+    size: 8,
+    kind: "codes",
+    width: 4,
+    column: "text",
+    json: 7,
+    view: true,
+    decode: (at) => `textField(${at}, p, end)`,
+  },
+  Time: {
+    size: 8,
+    kind: "i64",
+    width: 8,
+    column: "time",
+    json: 1,
+    view: true,
+    decode: (at) => `timeField(${at}, p, end)`,
+  },
+  Decimal: {
+    size: 8,
+    kind: "i64",
+    width: 8,
+    column: "decimal",
+    json: 3,
+    view: true,
+    decode: (at) => `decimalField(${at}, p, end)`,
+  },
 };
 
 /** An aggregate of a `@state` class. `size` is asserted against the SDK when a kernel is compiled. */
@@ -102,3 +156,9 @@ export const KEY_TYPES = [
   "Decimal",
 ];
 export const TUPLES: Record<string, number> = { Pair: 2, Triple: 3 };
+
+/** The type as which a number is stored in its 8 bytes. */
+export function wideOf(type: string): string {
+  if (type.startsWith("f")) return type;
+  return type.startsWith("i") || type === "Time" || type === "Decimal" ? "i64" : "u64";
+}

@@ -33,6 +33,12 @@ export const ROW_GROUP_ROWS_MAX = 64 * MiB;
 /** Bytes of a page of Parquet that is decompressed, as a few bytes may claim to be any number of them. */
 export const PARQUET_PAGE_BYTES_MAX = 512 * MiB;
 
+/** Rows of a visit frame: it ends with the chunk that brings it there. Some ms, for which records wait. A constant of the format. */
+export const VISIT_ROWS = 1 << 19;
+
+/** Rows of a dataset whose types a visit converts at a time: whatever they are, 64 fields of them fit the input window. */
+export const VISIT_CONVERTED_ROWS = 8192;
+
 /** Frames handed to a Jah in one message: enough that messages cost nothing, few enough to share the end evenly. */
 export const RUN_FRAMES = 8;
 

@@ -1,6 +1,6 @@
 /** From inputs to sources: what each file is, where its records start, and how many frames it has. */
 import type { Readable } from "node:stream";
-import type { KernelDescriptor, RecordField } from "../compiler/descriptor.ts";
+import { type KernelDescriptor, type RecordField, VISITS_VERSION } from "../compiler/descriptor.ts";
 import { FIELD_TYPES } from "../compiler/types.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { FRAME_BYTES } from "../core/limits.ts";
@@ -16,6 +16,7 @@ import {
 } from "./discover.ts";
 import { ByteStream } from "./stream.ts";
 import type { FieldWish } from "../kernel/columns.ts";
+import type { VisitField } from "../kernel/rows.ts";
 import type { SourceFormat, SourceSpec } from "../wire/jah.ts";
 
 /** A source with what only the main job knows of it. */
@@ -60,6 +61,13 @@ export function wishesOf(fields: RecordField[]): FieldWish[] {
     type: FIELD_TYPES[type].column,
     optional,
   }));
+}
+
+/** What a kernel asks of the columns of a dataset. Throws `kernel-outdated` if it was built before kernels could visit rows. */
+export function visitFieldsOf({ file, input, visits }: KernelDescriptor): VisitField[] {
+  if (visits !== VISITS_VERSION)
+    throw new HallelujahError("kernel-outdated", `${file} was built for another version; build it again`);
+  return wishesOf(input.fields).map((wish, i) => ({ ...wish, written: input.fields[i].type }));
 }
 
 async function planSource(kernel: KernelDescriptor, file: InputFile, options: InputOptions): Promise<Source> {

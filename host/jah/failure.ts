@@ -2,7 +2,7 @@
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { FRAME_BYTES } from "../core/limits.ts";
 import { KernelAbort, type KernelInstance } from "../kernel/instance.ts";
-import { FULL_TABLE } from "../kernel/memory-map.ts";
+import { FULL_ROWS, FULL_TABLE } from "../kernel/memory-map.ts";
 import type { Failure, FrameTask, SourceSpec } from "../wire/jah.ts";
 
 export function failureOf(
@@ -18,7 +18,7 @@ export function failureOf(
   if (error instanceof HallelujahError) return { kind: "input", code: error.code, message, stack, ...place };
   if (error instanceof KernelAbort && message === "out of memory" && kernel) {
     const table = kernel.u32(FULL_TABLE) - 1;
-    const entries = kernel.exports.size(Math.max(0, table));
+    const entries = table < FULL_ROWS ? kernel.exports.size(Math.max(0, table)) : 0;
     return { kind: "memory", code: "out-of-memory", message, stack, table, entries, ...place };
   }
   if (error instanceof KernelAbort || error instanceof WebAssembly.RuntimeError || /wasm/.test(stack)) {

@@ -109,7 +109,7 @@ export class Mapper {
     this.plan(task.source);
     this.parts = Array.from({ length: this.owners }, () => []);
     this.emitted = [];
-    this.kernel.exports.beginFrame();
+    this.kernel.exports.beginFrame(task.frame);
     const done = emptyDone(task);
     if (task.kind === "range") this.mapRange(task, source, exactStart ?? task.start, done);
     else if (task.kind === "bytes") this.mapBytes(task, source, done);

@@ -20,6 +20,8 @@
  *       3 bool        u8[rows] at data, 0 or 1
  *       4 text        u32[rows + 1] at offsets, relative to data; UTF-8 bytes at data
  *       5 dictionary  u32[rows] at codes; u32[entries + 1] at offsets, relative to data; UTF-8 bytes at data
+ *       6 codes       u32[rows] at data; { u32 address, u32 length } of each text at codes
+ *       7 f32, 8 i8, 9 u8, 10 i16, 11 u16, 12 i32, 13 u32, 14 u64: values at data
  *
  * validity  0 when every value is present, else the address of u8[rows], 1 = present
  * ```
@@ -35,7 +37,24 @@ export const FRAME_SLACK_BYTES = 32;
 /** Most rows of one frame. A constant of the format: a frame's cut depends on the data alone. */
 export const FRAME_ROWS_MAX = 65_536;
 
-const KIND = { absent: 0, f64: 1, i64: 2, bool: 3, text: 4, dictionary: 5 } as const;
+/** Kinds of columns, as assembly/record/kinds.ts has them. Files come as the first six, columns of datasets as all but text and dictionary. */
+export const KIND = {
+  absent: 0,
+  f64: 1,
+  i64: 2,
+  bool: 3,
+  text: 4,
+  dictionary: 5,
+  codes: 6,
+  f32: 7,
+  i8: 8,
+  u8: 9,
+  i16: 10,
+  u16: 11,
+  i32: 12,
+  u32: 13,
+  u64: 14,
+} as const;
 
 /** Values of one column, one per row; `validity` (a byte per row, 1 = present) only where one is missing. */
 export type Column =
@@ -243,7 +262,16 @@ export function rowsOf(column: Column): number | undefined {
   return column.kind === "dictionary" ? column.codes.length : column.values.length;
 }
 
-function writeColumn(memory: Uint8Array, start: number, column: Column, descriptor: Uint32Array): number {
+/**
+ * Writes one column of a frame from `start` on, a multiple of 8, and its descriptor, 8 words that are 0. Returns where it ends.
+ * There must be room for it.
+ */
+export function writeColumn(
+  memory: Uint8Array,
+  start: number,
+  column: Column,
+  descriptor: Uint32Array,
+): number {
   let end = start;
   const put = (bytes: Uint8Array): number => {
     const at = end;

@@ -5,7 +5,8 @@ import * as map from "./memory-map.ts";
 
 export interface KernelExports {
   start(emitFormat: number, delimiter: number): void;
-  beginFrame(): void;
+  /** `frame` is its number; modules that keep no rows do not ask for it. */
+  beginFrame(frame: number): void;
   beginPart(): void;
   mapCsv(from: number, limit: number, end: number, final: boolean, delimiter: number): number;
   mapLines(from: number, limit: number, end: number, final: boolean): number;

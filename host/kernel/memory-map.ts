@@ -21,11 +21,15 @@ export const CLOCKS = ARENA + 0x1100;
 export const CLOCKS_MAX = 255;
 export const WATERMARK = CLOCKS + 0x7f8;
 export const CLOCKS_END = CLOCKS + 0x800;
+export const DATASETS = ARENA + 0x1900;
+export const DATASET_BYTES = 64;
 
 export const HOMES = ARENA + 0x100;
 export const HOME_BYTES = 64;
 export const ASIDE = ARENA + 0x2000;
 export const MAX_TABLES = 64;
+export const MAX_DATASETS = 16;
+export const CHUNK_ROWS = 16384;
 export const MAX_FIELDS = 64;
 export const ABI_VERSION = 3;
 
@@ -37,6 +41,7 @@ export const PROBLEM_COUNT = CONTROL + 12;
 export const NEXT = CONTROL + 16;
 export const FRAME_END = CONTROL + 20;
 export const FULL_TABLE = CONTROL + 24;
+export const FULL_ROWS = 0x10000;
 export const FIELDS_SEEN = CONTROL + 32;
 export const QUOTED = CONTROL + 40;
 export const LATE = CONTROL + 44;

@@ -2,6 +2,7 @@
 import type { BuiltKernel } from "../compiler/cache.ts";
 import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError } from "../core/errors.ts";
+import { FULL_ROWS } from "../kernel/memory-map.ts";
 import type { Failure, FrameTask } from "../wire/jah.ts";
 import type { Source } from "../input/plan.ts";
 
@@ -18,11 +19,20 @@ export function explainFailure(
   const unwritten = /^(E[A-Z]+): (.*), write$/.exec(failure.message);
   if (failure.kind === "internal" && unwritten) return outputError(unwritten[1], unwritten[2]);
   if (failure.kind === "memory") {
-    const table = kernel.descriptor.tables[failure.table ?? 0];
-    const message = [
-      `out of memory: the table ${table?.name} grew beyond the ${size(stateBytesMax)} of a Jah (${failure.entries} entries there)`,
-      "give each Jah more with --memory (at most 3.8G), share the keys among more --jahs, or keep less per key",
-    ];
+    const { tables, datasets = [] } = kernel.descriptor;
+    const { table = 0, entries } = failure;
+    const grew = (what: string) => `out of memory: ${what} grew beyond the ${size(stateBytesMax)} of a Jah`;
+    const more = "give each Jah more with --memory (at most 3.8G), share the";
+    const message =
+      table < FULL_ROWS
+        ? [
+            `${grew(`the table ${tables[table]?.name}`)} (${entries} entries there)`,
+            `${more} keys among more --jahs, or keep less per key`,
+          ]
+        : [
+            grew(`the dataset ${datasets[table - FULL_ROWS]?.name}`),
+            `${more} rows among more --jahs, or keep fewer of them`,
+          ];
     return new HallelujahError(failure.code, message.join("\n"));
   }
   if (failure.kind === "trap") {

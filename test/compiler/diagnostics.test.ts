@@ -299,6 +299,37 @@ const READ: Case[] = [
     "5:11",
     /two tables/,
   ],
+  [
+    "a dataset of no record",
+    `${IMPORTS}${RECORD}${STATE}const d = new Dataset<S>("d");\n${EACH}`,
+    "4:23",
+    /S is no @record class/,
+  ],
+  [
+    "a dataset without a name",
+    `${IMPORTS}${RECORD}${STATE}const d = new Dataset<R>();\n${EACH}`,
+    "4:11",
+    /write new Dataset<Flight>\("flights"\)/,
+  ],
+  [
+    "a dataset with the name of a table",
+    `${IMPORTS}${RECORD}${STATE}${TABLE}const d = new Dataset<R>("t");\n${EACH}`,
+    "5:11",
+    /two datasets called t/,
+  ],
+  [
+    "rows without a time grow not old",
+    `${IMPORTS}${RECORD}${STATE}${TABLE}const d = new Dataset<R>("d", 0, 60 * 1000);\n${EACH}`,
+    "5:34",
+    /a time of theirs[^]*not Optional/,
+  ],
+  ["a dataset inside a function", doing('const d = new Dataset<R>("d");'), "6:11", /top of the kernel/],
+  [
+    "rows are added in each",
+    `${timed()}\nconst rows = new Dataset<E>("rows");\nexport function late(e: E): void { rows.add(e); }`,
+    "9:36",
+    /rows takes rows while records are read/,
+  ],
   ["a table inside a function", doing('const u = new Table<Text, S>("u");'), "6:11", /top of the kernel/],
   [
     "a field without a type",

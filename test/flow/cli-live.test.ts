@@ -118,7 +118,11 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["query", "weather", "SELECT * FROM stations"], /SQL is not understood yet/, 2],
     [["capacity", "weather", "many"], /whole number/, 2],
     [["deploy", "Weather", stations], /a stream cannot be called "Weather"/, 2],
-    [["deploy", "weather", stations], /weather is there already; for another kernel: hallelujah swap weather/, 1],
+    [
+      ["deploy", "weather", stations],
+      /weather is there already; for another kernel: hallelujah swap weather/,
+      1,
+    ],
     [["deploy", "other", "none.ts"], /there is no kernel none\.ts/, 1],
     [["deploy", "other", stations, "--retain", "7x"], /can retain applied, all, a size .*"7x"/, 2],
     [["deploy", "other", stations, "--min", "3"], /3 Jahs at least \(min\), and this host has 2 CPUs/, 1],

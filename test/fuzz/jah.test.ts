@@ -48,6 +48,26 @@ const KERNELS: [path: string, record: (i: number) => object][] = [
     join(packageRoot, "examples", "funnel.ts"),
     (i) => ({ user: `u${i % 5}`, at: at(i), action: i % 2 ? "view" : "cart" }),
   ],
+  [
+    join(packageRoot, "examples", "kept-flights.ts"),
+    (i) => ({
+      date: at(i),
+      distance: i,
+      origin: `${long}${i % 7}`,
+      destination: `A${i % 5}`,
+      delay: i % 3 ? i : null,
+    }),
+  ],
+  [
+    kernelOf(
+      "rows-alone",
+      `import { Dataset, Text } from "hallelujah";
+@record class Row { n: u8; text: Text }
+const rows = new Dataset<Row>("rows", 50);
+export function each(row: Row): void { rows.add(row); }`,
+    ),
+    (i) => ({ n: i, text: `${i % 2 ? long : ""}${i % 9}` }),
+  ],
 ];
 
 /** What stops a kernel, or is refused before it comes to one. */
@@ -111,7 +131,7 @@ class Target {
     bytes.set(this.arena, map.ARENA);
     this.kernel = new KernelInstance(this.module, this.memory);
     this.kernel.exports.start(map.NDJSON, 0x2c);
-    this.kernel.exports.beginFrame();
+    this.kernel.exports.beginFrame(0);
     clearDirty(this.memory);
     bytes.fill(0xa5, map.INPUT, map.DIRTY);
     this.before = Buffer.from(bytes.slice(map.ARENA));
@@ -150,6 +170,7 @@ class Target {
 
   /** Reads all of the first table; with entries of another Jah, if they are given. */
   render(others: Uint8Array[]): void {
+    if (!this.kernel.exports.tableCount()) return;
     const answers = new Answers(() => this.kernel);
     answers.perform("split", { table: 0, column: -1, descending: false, splitters: [] });
     answers.perform("render", { table: 0, range: 0, limit: 1e9, format: map.NDJSON, others });

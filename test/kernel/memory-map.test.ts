@@ -28,7 +28,8 @@ test("the regions follow one another and the windows hold what they must", () =>
   assert.ok(map.INPUT < map.DIRTY && map.CONTROL < map.OUTPUT && map.OUTPUT < map.ENTRIES);
   assert.is(map.DIRTY + 65536, map.CONTROL); // a byte for each page of 4 GiB
   assert.ok(map.ENTRIES < map.ARENA);
-  assert.ok(map.CLOCKS_END <= map.ARENA + 65536); // the directory is one page: assembly/heap.ts marks it as a whole
+  const datasetsEnd = map.DATASETS + map.MAX_DATASETS * map.DATASET_BYTES;
+  assert.ok(map.CLOCKS_END <= map.DATASETS && datasetsEnd <= map.ARENA + 65536); // the directory is one page: assembly/heap.ts marks it as a whole
   assert.ok(map.PROBLEMS + map.PROBLEMS_MAX * 16 <= map.PLAN);
   for (const address of [map.INPUT, map.DIRTY, map.CONTROL, map.OUTPUT, map.ARENA])
     assert.is(address % 65536, 0);

@@ -100,11 +100,30 @@ const seen = new Windows<i64, Seen>("seen", 9 * ${MINUTE}, 3 * ${MINUTE});
 export function each(event: Event): void { seen.at(event.n, event.at).count.add(); }
 export function close(window: Window, key: i64, state: Seen): void {}`;
 
+/** Rows of which few are kept, with texts that come and go. */
+const ROWS = `
+import { Count, Dataset, Optional, Table, Text } from "hallelujah";
+@record class Row { n: i64; x: f64; text: Text; lacking: Optional<Text> }
+@record class Other { text: Text; n: u8 }
+@state class Seen { count: Count }
+const seen = new Table<i64, Seen>("seen");
+const rows = new Dataset<Row>("rows");
+const few = new Dataset<Other>("few", 8000);
+export function each(row: Row): void {
+  seen.at(row.n % 100).count.add();
+  rows.add(row);
+  const other = new Other();
+  other.text = row.text;
+  other.n = <u8>row.n;
+  for (let i: i64 = 0; i < (row.n & 15); i++) few.add(other);
+}`;
+
 const seed = seedOf("dirty pages");
 
 const KERNELS: [name: string, source: string, keys: number, first: number, steps: number][] = [
   ["sketches", SKETCHES, 5000, 10_000, 100],
   ["folded", FOLDED, 5000, 10_000, 100],
+  ["rows", ROWS, 100_000, 20_000, 100],
   ["plain", PLAIN, 40_000, 30_000, 100],
   ["panes", PANES, 3000, 6000, 100],
   ["folded-windows", FOLDED_WINDOWS, 400, 4000, 100],

@@ -5,13 +5,13 @@ import { Answers } from "../../host/jah/answers.ts";
 import { Handover } from "../../host/jah/handover.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
 import { Mapper } from "../../host/jah/mapper.ts";
-import { Owner } from "../../host/jah/owner.ts";
+import { type Applied, Owner } from "../../host/jah/owner.ts";
 import { createMemory, KernelInstance } from "../../host/kernel/instance.ts";
 import { fitState } from "../../host/compiler/fit.ts";
 import * as map from "../../host/kernel/memory-map.ts";
 import { upgrade } from "../../host/kernel/upgrade.ts";
 import type { HttpPeers } from "../../host/shuffle/http-peers.ts";
-import { decodeBatch, encodeBatch, ROUTED } from "../../host/wire/batch.ts";
+import { type Batch, decodeBatch, encodeBatch, ROUTED } from "../../host/wire/batch.ts";
 
 const SOURCE = { format: "ndjson" as const, size: 0, dataStart: 0, delimiter: 0, plan: [] };
 let moves = 0;
@@ -50,6 +50,13 @@ export class Shard {
   instantiate(): void {
     this.kernel = new KernelInstance(this.module, this.kernel.memory);
     this.kernel.exports.start(map.NDJSON, 0x2c);
+    this.mapper.use(this.kernel);
+    this.owner.use(this.kernel);
+  }
+
+  /** Applies a frame that was mapped elsewhere. */
+  apply(batch: Batch): Applied | undefined {
+    return this.owner.apply(batch);
   }
 
   /** Maps a frame, and applies what of it is of partitions [from, to); answers what was emitted then. */

@@ -181,6 +181,25 @@ test("what does not fit is named with table, field and both types", async () => 
   ]);
 });
 
+test("datasets keep their places and columns; others may come behind them", async () => {
+  const plain = (await kernel({ texts: ["count"] })).descriptor;
+  const rows = (name: string, type: string) => ({
+    name,
+    record: "Row",
+    fields: [{ name: "n", type, optional: false, kind: 2, width: 8 }],
+  });
+  const was = { ...plain, datasets: [rows("rows", "i64")] };
+  const misfits = (...datasets: ReturnType<typeof rows>[]) => fitState(was, { ...plain, datasets }).misfits;
+  assert.equal(misfits(rows("rows", "i64"), rows("more", "f64")), []);
+  assert.equal(misfits(rows("rows", "Time")), ["rows: its rows are of n: Time, and were of n: i64"]);
+  for (const others of [[], [rows("more", "i64"), rows("rows", "i64")]]) {
+    assert.equal(misfits(...others), [
+      "the dataset rows is number 1 of the old kernel's, and has to be that of the new one's",
+    ]);
+  }
+  assert.equal(fitState(plain, was).misfits, []);
+});
+
 const WINDOWS = (
   fields: string,
   adds: string,

@@ -11,12 +11,15 @@ const PATIENCE_MS = 10 * 60_000;
 delete process.env.FORCE_COLOR;
 
 const wanted = process.argv.slice(2);
-// Failures that were once found at random run first.
+// Failures that were once found at random run first, then what takes longest, so that it is not waited for alone.
+const FIRST = ["regressions", "simulation/host"];
+const rank = (file: string) => {
+  const at = FIRST.findIndex((part) => file.includes(part));
+  return at < 0 ? FIRST.length : at;
+};
 const files = find("test")
   .filter((file) => !wanted.length || wanted.some((part) => file.includes(part)))
-  .toSorted(
-    (a, b) => Number(b.includes("regressions")) - Number(a.includes("regressions")) || (a < b ? -1 : 1),
-  );
+  .toSorted((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 
 function find(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {

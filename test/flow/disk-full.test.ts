@@ -13,6 +13,9 @@ import { canMount, drained, startHost, type TestHost, until } from "./host.ts";
 
 const test = suite("flow/disk-full");
 const DISK_MIB = 256;
+const REFILL_MS = 10;
+/** So many that not all of them find room in what is given back at a time. */
+const MANY = 240_000;
 
 /** Counts, and sends each record on. */
 const kernel = `import { Text, Table, Count, out } from "hallelujah";
@@ -34,10 +37,9 @@ const RECORDS = 8_000;
 const lines = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, i) => `{"n":${from + i},"word":"w${(from + i) % 7}"}\n`).join("");
 
-/** Writes a file until there is no room for it; what removes it. */
-function fill({ data }: TestHost): () => void {
-  const path = join(data, "ballast");
-  const fd = openSync(path, "w");
+/** Writes to a file until there is no room for more. */
+function fill(path: string): void {
+  const fd = openSync(path, "a");
   try {
     // Small pieces at the end, so that nothing at all is left.
     for (const bytes of [1 << 20, 4096]) {
@@ -51,7 +53,17 @@ function fill({ data }: TestHost): () => void {
   } finally {
     closeSync(fd);
   }
-  return () => rmSync(path);
+}
+
+/** Leaves no room on the disk of a host, also where something gives some back; answers what makes room again. */
+function keepFull({ data }: TestHost): () => void {
+  const path = join(data, "ballast");
+  fill(path);
+  const timer = setInterval(() => fill(path), REFILL_MS);
+  return () => {
+    clearInterval(timer);
+    rmSync(path);
+  };
 }
 
 /** The table counts the first so many records, each once, and the output has them. */
@@ -93,8 +105,8 @@ test("a source waits while the disk is full, is seen to, and goes on when there 
     await client.deploy("next", { kernel, from: "lines" });
     await client.deploy("idle", { kernel });
     await until(client, "lines", ({ records }) => records > 0);
-    const makeRoom = fill(host);
-    body!.end(lines(30_000, 60_000));
+    const makeRoom = keepFull(host);
+    body!.end(lines(30_000, MANY));
     const { waits, error } = await until(client, "lines", (stream) => stream.waits !== undefined);
     assert.match(waits!, /no room|full/);
     assert.is(error, undefined);
@@ -102,18 +114,21 @@ test("a source waits while the disk is full, is seen to, and goes on when there 
       await prints(host.url, ["ps", "--format", "table"]),
       /lines .*(running|waking|parked), disk full/,
     );
-    const refused = await fetch(`${host.url}/v1/streams/idle/records`, {
-      method: "POST",
-      headers: { "content-type": "application/x-ndjson" },
-      body: lines(0, 1),
-    });
-    assert.is(refused.status, 507);
+    const push = () =>
+      fetch(`${host.url}/v1/streams/idle/records`, {
+        method: "POST",
+        headers: { "content-type": "application/x-ndjson" },
+        body: lines(0, 1),
+      });
+    let pushed = 0;
+    for (let refused = await push(); refused.status !== 507; refused = await push())
+      assert.ok(refused.status === 200 && ++pushed < 100, `a push is answered ${refused.status}`);
     // It is tried again, and again in vain.
     await sleep(2000);
     assert.ok((await client.stream("lines")).waits);
     makeRoom();
-    await holds(host, "lines", 60_000);
-    await holds(host, "next", 60_000);
+    await holds(host, "lines", MANY);
+    await holds(host, "next", MANY);
     assert.is((await client.stream("lines")).waits, undefined);
     assert.match(host.log(), /there is room again/);
   } finally {
@@ -132,13 +147,13 @@ test("output waits for room, and so does a shard that has to be opened", async (
     // Each body is a frame, which is far from taking too long.
     for (let from = 0; from < RECORDS; from += RECORDS / 50)
       await client.push("lines", lines(from, from + RECORDS / 50));
-    const makeRoom = fill(host);
+    const makeRoom = keepFull(host);
     const { frame, frames, outputs } = await client.stream("lines");
     assert.ok(frame < frames, "it has done all before the disk was full");
     await sleep(2000);
     assert.is((await client.stream("lines")).error, undefined);
-    const [{ pid }] = await client.jahs();
-    process.kill(pid, "SIGKILL");
+    // It may have ended by itself, as its store found no room.
+    for (const { pid } of await client.jahs()) process.kill(pid, "SIGKILL");
     const complaint = /Jah \d+ stopped: .*make room/;
     for (const deadline = Date.now() + 30_000; !complaint.test(host.log()); await sleep(50))
       assert.ok(Date.now() < deadline, `no Jah lacks room: ${host.log()}`);

@@ -99,7 +99,7 @@ export class SimulatedJah {
   /** How much slower than others it is. */
   private readonly slowness: number;
   private inbox = new Inbox();
-  private readonly tasks: { routing: number; frame: number; voided: Uint8Array }[] = [];
+  private readonly tasks: { routing: number; frame: number; voided: Uint8Array | undefined }[] = [];
   /** Shards that come from other folders, by their frames. */
   private readonly toGather: OnDisk[] = [];
   private readonly routings = new Map<number, LiveRouting>();
@@ -144,8 +144,8 @@ export class SimulatedJah {
         break;
       case "map":
         for (const { task, skip, voids = [] } of message.frames) {
-          const voided = new Uint8Array(PARTITIONS).fill(skip ? 1 : 0);
-          for (const [from, to] of voids) voided.fill(1, from, to);
+          const voided = skip || voids.length ? new Uint8Array(PARTITIONS).fill(skip ? 1 : 0) : undefined;
+          for (const [from, to] of voids) voided!.fill(1, from, to);
           this.tasks.push({ routing: message.routing, frame: task.frame, voided });
         }
         break;
@@ -357,8 +357,8 @@ export class SimulatedJah {
     });
   }
 
-  private mapped(frame: number, id: number, voided: Uint8Array): void {
-    const skipped = voided.every((each) => each);
+  private mapped(frame: number, id: number, voided: Uint8Array | undefined): void {
+    const skipped = voided?.every((each) => each) ?? false;
     if (this.world.poison(frame) === "map" && !skipped)
       return this.world.tell({ type: "trapped", routing: id, frame, failure: TRAP });
     for (const { jah, from, to } of this.routings.get(id)!.targets) {
@@ -401,26 +401,29 @@ export class SimulatedJah {
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
     // Those that are still to come from another folder have the frame.
     const isToCome = (p: number) => this.toGather.some(({ shard }) => shard.from <= p && p < shard.to);
-    const voided = Uint8Array.from(payload.subarray(4), (each, p) => (isToCome(p) ? 0 : each));
+    const given = payload.length > 4 ? payload.subarray(4) : undefined;
+    const voided = given && Uint8Array.from(given, (each, p) => (isToCome(p) ? 0 : each));
     const poison = this.world.poison(frame);
-    if (typeof poison === "number" && target.from <= poison && poison < target.to && !payload[4 + poison]) {
+    if (typeof poison === "number" && target.from <= poison && poison < target.to && !given?.[poison]) {
       this.world.tell({ type: "failed", frame, failure: TRAP });
       this.alive = false;
       return 0;
     }
-    if (voided.includes(1)) this.world.passes(frame, voided);
-    if (poison !== undefined)
+    if (voided?.includes(1)) this.world.passes(frame, voided);
+    if (poison !== undefined) {
+      const has = (p: number) => target.from <= p && p < target.to && !voided?.[p] && !isToCome(p);
       this.world.has(
         frame,
-        voided.map((each, p) => (each || isToCome(p) || p < target.from || p >= target.to ? 0 : 1)),
+        Uint8Array.from({ length: PARTITIONS }, (_, p) => Number(has(p))),
       );
+    }
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
       if (isToCome(p)) continue;
       if (this.applied[p] !== frame)
         this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
       this.applied[p] = frame + 1;
-      const count = voided[p] ? 0 : recordsIn(frame, p, p + 1);
+      const count = voided?.[p] ? 0 : recordsIn(frame, p, p + 1);
       this.records[p] += count;
       left -= count;
     }
@@ -465,13 +468,19 @@ export class SimulatedJah {
 
 const TRAP = { kind: "trap", code: "kernel-trapped", message: "poison", stack: "" } as const;
 
-/** How many records there are for partitions [from, to), and a byte for each of all partitions: whether it gets none. */
-function batchOf(frame: number, routing: number, from: number, to: number, voided: Uint8Array): Batch {
-  let records = 0;
-  for (let p = from; p < to; p++) if (!voided[p]) records += recordsIn(frame, p, p + 1);
-  const payload = Buffer.alloc(4 + PARTITIONS);
+/** How many records there are for partitions [from, to); and, if some get none, a byte for each of all partitions. */
+function batchOf(
+  frame: number,
+  routing: number,
+  from: number,
+  to: number,
+  voided: Uint8Array | undefined,
+): Batch {
+  let records = voided ? 0 : recordsIn(frame, from, to);
+  if (voided) for (let p = from; p < to; p++) if (!voided[p]) records += recordsIn(frame, p, p + 1);
+  const payload = Buffer.alloc(4 + (voided?.length ?? 0));
   payload.writeUInt32LE(records);
-  payload.set(voided, 4);
+  if (voided) payload.set(voided, 4);
   const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
   return { kind: ROUTED, frame, routing, ...place, payload };
 }

@@ -334,6 +334,7 @@ remote(
 
 remote("history", "List the versions of a stream's kernel.", "hallelujah history weather")
   .argument("<name>", "of the stream")
+  .addOption(FORMAT())
   .action(async (name, options) => {
     const { historyCommand } = await import("./swap.ts");
     await historyCommand(name, options);

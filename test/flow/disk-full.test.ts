@@ -152,7 +152,7 @@ test("output waits for room, and so does a shard that has to be opened", async (
     assert.ok(frame < frames, "it has done all before the disk was full");
     await sleep(2000);
     assert.is((await client.stream("lines")).error, undefined);
-    // It may have ended by itself, as its store found no room.
+    // On Node 24 there was none here once, and it was not found out why; the complaint below is demanded all the same.
     for (const { pid } of await client.jahs()) process.kill(pid, "SIGKILL");
     const complaint = /Jah \d+ stopped: .*make room/;
     for (const deadline = Date.now() + 30_000; !complaint.test(host.log()); await sleep(50))

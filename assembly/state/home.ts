@@ -11,7 +11,7 @@
  */
 import { INPUT, OUTPUT } from "../abi";
 import { touch, touchRange } from "../dirty";
-import { giveBlock, growing, lasting, takeBlock, takeFrame } from "../heap";
+import { countFrame, giveBlock, growing, lasting, takeBlock, takeFrame } from "../heap";
 import { follow, lead } from "../hash";
 import { sameBytes } from "../text";
 
@@ -163,7 +163,7 @@ const KEY_BYTES_MAX: u32 = 1 << 20;
         kept = lasting ? takeBlock(bytes) : takeFrame(bytes, true);
         memory.copy(kept, ptr, length);
       }
-    }
+    } else if (length > KEY_INLINE) countFrame(length);
     store<u32>(entry, <u32>kept, KEY_PTR);
     store<u32>(entry, length, KEY_LENGTH);
     store<u32>(entry, hash, KEY_HASH);

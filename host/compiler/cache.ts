@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { dirname, extname, join, resolve } from "node:path";
+import { dirname, extname, join, relative, resolve } from "node:path";
 import { HallelujahError } from "../core/errors.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { ABI_VERSION } from "../kernel/memory-map.ts";
@@ -103,15 +103,16 @@ function touch(path: string): void {
   }
 }
 
-/** SHA-256 over everything that makes the module what it is. */
+/** SHA-256 over everything that makes the module what it is; where the kernel's folder lies does not. */
 function kernelHash(path: string): string {
   const hash = createHash("sha256");
+  const base = dirname(path);
   const seen = new Set<string>();
   const add = (file: string) => {
     if (seen.has(file)) return;
     seen.add(file);
     const text = readText(file);
-    hash.update(`${file}\0${text.length}\0${text}`);
+    hash.update(`${relative(base, file)}\0${text.length}\0${text}`);
     for (const [, own] of text.matchAll(/from\s*["'](\.[^"']*)["']/g)) {
       const base = resolve(dirname(file), own);
       const found = [`${base}.ts`, join(base, "index.ts")].find((candidate) => existsSync(candidate));

@@ -225,9 +225,9 @@ test("partitions that change their owner take their rows along, chunk by chunk",
     await moved.add(lines);
     await still.add(lines);
     if (frame === 31 || frame === 121) {
-      // Sections of state that moves hold few of these; those of the frame, of table and rows, fit the output window together.
+      // Sections of state that moves hold few of these, and a frame of them has several parts.
       const long = lines.replaceAll(/"origin":"AP/g, `"origin":"${"long".repeat(40_000)}`);
-      const few = `${long.split("\n").slice(0, 40).join("\n")}\n`;
+      const few = `${long.split("\n").slice(0, 60).join("\n")}\n`;
       await moved.add(few);
       await still.add(few);
     }

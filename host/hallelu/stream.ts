@@ -903,7 +903,12 @@ export class Stream implements JahOwner {
     this.progress.settle();
   }
 
-  /** Ten times a second. */
+  /** It has no Jah and no work. */
+  get isResting(): boolean {
+    return this.lifecycle.state === "parked" && !this.isBehind;
+  }
+
+  /** Ten times a second, once a second while it rests. */
   tick(now: number): void {
     this.letTimePass();
     this.rates.sample(now);

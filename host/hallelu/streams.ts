@@ -41,6 +41,8 @@ import { Tally } from "./tally.ts";
 
 /** How often streams are looked at, ms. */
 const TICK_MS = 100;
+/** Ticks from one look at a stream that rests to the next: there may be very many of them. */
+const RESTING_EVERY = 10;
 /** Every so many ticks the Congregation is told how streams stand. */
 const LOADS_EVERY = 2;
 
@@ -109,8 +111,9 @@ export class Streams implements Host {
 
   private tick(): void {
     const now = performance.now();
-    for (const { stream } of this.running.values()) stream.tick(now);
-    if (++this.ticks % LOADS_EVERY) return;
+    const all = ++this.ticks % RESTING_EVERY === 0;
+    for (const { stream } of this.running.values()) if (all || !stream.isResting) stream.tick(now);
+    if (this.ticks % LOADS_EVERY) return;
     // Whoever has work has a Jah, or claims one.
     if (this.toldQuiet && !this.options.jahs.all.size) return;
     const loads = this.loads();

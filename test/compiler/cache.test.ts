@@ -49,7 +49,11 @@ test("the same kernel in another folder is found; one that differs in what it im
   // Hosts put what clients send into a new folder each time.
   assert.is(findBuilt(kernelIn({ step: "1" }))?.path, path);
   assert.is(findBuilt(kernelIn({ step: "2" })), undefined);
-  assert.is(findBuilt(kernelIn({ step: "1", name: "other.ts" })), undefined, "places in the source are named by it");
+  assert.is(
+    findBuilt(kernelIn({ step: "1", name: "other.ts" })),
+    undefined,
+    "places in the source are named by it",
+  );
 });
 
 test.run();

@@ -18,7 +18,8 @@ const MIDDLE_KEYS = 1_000_000;
 const LARGE_KEYS = 10_000_000;
 const SMALL_WAKES = 10;
 const FEW_BODIES = 800;
-const MANY_BODIES = 400;
+/** Times that the bodies of many keys are pushed: a stream that is loaded is saved for the first time after 10 s. */
+const MANY_TIMES = 4;
 const STREAMS = 100;
 const WATCH_MS = 10_000;
 const KILL_AFTER_MS = 4_000;
@@ -28,10 +29,10 @@ const CAUGHT_UP = 2 << 20;
 const kernel = readFileSync(path.join(root, "examples/stations.ts"), "utf8");
 
 /** Bodies of 1 MiB whose records have so many different keys, in an order that jumps. */
-function bodiesOf(keys: number, count = Infinity): Buffer[] {
+function bodiesOf(keys: number): Buffer[] {
   const bodies: Buffer[] = [];
   let i = 0;
-  for (; bodies.length < count && i < keys; ) {
+  while (i < keys) {
     let text = "";
     while (text.length < (1 << 20) - 100 && i < keys)
       text += `{"station":"k${(i++ * 7_919_317) % keys}","temperature":${i % 50}}\n`;
@@ -145,11 +146,10 @@ async function killed(cli: string): Promise<number> {
     const [{ pid }] = await client.jahs();
     process.kill(pid, "SIGKILL");
     const killedAt = performance.now();
-    await sleep(50);
-    for (;;) {
+    for (let isKnown = false; ; await sleep(5)) {
       const { state, backlog } = await client.stream("load");
-      if (state === "running" && backlog.bytes < CAUGHT_UP) break;
-      await sleep(5);
+      isKnown ||= state !== "running";
+      if (isKnown && state === "running" && backlog.bytes < CAUGHT_UP) break;
     }
     const ms = performance.now() - killedAt;
     over = true;
@@ -195,7 +195,8 @@ export async function recovery({ cli, runs, machine, log }: LiveSettings): Promi
   const note = (name: string, ...values: number[]) => (found[name] ??= []).push(...values);
   const { body } = largeBody();
   const few = Array.from({ length: FEW_BODIES }, () => body);
-  const many = bodiesOf(LARGE_KEYS, MANY_BODIES);
+  const largeBodies = bodiesOf(LARGE_KEYS);
+  const many = Array.from({ length: MANY_TIMES }, () => largeBodies).flat();
   for (let round = 0; round <= runs; round++) {
     const small = await wakes(cli, SMALL_KEYS, SMALL_WAKES);
     const fewOn = await ingest(cli, few, {});
@@ -206,8 +207,10 @@ export async function recovery({ cli, runs, machine, log }: LiveSettings): Promi
     const rest = await resting(cli);
     // Last, as the disk is busy for a while with what it leaves.
     const large = await wakes(cli, LARGE_KEYS, 2);
+    for (const { checkpoints } of [fewOn, manyOn])
+      if (!checkpoints) throw new Error("it was loaded before its first checkpoint");
     log(
-      `recovery ${round || "warm-up"}: wakes ${small.ms[0].toFixed(0)} and ${large.ms[0].toFixed(0)} ms, ${fewOn.rate.toFixed(0)} of ${fewOff.rate.toFixed(0)} and ${manyOn.rate.toFixed(0)} of ${manyOff.rate.toFixed(0)} MB/s (${fewOn.checkpoints} and ${manyOn.checkpoints} checkpoints), killed ${killedMs.toFixed(0)} ms`,
+      `recovery ${round || "warm-up"}: wakes ${small.ms[0].toFixed(0)} and ${large.ms[0].toFixed(0)} ms, ${fewOn.rate.toFixed(0)} of ${fewOff.rate.toFixed(0)} and ${manyOn.rate.toFixed(0)} of ${manyOff.rate.toFixed(0)} MB/s (${fewOn.checkpoints} and ${manyOn.checkpoints} checkpoints), killed ${killedMs.toFixed(0)} ms, ${rest.cpu.toFixed(2)} % at rest`,
     );
     if (!round) continue;
     note("wake", quantile(small.ms, 0.5));

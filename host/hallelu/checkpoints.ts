@@ -10,6 +10,8 @@ import type { Jah } from "./jahs.ts";
 
 /** Pause after one that could not be made, ms. */
 const RETRY_MS = 5_000;
+/** Backlog at which a stream has caught up, bytes. */
+const CAUGHT_UP_BYTES = 4 << 20;
 
 export interface CheckpointsParts {
   /** Bytes of frames after which an owner is saved, if not those of limits.ts; 0: only when it is parked. */
@@ -36,6 +38,8 @@ export interface Saved {
   at: number;
   /** Not again before, ms. */
   restUntil: number;
+  /** Until then what came while it was away goes before, which a checkpoint would slow down; ms. */
+  catchesUpUntil: number;
   underWay: boolean;
 }
 
@@ -54,7 +58,8 @@ export class Checkpoints {
 
   /** An owner is there, with what it was read back from. */
   joined(jah: Jah, frame: number, before?: number): void {
-    const known = { frame, at: performance.now(), restUntil: 0, underWay: false };
+    const at = performance.now();
+    const known = { frame, at, restUntil: 0, catchesUpUntil: at + CHECKPOINT_MS, underWay: false };
     this.saved.set(jah, before === undefined ? known : { ...known, before });
   }
 
@@ -72,6 +77,8 @@ export class Checkpoints {
       if (saved.underWay || now < saved.restUntil || jah.state !== "working") continue;
       const applied = appliedBy(jah.id);
       if (applied <= saved.frame) continue;
+      if (now < saved.catchesUpUntil && bytesFrom(applied) > CAUGHT_UP_BYTES) continue;
+      saved.catchesUpUntil = 0;
       const replay = bytesFrom(saved.frame) - bytesFrom(applied);
       if (replay < everyBytes && now - saved.at < CHECKPOINT_MS) continue;
       saved.underWay = true;
@@ -102,6 +109,7 @@ export class Checkpoints {
       frame,
       at: now,
       restUntil: now + ms * Math.min(CHECKPOINT_REST_MAX, Math.max(1, ms / CHECKPOINT_SHORT_MS)),
+      catchesUpUntil: 0,
       underWay: false,
       ...(before === undefined ? undefined : { before }),
     });

@@ -17,7 +17,8 @@ const SMALL_KEYS = 10_000;
 const MIDDLE_KEYS = 1_000_000;
 const LARGE_KEYS = 10_000_000;
 const SMALL_WAKES = 10;
-const FEW_BODIES = 800;
+/** So many that they take longer than the pause before the first checkpoint of a stream that is loaded. */
+const FEW_BODIES = 3000;
 /** Times that the bodies of many keys are pushed: a stream that is loaded is saved for the first time after 10 s. */
 const MANY_TIMES = 4;
 const STREAMS = 100;

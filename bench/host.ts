@@ -27,7 +27,9 @@ export async function startHost(
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, ...env },
   });
-  const ended = new Promise<void>((done) => child.once("exit", () => done()));
+  const ended = new Promise<string>((done) =>
+    child.once("exit", (code, signal) => done(`${signal ?? code}`)),
+  );
   const url = await new Promise<string>((done) => {
     child.stdout.on("data", (chunk: Buffer) => {
       const found = /is up at (\S+)/.exec(chunk.toString());
@@ -43,7 +45,8 @@ export async function startHost(
     data,
     async stop() {
       child.kill("SIGTERM");
-      await ended;
+      const how = await ended;
+      if (how !== "0") throw new Error(`the host ended with ${how}`);
       rmSync(data, { recursive: true, force: true });
     },
   };

@@ -1,5 +1,6 @@
 /** What state on disk costs and gives: wakes, checkpoints beside ingest, a killed Jah, many parked streams. */
 import { fork } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -84,9 +85,11 @@ async function bareRead(folder: string): Promise<number> {
   const child = fork(path.join(peersFolder, "rocks-read.mjs"), [folder], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
+  const ended = once(child, "exit");
   const { ms } = await new Promise<{ ms: number }>((done) =>
     child.once("message", (message) => done(message as { ms: number })),
   );
+  await ended; // it has the folder open until then
   return ms;
 }
 

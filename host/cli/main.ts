@@ -273,18 +273,45 @@ pushing(
 
 remote(
   "query",
-  "Print rows of a stream's table.",
+  "Print rows of a stream's table, or the answer to a query over the rows that it keeps.",
   "hallelujah query weather stations --order -temperature.mean --limit 10",
 )
   .argument("<name>", "of the stream")
-  .argument("<table>", "of its kernel")
+  .argument(
+    "<what>",
+    "a table of its kernel; or a query: 'SELECT ... FROM rows', where the name is that of a dataset",
+  )
   .option("--key <key>", "one row: a text as it is, else JSON, such as '[\"a\",1]'")
   .option("--order <field>", "key, or a field such as temperature.mean; -field for the largest first")
   .option("--limit <n>", "print at most n rows", positive)
+  .option("--explain", "of a query: print the kernel that it becomes, and run nothing")
   .addOption(FORMAT())
-  .action(async (name, table, options) => {
+  .action(async (name, what, options) => {
+    if (what.includes(" ")) {
+      const { querySqlCommand } = await import("./visit.ts");
+      return querySqlCommand(name, what, options);
+    }
     const { queryCommand } = await import("./streams.ts");
-    await queryCommand(name, table, options);
+    await queryCommand(name, what, options);
+  });
+
+remote(
+  "visit",
+  "Run a kernel over the rows that a stream keeps.",
+  "hallelujah visit flights examples/delays.ts --order -delay.mean --limit 10",
+)
+  .argument("<name>", "of the stream")
+  .argument("<kernel>", "the kernel: a .ts file")
+  .option("--dataset <name>", "which rows, where the stream has several datasets")
+  .option("--table <name>", "of the kernel; without it all of them, and what it emits")
+  .option("--order <field>", "of the table's rows: key, or a field; -field for the largest first")
+  .option("--limit <n>", "print at most n rows of a table", positive)
+  .option("--timeout <seconds>", "give up after so long (60)", positive)
+  .option("--rows <n>", "refuse where there are more rows than this", positive)
+  .addOption(FORMAT())
+  .action(async (name, kernel, options) => {
+    const { visitCommand } = await import("./visit.ts");
+    await visitCommand(name, kernel, options);
   });
 
 remote(

@@ -44,6 +44,28 @@ export async function print(text: string | Uint8Array): Promise<void> {
   }
 }
 
+const ACCEPT = {
+  table: "application/x-ndjson",
+  ndjson: "application/x-ndjson",
+  csv: "text/csv",
+  json: "application/json",
+};
+
+/** Prints rows as the host sends them for a media type; tables are drawn here, on a terminal by default. */
+export async function printRows(
+  { format = process.stdout.isTTY ? "table" : "ndjson" }: RemoteFlags,
+  bytesOf: (accept: string) => AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of bytesOf(ACCEPT[format])) {
+    if (format === "table") chunks.push(chunk);
+    else await print(chunk);
+  }
+  if (format !== "table") return;
+  const { renderTables } = await import("./table.ts");
+  await print(chunks.length ? renderTables(Buffer.concat(chunks), process.stdout.columns) : "no rows\n");
+}
+
 /** Records of one kind in the wanted form; a table on a terminal, else NDJSON. */
 export async function printRecords(
   records: Record<string, unknown>[],

@@ -1,4 +1,4 @@
-/** `hallelujah run --sql`: a query over files on the terminal. */
+/** Answers to queries on the terminal. */
 import type { writeFully as Write } from "../core/write.ts";
 import { planQuery, type QueryOptions, runQuery } from "../run/query.ts";
 import type { Summary } from "../run/job.ts";
@@ -10,32 +10,51 @@ const CHUNK_CHARACTERS = 64 * 1024;
 
 /** Prints what a query becomes: its kernel, with the steps that are left as a comment. */
 export async function explainSql(options: QueryOptions, write: (text: string) => void): Promise<void> {
-  const { kernel, steps, stdin } = await planQuery(options);
-  stdin?.destroy();
+  const planned = await planQuery(options);
+  planned.stdin?.destroy();
+  printExplained(planned, write);
+}
+
+/** The same of a query that is planned. */
+export function printExplained(
+  { kernel, steps }: { kernel: string; steps: string[] },
+  write: (text: string) => void,
+): void {
   write(
     `// The rows of this kernel are then finished:\n${steps.map((step) => `// - ${oneLine(step)}\n`).join("")}${kernel}`,
   );
 }
 
-/** Writes a query's rows. `delimiter` is that of CSV that is written. */
+/** Runs a query over files and writes its rows. `delimiter` is that of CSV that is written. */
 export async function writeSql(
   options: QueryOptions,
   format: Format,
   delimiter: string,
   write: (bytes: Uint8Array) => ReturnType<typeof Write>,
 ): Promise<Summary> {
-  const query = await runQuery(options);
+  const { columns, rows, summary } = await runQuery(options);
+  await writeRows({ columns, rows: rows() }, format, delimiter, write);
+  return summary;
+}
+
+/** Writes the rows of an answer. */
+export async function writeRows(
+  { columns, rows }: { columns: string[]; rows: AsyncIterable<unknown[]> },
+  format: Format,
+  delimiter: string,
+  write: (bytes: Uint8Array) => Promise<unknown>,
+): Promise<void> {
   if (format === "table") {
-    const rows: unknown[][] = [];
-    for await (const row of query.rows()) rows.push(row);
+    const all: unknown[][] = [];
+    for await (const row of rows) all.push(row);
     const { renderRows } = await import("./table.ts");
-    await write(Buffer.from(renderRows(query.columns, rows, process.stdout.columns)));
-    return query.summary;
+    await write(Buffer.from(renderRows(columns, all, process.stdout.columns)));
+    return;
   }
-  const text = textOf(format, query.columns, delimiter);
+  const text = textOf(format, columns, delimiter);
   let waiting = text.start;
   let any = false;
-  for await (const row of query.rows()) {
+  for await (const row of rows) {
     waiting += `${any ? text.between : text.first}${text.row(row)}`;
     any = true;
     if (waiting.length < CHUNK_CHARACTERS) continue;
@@ -43,7 +62,6 @@ export async function writeSql(
     waiting = "";
   }
   await write(Buffer.from(waiting + (any ? text.end : text.none)));
-  return query.summary;
 }
 
 interface Text {

@@ -1,7 +1,6 @@
 /** The short commands about streams: ps, query, capacity, pause, resume, stop, rm, logs. */
 import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
-import { HallelujahError } from "../core/errors.ts";
 import { printable } from "../input/reasons.ts";
 import type { StreamInfo } from "../client/live.ts";
 import {
@@ -10,6 +9,7 @@ import {
   inCount,
   print,
   printRecords,
+  printRows,
   type RemoteFlags,
   untilInterrupted,
 } from "./remote.ts";
@@ -89,31 +89,12 @@ export interface QueryFlags extends RemoteFlags {
 }
 
 export async function queryCommand(name: string, table: string, flags: QueryFlags): Promise<void> {
-  if (table.includes(" "))
-    throw new HallelujahError(
-      "usage",
-      "SQL is not understood yet; name a table, and use --order and --limit",
-    );
   const { key, order, limit } = flags;
-  const format = flags.format ?? (process.stdout.isTTY ? "table" : "ndjson");
   const signal = untilInterrupted();
   const search = new URLSearchParams();
   for (const [option, value] of Object.entries({ key, order, limit }))
     if (value !== undefined) search.set(option, String(value));
-  const accept = {
-    table: "application/x-ndjson",
-    ndjson: "application/x-ndjson",
-    csv: "text/csv",
-    json: "application/json",
-  }[format];
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of hostOf(flags).tableBytes(name, table, search, accept, signal)) {
-    if (format === "table") chunks.push(chunk);
-    else await print(chunk);
-  }
-  if (format !== "table") return;
-  const { renderTables } = await import("./table.ts");
-  await print(chunks.length ? renderTables(Buffer.concat(chunks), process.stdout.columns) : "no rows\n");
+  await printRows(flags, (accept) => hostOf(flags).tableBytes(name, table, search, accept, signal));
 }
 
 export async function capacityCommand(

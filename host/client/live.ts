@@ -131,6 +131,28 @@ export interface QueryOptions {
   signal?: AbortSignal;
 }
 
+export interface VisitOptions {
+  /** Source of the kernel, and the name of its file for messages. */
+  kernel: string;
+  file?: string;
+  /** Which rows; needed where the stream has several datasets. */
+  dataset?: string;
+  /**
+   * What rows that count have in common, both inclusive, times in ms and decimals in millionths: pieces of the rows in which none lies
+   * within are passed over. The kernel has to leave out what else lies beyond.
+   */
+  bounds?: { field: string; least?: number | bigint; greatest?: number | bigint }[];
+  /** The kernel's table that is answered; without it all of them, and what the kernel emits. */
+  table?: string;
+  order?: string;
+  limit?: number;
+  /** ms after which the host gives it up (60,000). */
+  timeout?: number;
+  /** The host refuses it where there are more rows than this. */
+  rows?: number;
+  signal?: AbortSignal;
+}
+
 /** Rows of a table, all of one frame. */
 export interface Rows<R> extends AsyncIterable<R> {
   /** The answer holds exactly the frames below this number. */
@@ -322,16 +344,37 @@ export class Hallelujah {
     if (limit !== undefined) search.set("limit", String(limit));
     const path = `${streamPath(name)}/tables/${encodeURIComponent(table)}?${search}`;
     const response = await this.call("GET", path, { signal, headers: { accept: "application/x-ndjson" } });
-    const rows = rowsOf<R>(linesOf(this.chunks(response, signal)), this.url);
-    return {
-      frame: Number(response.headers.get("hallelujah-frame")),
-      [Symbol.asyncIterator]: () => rows,
-      async all() {
-        const all: R[] = [];
-        for await (const row of rows) all.push(row);
-        return all;
-      },
-    };
+    return rowsWith(rowsOf<R>(linesOf(this.chunks(response, signal)), this.url), response);
+  }
+
+  /**
+   * Runs a kernel over the rows that a stream keeps, where they are. Resolves when its first rows are there: what it emits, then its
+   * tables. Leaving the loop ends it. Rejects with `dataset-missing`, `column-missing`, `column-type`, `compile-failed`, `kernel-trapped`,
+   * `visit-timeout` or `visit-too-large`.
+   */
+  async visit<R = Row>(name: string, options: VisitOptions): Promise<Rows<R>> {
+    const response = await this.callVisit(name, options, "application/x-ndjson");
+    const rows = rowsOf<R>(linesOf(this.chunks(response, options.signal)), this.url);
+    return rowsWith(rows, response);
+  }
+
+  /** The same as it comes: `accept` is application/x-ndjson, text/csv or application/json. */
+  async *visitBytes(name: string, options: VisitOptions, accept: string): AsyncGenerator<Uint8Array> {
+    yield* this.chunks(await this.callVisit(name, options, accept), options.signal);
+  }
+
+  private callVisit(
+    name: string,
+    { kernel, signal, bounds, ...asked }: VisitOptions,
+    accept: string,
+  ): Promise<Response> {
+    const search = new URLSearchParams();
+    // JSON has no bigints.
+    const text = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
+    if (bounds?.length) search.set("bounds", JSON.stringify(bounds, text));
+    for (const [key, value] of Object.entries(asked)) if (value !== undefined) search.set(key, String(value));
+    const path = `${streamPath(name)}/visit?${search}`;
+    return this.call("POST", path, { ...bodyOfKernel(kernel, { accept }), signal });
   }
 
   /** The same as it comes: `accept` is application/x-ndjson, text/csv or application/json. */
@@ -517,6 +560,18 @@ function bodyOfKernel(kernel: string | Uint8Array, headers: Record<string, strin
   return {
     body: isText ? kernel : new Uint8Array(kernel),
     headers: { ...headers, "content-type": isText ? "text/typescript" : "application/wasm" },
+  };
+}
+
+function rowsWith<R>(rows: AsyncGenerator<R>, response: Response): Rows<R> {
+  return {
+    frame: Number(response.headers.get("hallelujah-frame")),
+    [Symbol.asyncIterator]: () => rows,
+    async all() {
+      const all: R[] = [];
+      for await (const row of rows) all.push(row);
+      return all;
+    },
   };
 }
 

@@ -34,7 +34,7 @@ export const ROW_GROUP_ROWS_MAX = 64 * MiB;
 export const PARQUET_PAGE_BYTES_MAX = 512 * MiB;
 
 /** Rows of a visit frame: it ends with the chunk that brings it there. Some ms, for which records wait. A constant of the format. */
-export const VISIT_ROWS = 1 << 19;
+export const VISIT_ROWS = 1 << 17;
 
 /** Rows of a dataset whose types a visit converts at a time: whatever they are, 64 fields of them fit the input window. */
 export const VISIT_CONVERTED_ROWS = 8192;
@@ -158,6 +158,16 @@ export const TURN_MS = 1_000;
 export const COMPILERS_MAX = 2;
 export const COMPILER_HEAP_MIB = 1024;
 export const COMPILE_MS_MAX = 60_000;
+
+/** Time for which a visit goes on between two frames of the stream, ms. */
+export const VISIT_STEP_MS = 10;
+/** Bytes that the tables of a visit may take. */
+export const VISIT_STATE_BYTES = 1024 * MiB;
+/** Bytes of what other Jahs visited that wait to be merged. */
+export const VISIT_AHEAD_BYTES = 64 * MiB;
+/** Time after which a visit is given up unless its client says otherwise, ms; and the most that it may say. */
+export const VISIT_MS = 60_000;
+export const VISIT_MS_MAX = 3_600_000;
 
 /** A shard is saved when it has applied so many bytes of frames since the last time, or after so long, ms. */
 export const CHECKPOINT_BYTES = 32 * MiB;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { KernelPlaces } from "../compiler/places.ts";
 import type { Stuck } from "../core/watchdog.ts";
 import { isCount } from "../store/sealed.ts";
-import { APPLYING, MAPPING } from "../wire/live.ts";
+import { MAPPING, VISITING } from "../wire/live.ts";
 import type { DeadBodies } from "./dead-bodies.ts";
 import { type DeadLetters, rangesOf, type Stage } from "./dead-letters.ts";
 import { PARTITIONS } from "./dispatch.ts";
@@ -94,6 +94,7 @@ export class Failures {
     rmSync(path, { force: true });
     const seconds = this.parts.frameTimeoutMs / 1000;
     const failure = { message: `the kernel did not return within ${seconds} s`, stack: "" };
+    if (stuck.kind === VISITING) return `a visit of Jah ${jah.id} did not return within ${seconds} s`;
     if (stuck.kind === MAPPING) this.mapping(stuck.work, failure, jah);
     else this.applying(jah, stuck.work, failure);
     return `Jah ${jah.id} was in frame ${stuck.work} for more than ${seconds} s`;
@@ -121,7 +122,7 @@ export class Failures {
 function readStuck(path: string): Stuck | undefined {
   try {
     const { work, kind } = JSON.parse(readFileSync(path, "utf8")) as Partial<Stuck>;
-    return isCount(work) && isCount(kind) && kind <= APPLYING ? { work, kind } : undefined;
+    return isCount(work) && isCount(kind) && kind <= VISITING ? { work, kind } : undefined;
   } catch {
     return undefined;
   }

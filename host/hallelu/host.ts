@@ -2,6 +2,7 @@
  * What a host can do for its clients: the contract between the HTTP interface (host/hallelu/api/) and the engine behind
  * it (host/hallelu/streams.ts). Everything here may reject with a HallelujahError; `api/problem.ts` has its status.
  */
+import type { VisitStart } from "../wire/visit.ts";
 import type {
   DeadLetterInfo,
   HostInfo,
@@ -64,6 +65,28 @@ export interface QueryRequest {
   format: "ndjson" | "csv" | "json";
 }
 
+export interface VisitRequest {
+  /** Its source is compiled here. */
+  kernel: Extract<DeployRequest["kernel"], { kind: "source" }>;
+  /** The name of its file, for messages. */
+  file?: string;
+  /** Which rows; needed where the stream has several datasets. */
+  dataset?: string;
+  /** Chunks in which no row lies within all of them are passed over; see jah/visit.ts. */
+  bounds?: VisitStart["bounds"];
+  /** The table that is answered; without it, all of them, and what the kernel emits. */
+  table?: string;
+  order?: string;
+  limit?: number;
+  format: "ndjson" | "csv" | "json";
+  /** It is given up after so long. */
+  timeoutMs?: number;
+  /** It is refused where there are more rows. */
+  rowsMax?: number;
+  /** Whoever asked has left. */
+  signal?: AbortSignal;
+}
+
 export interface Answer {
   /** The answer holds exactly the frames below this number. */
   frame: number;
@@ -92,6 +115,8 @@ export interface Host {
   /** Resolves when the records are in the log. Rejects with `backlog-full` (429) and stores nothing if there is no room. */
   push(name: string, body: PushBody): Promise<Pushed>;
   query(name: string, request: QueryRequest): Promise<Answer>;
+  /** Runs another kernel over the rows that the stream keeps. */
+  visit(name: string, request: VisitRequest): Promise<Answer>;
   /** Frames that stopped the kernel and were set aside. */
   deadLetters(name: string): DeadLetterInfo[];
   /** The records of one. Rejects with `dead-letter-unknown` or `dead-letter-elsewhere`. */

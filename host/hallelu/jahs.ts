@@ -102,7 +102,7 @@ export class Jah {
     if (message.type === "answer") {
       const call = this.calls.get(message.id);
       this.calls.delete(message.id);
-      if (message.error) call?.fail(new HallelujahError(message.error.code, message.error.message));
+      if (message.error) call?.fail(errorOf(message.error));
       else call?.done(message.value);
       return;
     }
@@ -133,6 +133,20 @@ export class Jah {
     for (const { fail } of this.calls.values()) fail(lostError(this.id));
     this.calls.clear();
   }
+}
+
+/** An error of a Jah; the stack of a kernel that stopped is its cause's. */
+function errorOf({
+  code,
+  message,
+  stack,
+}: {
+  code: string;
+  message: string;
+  stack?: string;
+}): HallelujahError {
+  const cause = stack === undefined ? {} : { cause: Object.assign(new Error(message), { stack }) };
+  return new HallelujahError(code, message, cause);
 }
 
 function lostError(id: number): HallelujahError {

@@ -187,6 +187,11 @@ export class Progress {
     this.countedTo = lowest;
   }
 
+  /** Whether somebody waits for frames to be applied, or for shards to be there. */
+  get isAwaited(): boolean {
+    return this.waiters.size > 0;
+  }
+
   /** Whether every shard has applied all frames below `frame`, within `patienceMs`. */
   reaches(frame: number, patienceMs: number): Promise<boolean> {
     const { shards } = this.parts;
@@ -195,7 +200,7 @@ export class Progress {
       const timer = setTimeout(() => {
         this.waiters.delete(waiter);
         done(false);
-      }, patienceMs);
+      }, patienceMs).unref();
       const goOn = () => {
         clearTimeout(timer);
         done(true);

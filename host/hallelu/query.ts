@@ -13,7 +13,7 @@ import type { Answer, QueryRequest } from "./host.ts";
 import type { Jah } from "./jahs.ts";
 import { type UnavailableShard, wayOut } from "./unavailable.ts";
 
-const FORMATS = { ndjson: NDJSON, csv: CSV, json: JSON_ARRAY } as const;
+export const FORMATS = { ndjson: NDJSON, csv: CSV, json: JSON_ARRAY } as const;
 
 export interface Query {
   table: number;
@@ -47,15 +47,15 @@ export function planQuery(kernel: KernelDescriptor, stream: string, request: Que
 }
 
 /**
- * Refuses what would need the state of shards that cannot be had: whole tables, and keys in their partitions. Throws
- * `shard-unavailable`.
+ * Refuses what would need the state of shards that cannot be had: whole tables, and keys in their partitions; or, without a query, any
+ * part of the state. Throws `shard-unavailable`.
  */
 export function refuseUnavailable(
   stream: string,
-  { descriptor, key }: Query,
+  query: Query | undefined,
   unavailable: UnavailableShard[],
 ): void {
-  const hit = unavailable.filter((shard) => !key || mayHold(shard, descriptor, key));
+  const hit = unavailable.filter((shard) => !query?.key || mayHold(shard, query.descriptor, query.key));
   if (!hit.length) return;
   const which = hit.map(({ from, to }) => `${from} to ${to - 1}`).join(" and ");
   const reasons = hit.map(({ reason }) => reason).join("; ");
@@ -86,14 +86,20 @@ export async function ask(jahs: Jah[], query: Query, least: number, release: () 
   };
   try {
     held = true;
-    const now = await Promise.all(jahs.map((jah) => jah.call("hold", { at: -1 })));
-    const frame = Math.max(least, ...now.map(({ next }) => next));
-    await Promise.all(jahs.map((jah) => jah.call("hold", { at: frame })));
-    return { frame, rows: released(framed(query, rows(jahs, query)), letGo) };
+    const frame = await holdAll(jahs, least);
+    return { frame, rows: released(answerOf(jahs, query), letGo) };
   } catch (error) {
     letGo();
     throw error;
   }
+}
+
+/** Holds all shards at one frame, which is `least` at least; answers it. */
+export async function holdAll(jahs: Jah[], least: number): Promise<number> {
+  const now = await Promise.all(jahs.map((jah) => jah.call("hold", { at: -1 })));
+  const frame = Math.max(least, ...now.map(({ next }) => next));
+  await Promise.all(jahs.map((jah) => jah.call("hold", { at: frame })));
+  return frame;
 }
 
 /** The first chunk is asked for at once, so that the shards are held as short as can be. */
@@ -117,6 +123,11 @@ function released(rows: AsyncGenerator<Uint8Array>, letGo: () => void): AsyncIte
   };
 }
 
+/** The rows of a table, with what stands before and after them in its format. */
+export function answerOf(jahs: Asked[], query: Query): AsyncGenerator<Uint8Array> {
+  return framed(query, rows(jahs, query));
+}
+
 async function* framed(query: Query, rows: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const { format, descriptor } = query;
   if (format === CSV) {
@@ -133,7 +144,10 @@ async function* framed(query: Query, rows: AsyncIterable<Uint8Array>): AsyncGene
   if (format === JSON_ARRAY) yield Buffer.from(first ? "[]\n" : "\n]\n");
 }
 
-async function* rows(jahs: Jah[], query: Query): AsyncGenerator<Uint8Array> {
+/** What holds entries of a table, and can be asked for them. */
+export type Asked = Pick<Jah, "call">;
+
+async function* rows(jahs: Asked[], query: Query): AsyncGenerator<Uint8Array> {
   const { table, key, order, limit, format } = query;
   if (!limit) return;
   if (key) {

@@ -41,6 +41,7 @@ import { letGo, park } from "./parking.ts";
 import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery, refuseUnavailable } from "./query.ts";
+import { begun, visit, type VisitPlan } from "./visit.ts";
 import type { Rates } from "./rates.ts";
 import {
   applyChange,
@@ -65,6 +66,9 @@ const RECORD_MS = 5_000;
 const ENDING_MS = 10;
 /** How often it is looked whether all shards are of a new version, ms. */
 const SWITCH_LOOK_MS = 2;
+/** Times that a visit is begun where shards move or are lost; and what says that they did. */
+const VISIT_TRIES = 3;
+const PASSING = new Set(["visit-lost", "jah-lost", "shard-lost"]);
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
@@ -304,6 +308,36 @@ export class Stream implements JahOwner {
     const answer = await ask(this.shards.owners as Jah[], query, this.answered, release);
     this.answered = Math.max(this.answered, answer.frame);
     return answer;
+  }
+
+  /**
+   * Another kernel runs over its rows. Where a shard moves or is lost before anything was answered, it is begun again. `placeOf`: where in
+   * its source that kernel stopped, by a stack.
+   */
+  async visit(plan: VisitPlan, placeOf: (stack: string) => string | undefined): Promise<Answer> {
+    this.refuseIfFailed();
+    for (let tries = VISIT_TRIES; ; tries--) {
+      refuseUnavailable(this.name, undefined, this.shards.unavailable);
+      const release = await this.turnOfOwners();
+      this.lastWorkAt = performance.now();
+      try {
+        const answer = await visit(plan, {
+          jahs: [...this.shards.owners] as Jah[],
+          least: this.answered,
+          frameTimeoutMs: this.frameTimeoutMs,
+          begun: release,
+          worked: () => {
+            this.lastWorkAt = performance.now();
+          },
+          placeOf,
+        });
+        this.answered = Math.max(this.answered, answer.frame);
+        return { frame: answer.frame, rows: await begun(answer.rows) };
+      } catch (error) {
+        const isPassing = error instanceof HallelujahError && PASSING.has(error.code);
+        if (!isPassing || tries === 1) throw error;
+      }
+    }
   }
 
   /** A turn in which all shards are there; the one before may have been that which parked the stream. */
@@ -561,8 +595,8 @@ export class Stream implements JahOwner {
         letGo(this);
         break;
       case "resume":
-        // It may run again since, or its CPU was needed for a turn of another stream.
-        if (this.isBehind && this.mayRun) this.busy();
+        // It may run again since, or its CPU was needed for a turn of another stream; or somebody asked meanwhile.
+        if ((this.isBehind || this.progress.isAwaited) && this.mayRun) this.busy();
         break;
     }
   }

@@ -1,8 +1,10 @@
 /** All streams of this host: what clients ask for, carried out on them. See host.ts for the contract. */
-import { readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import type { DatasetDescriptor, KernelDescriptor } from "../compiler/descriptor.ts";
+import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError, isDiskFull, messageOf, nearest } from "../core/errors.ts";
 import { BACKLOG_BYTES_MAX, SOURCE_OPEN_MS, STREAMS_MAX } from "../core/limits.ts";
 import { parseRetain, RETAIN_DEFAULT } from "../core/retain.ts";
@@ -14,6 +16,7 @@ import { Outputs } from "../store/outputs.ts";
 import { type Registry, registryText } from "../store/registry.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import {
+  type DatasetInfo,
   type DeadLetterInfo,
   type HostInfo,
   type JahInfo,
@@ -30,7 +33,15 @@ import { admit } from "./admission.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import { Builder, type CheckedKernel } from "./builder.ts";
 import { readModule } from "./module.ts";
-import type { Answer, DeployRequest, Host, OutputRows, PushBody, QueryRequest } from "./host.ts";
+import type {
+  Answer,
+  DeployRequest,
+  Host,
+  OutputRows,
+  PushBody,
+  QueryRequest,
+  VisitRequest,
+} from "./host.ts";
 import type { Jahs } from "./jahs.ts";
 import { whenRoom } from "./room.ts";
 import { checkSink, runSink, type SinkStanding } from "./sinks.ts";
@@ -38,6 +49,7 @@ import { readSources } from "./sources.ts";
 import { located, streamFolder, type StreamRecord } from "./record.ts";
 import { Stream } from "./stream.ts";
 import { Tally } from "./tally.ts";
+import { planVisit } from "./visit.ts";
 
 /** How often streams are looked at, ms. */
 const TICK_MS = 100;
@@ -587,7 +599,19 @@ export class Streams implements Host {
     return this.find(name).stream.bodies.drop(frame);
   }
 
-  async query(name: string, request: QueryRequest): Promise<Answer> {
+  query(name: string, request: QueryRequest): Promise<Answer> {
+    return this.findAwake(name).query(request);
+  }
+
+  async visit(name: string, request: VisitRequest): Promise<Answer> {
+    const stream = this.findAwake(name);
+    const kernel = await this.builder.kernelOf(request.kernel, request.file);
+    const plan = planVisit(name, stream.kernel, kernel, request);
+    return stream.visit(plan, (stack) => placeIn(kernel, stack));
+  }
+
+  /** A stream that may have Jahs. Throws `stream-unknown`, `stream-stopped` or `stream-paused`. */
+  private findAwake(name: string): Stream {
     const { stream } = this.find(name);
     const { max, paused } = stream.record;
     if (stream.error === undefined && max === 0) {
@@ -598,7 +622,7 @@ export class Streams implements Host {
       const message = `${name} is paused; let it go on first: hallelujah resume ${name}`;
       throw new HallelujahError("stream-paused", message);
     }
-    return stream.query(request);
+    return stream;
   }
 
   output(
@@ -721,9 +745,14 @@ function infoOf({ stream, sinks, waits }: Running): StreamInfo {
     ...stream.info(),
     hasOutput: hasOutput(kernel),
     hasLateOutput: kernel.late,
+    ...(kernel.datasets?.length ? { datasets: kernel.datasets.map(datasetInfo) } : {}),
     ...(sinks.length ? { sinks: sinks.map((sink, i) => ({ target: record.sink[i], ...sink })) } : {}),
     ...(waits === undefined ? {} : { waits }),
   };
+}
+
+function datasetInfo({ name, fields }: DatasetDescriptor): DatasetInfo {
+  return { name, fields: fields.map(({ name: field, type, optional }) => ({ name: field, type, optional })) };
 }
 
 /** Rows that are on their way would be lost with an error: where there are no more, who asks again is told why. */
@@ -751,6 +780,18 @@ function checkSwapOptions(
       "stream-exists",
       `${name} keeps its source, sinks and strictness; for others, ${remove}`,
     );
+}
+
+/** Where in its source a kernel stopped that is in no stream's folder. */
+function placeIn({ wasm, descriptor }: CheckedKernel, stack: string): string | undefined {
+  const folder = mkdtempSync(join(tmpdir(), "hallelujah-"));
+  try {
+    const path = join(folder, "kernel.wasm");
+    writeFileSync(path, wasm);
+    return new KernelPlaces(path, descriptor.file).of(stack);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 function hasOutput({ emits = true }: KernelDescriptor): boolean {

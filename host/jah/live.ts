@@ -35,6 +35,7 @@ import { Handover } from "./handover.ts";
 import { Inbox } from "./inbox.ts";
 import { Kernels } from "./kernels.ts";
 import { type RestoredShard, restoreShards } from "./restore.ts";
+import { Visits } from "./visits.ts";
 
 interface Task extends LiveTask {
   routing: number;
@@ -48,6 +49,7 @@ export class LiveJah {
   private readonly inbox: Inbox;
   private readonly peers: HttpPeers;
   private readonly answers: Answers;
+  private readonly visits: Visits;
   private readonly handover: Handover;
   private readonly checkpointer: Checkpointer | undefined;
   private readonly restored: Restored[];
@@ -122,6 +124,13 @@ export class LiveJah {
       () => this.wake(),
     );
     this.answers = new Answers(() => this.kernels.main);
+    this.visits = new Visits({
+      memory,
+      watchdog,
+      held: () => this.held,
+      isFree: () => !this.answers.isReading && !this.handover.busy && !this.gathering && !this.failed,
+      restore: () => this.kernels.restart(),
+    });
     this.handover = new Handover(() => this.kernels.main, this.inbox, this.peers);
     if (meta && shard && (meta.from < shard.from || meta.to > shard.to))
       this.handover.dropOutside(shard.from, shard.to);
@@ -265,6 +274,7 @@ export class LiveJah {
         done = true;
         if (handover === "progress") break;
         this.held = changed(this.held, handover);
+        this.visits.forget();
         this.checkpointer?.moved();
         if (handover.received) this.channel.send({ type: "imported", routing: handover.routing });
         continue;
@@ -299,6 +309,7 @@ export class LiveJah {
     try {
       this.tellDone(); // what the version before did
       this.kernels.advance();
+      this.visits.forget();
       this.checkpointer?.moved();
       this.channel.send({ type: "switched", version: this.kernels.version });
       return true;
@@ -397,8 +408,9 @@ export class LiveJah {
       const value = await this.perform(method, argument);
       this.channel.send({ type: "answer", id, value });
     } catch (error) {
-      const { code = "internal", message } = failureOf(error, this.kernels.current);
-      this.channel.send({ type: "answer", id, error: { code, message } });
+      const { code = "internal", message, stack } = failureOf(error, this.kernels.current);
+      const isTrap = code === "kernel-trapped";
+      this.channel.send({ type: "answer", id, error: { code, message, ...(isTrap ? { stack } : {}) } });
     }
   }
 
@@ -411,6 +423,7 @@ export class LiveJah {
       case "save":
         return this.save();
       default:
+        if (this.visits.has(method)) return this.visits.perform(method, argument);
         return this.answers.perform(method, argument);
     }
   }

@@ -9,6 +9,7 @@ import { KernelInstance, createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { type Bounds, type Chunk, Rows, type RowSet, type VisitField } from "../kernel/rows.ts";
 import { decodeBatch, encodeBatch, NO_SOURCE, ROUTED } from "../wire/batch.ts";
+import type { Visited } from "../wire/visit.ts";
 import { type Applied, Owner } from "./owner.ts";
 import { VisitColumns } from "./visit-columns.ts";
 
@@ -24,20 +25,8 @@ export interface Visit {
    * kernel as they are, so it has to leave out itself what lies beyond.
    */
   bounds?: Bounds[];
-}
-
-/** What came of a visit frame. */
-export interface Visited {
-  partition: number;
-  /** Place of the frame in its partition. */
-  index: number;
-  rows: number;
-  bad: number;
-  /** Routed sections. */
-  parts: Uint8Array[];
-  /** Rows that `each` emitted, rendered, and how many. */
-  emitted: Uint8Array[];
-  emittedRows: number;
+  /** How emitted records are rendered; NDJSON if not said. */
+  format?: number;
 }
 
 interface VisitFrame {
@@ -52,6 +41,7 @@ export class Visitor {
   private readonly rows: Rows;
   private readonly columns: VisitColumns;
   private readonly frames: VisitFrame[];
+  private readonly format: number;
   private next = 0;
   /** Rows that were there when the visit began, and dropped before it came to them. */
   dropped = 0;
@@ -66,6 +56,12 @@ export class Visitor {
     this.rows = new Rows(memory, visit.dataset);
     this.columns = new VisitColumns(`the dataset ${visit.dataset.name}`, this.rows, visit.fields);
     this.frames = [...framesOf(this.rows, visit)];
+    this.format = visit.format ?? map.NDJSON;
+  }
+
+  /** Rows of the dataset that are here. */
+  get count(): number {
+    return this.rows.count;
   }
 
   /**
@@ -80,7 +76,7 @@ export class Visitor {
     try {
       bytes.fill(0, map.OWNERS, map.OWNERS + 256);
       const kernel = new KernelInstance(this.module, this.memory);
-      kernel.exports.start(map.NDJSON, COMMA);
+      kernel.exports.start(this.format, COMMA);
       const visited: Visited[] = [];
       do {
         visited.push(this.map(kernel, this.frames[this.next++]));
@@ -153,9 +149,9 @@ export class VisitResult {
   readonly kernel: KernelInstance;
   private readonly owner: Owner;
 
-  constructor(module: WebAssembly.Module, stateBytesMax: number) {
+  constructor(module: WebAssembly.Module, stateBytesMax: number, format: number = map.NDJSON) {
     this.kernel = new KernelInstance(module, createMemory(stateBytesMax));
-    this.kernel.exports.start(map.NDJSON, COMMA);
+    this.kernel.exports.start(format, COMMA);
     this.owner = new Owner(this.kernel);
   }
 

@@ -3,6 +3,7 @@
  * caller's concern.
  */
 import { Binder, columnExpr } from "./bind.ts";
+import { type Bound, boundsOf } from "./bounds.ts";
 import { type Expr, idOf, isAggregated, literal, rewrite, type Schema, type SqlType } from "./expression.ts";
 import {
   emitted,
@@ -14,7 +15,7 @@ import {
   type OrderKey,
 } from "./finish.ts";
 import { aggregatesOf, emittingKernel, groupingKernel } from "./kernel.ts";
-import { matches, type Node, only, short, SqlText } from "./text.ts";
+import { matches, type Name, type Node, only, short, SqlText } from "./text.ts";
 
 /** What a query becomes. */
 export interface Plan {
@@ -22,6 +23,8 @@ export interface Plan {
   kernel: string;
   /** Columns of the answer, each name once. */
   columns: { name: string; type: SqlType }[];
+  /** What rows that count have in common; the kernel leaves out the others. */
+  bounds: Bound[];
   /** What is done to the kernel's rows, in words. */
   steps: string[];
   /**
@@ -57,6 +60,39 @@ const FROM: Record<string, [what: string, word: string]> = {
   RangeTableSample: ["TABLESAMPLE", "TABLESAMPLE"],
 };
 
+/** The name behind FROM, as it is written. Throws as `plan` does. */
+export async function fromOf(text: string): Promise<Name> {
+  const sql = await SqlText.of(text);
+  const { location, relname, schemaname } = fromClause(sql);
+  return schemaname === undefined
+    ? sql.name(location as number, relname as string)
+    : { text: relname as string, quoted: true, at: location as number };
+}
+
+/** What stands behind FROM. Refuses clauses that are not supported. */
+function fromClause(sql: SqlText): Node {
+  const { select } = sql;
+  const operation = { SETOP_UNION: "UNION", SETOP_INTERSECT: "INTERSECT", SETOP_EXCEPT: "EXCEPT" }[
+    select.op as string
+  ];
+  if (operation) throw sql.unsupported(sql.word(operation), operation);
+  for (const [member, what, word] of CLAUSES) if (select[member]) throw sql.unsupported(sql.word(word), what);
+  const on = (select.distinctClause as Node[] | undefined)?.find((node) => Object.keys(node).length);
+  if (on) throw sql.unsupported(sql.word("ON"), "DISTINCT ON");
+  if (select.groupDistinct) throw sql.unsupported(sql.word("GROUP"), "GROUP BY DISTINCT");
+  if (select.limitOption === "LIMIT_OPTION_WITH_TIES") throw sql.unsupported(sql.word("TIES"), "WITH TIES");
+  if (!select.targetList) throw sql.invalid(0, "SELECT names no columns");
+  const [first, second] = (select.fromClause ?? []) as Node[];
+  if (!first) throw sql.invalid(0, "FROM is missing", "write SELECT ... FROM data");
+  const [kind, body] = only(first);
+  if (FROM[kind]) throw sql.unsupported(sql.word(FROM[kind][1]), FROM[kind][0]);
+  if (kind !== "RangeVar") throw sql.unsupported(sql.word("FROM"), kind);
+  if (body.inh !== true) throw sql.unsupported(sql.word("ONLY"), "FROM ONLY");
+  if (body.alias?.colnames) throw sql.unsupported(body.location, "an alias with names of columns");
+  if (second) throw sql.unsupported(secondAt(sql, second), "a join");
+  return body;
+}
+
 class Planner {
   private readonly sql: SqlText;
   private readonly select: Node;
@@ -66,7 +102,7 @@ class Planner {
   constructor(sql: SqlText, schema: Schema) {
     this.sql = sql;
     this.select = sql.select;
-    this.from = this.checkClauses();
+    this.from = fromClause(sql);
     const alias = this.from.alias?.aliasname as string | undefined;
     this.binder = new Binder(sql, schema, [alias ?? (this.from.relname as string)]);
   }
@@ -93,39 +129,27 @@ class Planner {
       throw this.sql.invalid(order.at, "SELECT DISTINCT is ordered by columns of its answer only");
     const steps = stepsOf(ending, having !== undefined);
     const { columns } = ending;
+    const bounds = boundsOf(where);
     if (groups || distinct) {
       const keys = distinct && !groups ? unique(exprs) : this.keys(outputs);
       const total = groups && select.groupClause === undefined;
       const { kernel, groupsPlan } = this.grouping(where, keys, exprs, having, total);
-      return { kernel, columns, steps, finish: (rows) => ended(grouped(rows, groupsPlan, ending), ending) };
+      return {
+        kernel,
+        columns,
+        bounds,
+        steps,
+        finish: (rows) => ended(grouped(rows, groupsPlan, ending), ending),
+      };
     }
     const { source, fields } = emittingKernel(where, [...outputs, ...order.hidden], this.anyColumn());
-    return { kernel: source, columns, steps, finish: (rows) => ended(emitted(rows, fields, ending), ending) };
-  }
-
-  /** Refuses clauses that there are not; the table of FROM. */
-  private checkClauses(): Node {
-    const { sql, select } = this;
-    const operation = { SETOP_UNION: "UNION", SETOP_INTERSECT: "INTERSECT", SETOP_EXCEPT: "EXCEPT" }[
-      select.op as string
-    ];
-    if (operation) throw sql.unsupported(sql.word(operation), operation);
-    for (const [member, what, word] of CLAUSES)
-      if (select[member]) throw sql.unsupported(sql.word(word), what);
-    const on = (select.distinctClause as Node[] | undefined)?.find((node) => Object.keys(node).length);
-    if (on) throw sql.unsupported(sql.word("ON"), "DISTINCT ON");
-    if (select.groupDistinct) throw sql.unsupported(sql.word("GROUP"), "GROUP BY DISTINCT");
-    if (select.limitOption === "LIMIT_OPTION_WITH_TIES") throw sql.unsupported(sql.word("TIES"), "WITH TIES");
-    if (!select.targetList) throw sql.invalid(0, "SELECT names no columns");
-    const [first, second] = (select.fromClause ?? []) as Node[];
-    if (!first) throw sql.invalid(0, "FROM is missing", "write SELECT ... FROM data");
-    const [kind, body] = only(first);
-    if (FROM[kind]) throw sql.unsupported(sql.word(FROM[kind][1]), FROM[kind][0]);
-    if (kind !== "RangeVar") throw sql.unsupported(sql.word("FROM"), kind);
-    if (body.inh !== true) throw sql.unsupported(sql.word("ONLY"), "FROM ONLY");
-    if (body.alias?.colnames) throw sql.unsupported(body.location, "an alias with names of columns");
-    if (second) throw sql.unsupported(secondAt(sql, second), "a join");
-    return body;
+    return {
+      kernel: source,
+      columns,
+      bounds,
+      steps,
+      finish: (rows) => ended(emitted(rows, fields, ending), ending),
+    };
   }
 
   /** The columns of the answer. */

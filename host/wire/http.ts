@@ -65,6 +65,19 @@ export const SinkInfo = z
   })
   .openapi("Sink");
 
+export const DatasetInfo = z
+  .object({
+    name: z.string(),
+    fields: z.array(
+      z.object({
+        name: z.string().describe("by which fields of a visiting kernel find it"),
+        type: z.string().describe("as kernels write it: i32, f64, Text, Time ..."),
+        optional: z.boolean(),
+      }),
+    ),
+  })
+  .openapi("Dataset");
+
 export const StreamInfo = z
   .object({
     name: z.string(),
@@ -72,6 +85,7 @@ export const StreamInfo = z
     version: z.number().int().describe("of the kernel, from 1"),
     kernel: z.string().describe("name of the kernel's file"),
     tables: z.array(z.string()),
+    datasets: z.array(DatasetInfo).optional().describe("rows that other kernels can visit"),
     min: z.number().int(),
     max: z.number().int(),
     retain: z.string().describe(RETAIN_WORDS),
@@ -231,6 +245,7 @@ export const Problem = z
   .openapi("Problem");
 
 export type StreamInfo = z.infer<typeof StreamInfo>;
+export type DatasetInfo = z.infer<typeof DatasetInfo>;
 export type StreamProblem = z.infer<typeof StreamProblem>;
 export type ShardInfo = z.infer<typeof ShardInfo>;
 export type JahInfo = z.infer<typeof JahInfo>;

@@ -1,5 +1,6 @@
 /** What the Hallelu and the Jahs of its live streams say to each other, over one channel for each Jah (wire/channel.ts). */
 import type { StateFit } from "./fit.ts";
+import type { VisitMethods } from "./visit.ts";
 import type { Failure, FrameDone, FrameTask, OwnerOutput, SourceSpec } from "./jah.ts";
 
 /** Who owns which partitions from frame `start` on, and how to reach them. Never changes once made. */
@@ -98,6 +99,7 @@ export interface LiveStart {
 /** Kinds of work in that file (core/watchdog.ts). */
 export const MAPPING = 0;
 export const APPLYING = 1;
+export const VISITING = 2;
 
 export type ToLiveJah =
   | LiveStart
@@ -162,9 +164,14 @@ export type FromLiveJah =
   | { type: "trapped"; routing: number; frame: number; failure: Failure }
   /** The Jah cannot go on: while applying `frame`, as it cannot read the shard in `store`, or whatever else. It ends. */
   | { type: "failed"; failure: Failure; frame?: number; store?: string }
-  | { type: "answer"; id: number; value?: unknown; error?: { code: string; message: string } };
+  | {
+      type: "answer";
+      id: number;
+      value?: unknown;
+      error?: { code: string; message: string; stack?: string };
+    };
 
-export interface LiveMethods {
+export interface LiveMethods extends VisitMethods {
   /**
    * Applies nothing from frame `at` on, until `release`; answers the lowest frame not applied when it is there. -1: from
    * now on, and answers at once, even if partitions are still to come.

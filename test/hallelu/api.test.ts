@@ -155,10 +155,10 @@ test("paths, methods and types that are not there", async () => {
     "not-acceptable",
   ]);
   assert.equal(await refused(await call(`${table}?limit=many`)), [400, "bad-request"]);
-  assert.equal(await refused(await call("/v1/streams/weather/visit", { method: "POST" })), [
-    501,
-    "not-built",
-  ]);
+  const visit = (type: string) =>
+    call("/v1/streams/weather/visit", { method: "POST", headers: { "content-type": type }, body: "kernel" });
+  assert.is((await visit("text/typescript")).headers.get("hallelujah-frame"), "3");
+  assert.equal(await refused(await visit("application/wasm")), [415, "media-type"]);
   const change = { method: "PATCH", headers: { "content-type": "application/json" } };
   assert.equal(await refused(await call("/v1/streams/weather", { ...change, body: "{" })), [
     400,

@@ -66,6 +66,7 @@ export const fakeHost = (pushed: PushBody[]): Host => ({
     pushed.push(body);
     return { frame: pushed.length, bytes: body.bytes };
   },
+  visit: async () => ({ frame: 3, rows: chunks('{"table":"t","key":"a"}\n') }),
   query: async (_name, { format, key }) => ({ frame: 7, rows: chunks(`${format} `, key ?? "all") }),
   output: (_name, { from = 0, signal }) => ({
     async *[Symbol.asyncIterator]() {

@@ -114,6 +114,36 @@ for (const [name, end] of ENDS)
     assert.is(stream.jahs.size, 0, "it never works again");
   });
 
+test("who asks while a stream is about to park finds it awake again", async () => {
+  const { stream, start } = streamOf();
+  stream.wake();
+  const [owner] = stream.jahs.values();
+  const told = start(owner);
+  const parked = stream.park();
+  while (!told.some(({ type }) => type === "call")) await new Promise((done) => setImmediate(done));
+  const asked = stream.query({ table: "t", format: "ndjson" });
+  asked.catch(() => {}); // it ends with the test
+  // The owner saves its state, as it is told to.
+  const answered = new Set<number>();
+  let over = false;
+  void parked.then(() => {
+    over = true;
+  });
+  for (let turns = 0; !over; turns++) {
+    assert.ok(turns < 1000, "it never parks");
+    for (const message of told) {
+      if (message.type !== "call" || answered.has(message.id)) continue;
+      answered.add(message.id);
+      const value = message.method === "hold" ? { next: 0 } : { frame: 0 };
+      owner.receive({ type: "answer", id: message.id, value });
+    }
+    await new Promise((done) => setImmediate(done));
+  }
+  await new Promise((done) => setImmediate(done));
+  assert.is(stream.jahs.size, 1, "a Jah is claimed for whoever asked");
+  stream.fail("enough");
+});
+
 test("shards on disk that are more than its user lets it have Jahs are taken up by one", () => {
   const stored = [0, 64, 192].map((from, i, all) => ({
     folder: `shard-${i}`,

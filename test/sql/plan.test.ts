@@ -53,6 +53,30 @@ async function finished(planned: Plan, rows: Record<string, unknown>[]): Promise
   return answer;
 }
 
+const bounds = suite("host/sql: what rows that count have in common");
+
+bounds("comparisons of a column with a constant bound it, where all of them have to hold", async () => {
+  const of = async (where: string) => (await plan(`SELECT origin FROM f WHERE ${where}`, FLIGHTS)).bounds;
+  assert.equal(await of("distance > 500 AND 1000 >= distance"), [
+    { field: "distance", least: 500n },
+    { field: "distance", greatest: 1000n },
+  ]);
+  assert.equal(await of("delay BETWEEN 5 AND 9"), [
+    { field: "delay", least: 5n },
+    { field: "delay", greatest: 9n },
+  ]);
+  assert.equal(await of("delay = 7 AND origin = 'JFK'"), [{ field: "delay", least: 7n, greatest: 7n }]);
+  assert.equal(await of("date < '2001-01-02'"), [{ field: "date", greatest: Date.UTC(2001, 0, 2) }]);
+  for (const where of [
+    "distance > 500 OR delay > 5",
+    "NOT distance > 500",
+    "distance + 1 > 500",
+    "delay <> 5",
+    "late",
+  ])
+    assert.equal(await of(where), [], where);
+});
+
 const kernels = suite("host/sql: the kernel of a query");
 
 kernels("a group-by is the kernel that its author would write", async () => {
@@ -532,3 +556,4 @@ rows("a LIMIT ends the reading of rows", async () => {
 });
 
 rows.run();
+bounds.run();

@@ -6,7 +6,7 @@ import { HallelujahError, messageOf } from "../../core/errors.ts";
 import { RETAIN_WORDS } from "../../core/retain.ts";
 import { sdkVersion } from "../../core/version.ts";
 import * as schema from "../../wire/http.ts";
-import type { DeployRequest, Host } from "../host.ts";
+import type { DeployRequest, Host, VisitRequest } from "../host.ts";
 import { begun, bodyOfChunks } from "./body.ts";
 import { metricsText } from "./metrics.ts";
 import { eventStream, lineStream } from "./output.ts";
@@ -75,6 +75,20 @@ const tableQuery = z.object({
     .min(0)
     .max(2 ** 31)
     .optional(),
+});
+
+const visitQuery = z.object({
+  file: z.string().optional().describe("name of the kernel's file, for messages"),
+  dataset: z.string().optional().describe("which rows; needed where the stream has several datasets"),
+  bounds: z
+    .string()
+    .optional()
+    .describe('JSON: [{"field":"distance","least":500}], as numbers or texts: rows that count lie within'),
+  table: z.string().optional().describe("of the visiting kernel; without it all of them, and what it emits"),
+  order: tableQuery.shape.order,
+  limit: tableQuery.shape.limit,
+  timeout: z.coerce.number().int().min(1).optional().describe("ms after which it is given up (60000)"),
+  rows: z.coerce.number().int().min(0).optional().describe("refuse where there are more rows than this"),
 });
 
 const ROW_TYPES = {
@@ -399,15 +413,41 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     route({
       method: "post",
       path: "/v1/streams/{name}/visit",
-      summary: "Run a kernel over the stream's resident rows (not built yet)",
-      request: { params: NAME },
-      responses: { 501: { description: "not built yet" } },
+      summary: "Run a kernel over the rows that a stream keeps, as of one frame (Hallelujah-Frame)",
+      request: {
+        params: NAME,
+        query: visitQuery,
+        body: { content: { "text/typescript": { schema: z.string() } } },
+      },
+      responses: {
+        200: {
+          description: "what the kernel emits, then the rows of its tables",
+          content: {
+            "application/x-ndjson": { schema: z.string() },
+            "text/csv": { schema: z.string() },
+            "application/json": { schema: z.array(z.object({}).loose()) },
+          },
+        },
+      },
     }),
-    () => {
-      throw new HallelujahError(
-        "not-built",
-        "visits are not built yet; deploy the kernel as a stream, or run it over files",
-      );
+    async (c) => {
+      const { timeout, rows, bounds, ...asked } = c.req.valid("query");
+      const type = choose(c.req.header("accept"), Object.keys(ROW_TYPES)) as keyof typeof ROW_TYPES;
+      const kernel = await kernelOf(c);
+      if (kernel.kind !== "source")
+        throw new HallelujahError("media-type", "a visiting kernel is sent as its source, text/typescript");
+      const answer = await host.visit(c.req.valid("param").name, {
+        kernel,
+        format: ROW_TYPES[type],
+        signal: leaving(c.env.outgoing),
+        ...defined(asked),
+        ...(bounds === undefined ? {} : { bounds: boundsOf(bounds) }),
+        ...(timeout === undefined ? {} : { timeoutMs: timeout }),
+        ...(rows === undefined ? {} : { rowsMax: rows }),
+      });
+      return new Response(await begun(answer.rows, c.env.outgoing, report), {
+        headers: { "content-type": type, "hallelujah-frame": String(answer.frame) },
+      });
     },
   );
 
@@ -543,6 +583,38 @@ async function bodyOf(c: Context<Env>): Promise<Buffer> {
   const { chunks, bytes } = await receive(c.env.incoming);
   received(bytes);
   return Buffer.concat(chunks);
+}
+
+const Limit = z.union([
+  z.number(),
+  z
+    .string()
+    .regex(/^-?\d{1,20}$/)
+    .transform(BigInt),
+]);
+const Bounds = z
+  .array(z.object({ field: z.string(), least: Limit.optional(), greatest: Limit.optional() }))
+  .max(100);
+
+/** Throws `bad-request`. */
+function boundsOf(text: string): NonNullable<VisitRequest["bounds"]> {
+  try {
+    return Bounds.parse(JSON.parse(text)).map(defined) as NonNullable<VisitRequest["bounds"]>;
+  } catch (cause) {
+    throw new HallelujahError("bad-request", `bounds is no list of fields with their limits`, { cause });
+  }
+}
+
+/** Aborted when the client leaves before its answer is written. */
+function leaving(client: Env["Bindings"]["outgoing"]): AbortSignal {
+  const left = new AbortController();
+  client.once("close", () => left.abort(new HallelujahError("aborted", "the client has left")));
+  return left.signal;
+}
+
+/** Without the members that are undefined. */
+function defined<T extends object>(from: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(from).filter(([, value]) => value !== undefined)) as never;
 }
 
 function isHead(c: Context<Env>): boolean {

@@ -1,0 +1,315 @@
+/**
+ * A visit of a stream: another kernel runs over the rows that its Jahs hold, a few milliseconds at a time between the frames of the stream.
+ * All shards begin at one frame boundary, so the visit meets exactly the rows of the frames below it; then the stream goes on. What comes of
+ * the rows is merged in the order of (partition, frame of the visit) in the Jah that has the first partitions, so the answer is the same
+ * whatever Jahs hold them.
+ */
+import { HallelujahError, nearest } from "../core/errors.ts";
+import { VISIT_AHEAD_BYTES, VISIT_MS, VISIT_MS_MAX, VISIT_STATE_BYTES } from "../core/limits.ts";
+import type { DatasetDescriptor, KernelDescriptor } from "../compiler/descriptor.ts";
+import { visitFieldsOf } from "../input/plan.ts";
+import type { LiveMethods } from "../wire/live.ts";
+import type { Visited, VisitStart } from "../wire/visit.ts";
+import type { Answer, VisitRequest } from "./host.ts";
+import type { Jah } from "./jahs.ts";
+import { answerOf, type Asked, FORMATS, holdAll, planQuery, type Query } from "./query.ts";
+
+/** A visit, as the shards are asked. */
+export interface VisitPlan {
+  start: Omit<VisitStart, "visit" | "resultBytesMax">;
+  /** Tables of the visiting kernel whose rows are answered, in order. */
+  tables: Query[];
+  timeoutMs: number;
+  rowsMax: number;
+  signal: AbortSignal | undefined;
+}
+
+let visits = 0;
+
+/**
+ * A request, held against the kernel of the stream. Throws `dataset-missing`, `table-unknown`, `order-unknown`, `kernel-outdated` or
+ * `visit-format`.
+ */
+export function planVisit(
+  stream: string,
+  resident: KernelDescriptor,
+  kernel: { wasm: Uint8Array; descriptor: KernelDescriptor },
+  request: Omit<VisitRequest, "kernel" | "file">,
+): VisitPlan {
+  const { descriptor } = kernel;
+  const {
+    format,
+    table,
+    order,
+    limit,
+    timeoutMs = VISIT_MS,
+    rowsMax = Infinity,
+    bounds = [],
+    signal,
+  } = request;
+  const dataset = datasetOf(stream, resident, request.dataset);
+  const names = table === undefined ? descriptor.tables.map(({ name }) => name) : [table];
+  const emits = table === undefined && (descriptor.emits ?? true);
+  if (format !== "ndjson" && names.length + Number(emits) > 1)
+    throw new HallelujahError(
+      "visit-format",
+      `the kernel answers with more than one table or record; ask for NDJSON, or name a table`,
+    );
+  if (format === "json" && emits)
+    throw new HallelujahError("visit-format", "records that a kernel emits come as NDJSON or CSV");
+  const more = { ...(order === undefined ? {} : { order }), ...(limit === undefined ? {} : { limit }) };
+  return {
+    start: {
+      wasm: kernel.wasm,
+      dataset: {
+        number: resident.datasets!.indexOf(dataset),
+        name: dataset.name,
+        fields: dataset.fields,
+      },
+      fields: visitFieldsOf(descriptor),
+      bounds,
+      format: FORMATS[format],
+    },
+    tables: names.map((name) => planQuery(descriptor, descriptor.file, { table: name, format, ...more })),
+    timeoutMs: Math.min(timeoutMs, VISIT_MS_MAX),
+    rowsMax,
+    signal,
+  };
+}
+
+function datasetOf(stream: string, { datasets = [] }: KernelDescriptor, name?: string): DatasetDescriptor {
+  const names = datasets.map((dataset) => dataset.name);
+  const found = name === undefined && datasets.length === 1 ? datasets[0] : datasets[names.indexOf(name!)];
+  if (found) return found;
+  if (!datasets.length)
+    throw new HallelujahError(
+      "dataset-missing",
+      `${stream} keeps no rows that could be visited: its kernel has no Dataset; query its tables, or swap in a kernel that has one`,
+    );
+  const has = `it has: ${names.join(", ")}`;
+  if (name === undefined)
+    throw new HallelujahError("dataset-missing", `${stream} has several datasets; say which one\n${has}`);
+  const meant = nearest(name, names);
+  const hint = meant ? `; did you mean ${meant}?` : "";
+  throw new HallelujahError("dataset-missing", `${stream} has no dataset ${name}${hint}\n${has}`);
+}
+
+/** What a visit asks of its stream. */
+export interface Visitable {
+  /** The owners of all shards, by their partitions. */
+  jahs: Jah[];
+  /** The frames below it have to be there. */
+  least: number;
+  frameTimeoutMs: number;
+  /** The shards are held no longer, while the visit goes on. */
+  begun(): void;
+  /** Something was visited. */
+  worked(): void;
+  /** Where in its source the visiting kernel stopped. */
+  placeOf(stack: string): string | undefined;
+}
+
+/** Carries a visit out. Resolves when it has begun; it ends when its rows are read or given up. */
+export async function visit(plan: VisitPlan, stream: Visitable): Promise<Answer> {
+  const id = ++visits;
+  const { jahs } = stream;
+  const end = () => {
+    for (const jah of jahs) void jah.call("visitEnd", { visit: id }).catch(() => {});
+  };
+  let begun = false;
+  const letGo = () => {
+    if (begun) return;
+    begun = true;
+    for (const jah of jahs) void jah.call("release", undefined).catch(() => {});
+    stream.begun();
+  };
+  try {
+    const frame = await holdAll(jahs, stream.least);
+    const counts = await Promise.all(
+      jahs.map((jah, i) =>
+        jah.call("visit", { ...plan.start, visit: id, ...(i ? {} : { resultBytesMax: VISIT_STATE_BYTES }) }),
+      ),
+    );
+    letGo();
+    const rows = counts.reduce((sum, count) => sum + count.rows, 0);
+    if (rows > plan.rowsMax)
+      throw new HallelujahError(
+        "visit-too-large",
+        `there are ${rows} rows, and the visit may meet ${plan.rowsMax}; allow more`,
+      );
+    return { frame, rows: new Course(id, plan, stream).rows(end) };
+  } catch (error) {
+    letGo();
+    end();
+    throw error;
+  }
+}
+
+/** Resolves when the first chunk is there, or it is known that there is none. */
+export async function begun(rows: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
+  const iterator = rows[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  return {
+    async *[Symbol.asyncIterator]() {
+      try {
+        for (let next = first; !next.done; next = await iterator.next()) yield next.value;
+      } finally {
+        await iterator.return?.();
+      }
+    },
+  };
+}
+
+/** What became of one visit. */
+class Course {
+  private readonly id: number;
+  private readonly plan: VisitPlan;
+  private readonly stream: Visitable;
+  private readonly deadline: number;
+  private readonly startedAt = performance.now();
+
+  constructor(id: number, plan: VisitPlan, stream: Visitable) {
+    this.id = id;
+    this.plan = plan;
+    this.stream = stream;
+    this.deadline = this.startedAt + plan.timeoutMs;
+  }
+
+  /** What is emitted, then the rows of the tables. */
+  async *rows(end: () => void): AsyncGenerator<Uint8Array> {
+    const visit = this.id;
+    const [home, ...others] = this.stream.jahs;
+    const ahead = others.map((jah) => new Ahead(() => this.ask(jah, "visitStep", { visit })));
+    try {
+      for (;;) {
+        const { over, emitted } = await this.ask(home, "visitStep", { visit });
+        yield* emitted;
+        if (over) break;
+      }
+      for (const each of ahead) {
+        for await (const visited of each.all()) {
+          const { emitted } = await this.ask(home, "visitTake", { visit, visited });
+          yield* emitted;
+        }
+      }
+      yield* (await this.ask(home, "visitClose", { visit })).emitted;
+      const asked: Asked = {
+        call: (method, argument) =>
+          this.ask(home, "visitAsk", { visit, method, argument }) as Promise<
+            LiveMethods[typeof method]["answer"]
+          >,
+      };
+      for (const table of this.plan.tables) yield* answerOf([asked], table);
+    } finally {
+      for (const each of ahead) each.stop();
+      end();
+    }
+  }
+
+  /** Asks a Jah for a part of it. What goes wrong there is told as the client's kernel, or the want of time, explains it. */
+  private async ask<M extends "visitStep" | "visitTake" | "visitClose" | "visitAsk">(
+    jah: Jah,
+    method: M,
+    argument: LiveMethods[M]["argument"],
+  ): Promise<LiveMethods[M]["answer"]> {
+    const { timeoutMs, signal } = this.plan;
+    signal?.throwIfAborted();
+    const askedAt = performance.now();
+    if (askedAt > this.deadline)
+      throw new HallelujahError(
+        "visit-timeout",
+        `the visit was not over after ${timeoutMs / 1000} s; give it more time (timeout), or visit fewer rows`,
+      );
+    try {
+      return await jah.call(method, argument);
+    } catch (error) {
+      throw this.explained(error, performance.now() - askedAt);
+    } finally {
+      this.stream.worked();
+    }
+  }
+
+  private explained(error: unknown, ms: number): unknown {
+    if (!(error instanceof HallelujahError)) return error;
+    const { code, message } = error;
+    const { frameTimeoutMs, placeOf } = this.stream;
+    if (code === "kernel-trapped") {
+      const place = placeOf((error.cause as Error | undefined)?.stack ?? "");
+      return new HallelujahError(code, `the visiting kernel stopped: ${message}${place ? ` ${place}` : ""}`);
+    }
+    if (code === "out-of-memory")
+      return new HallelujahError(
+        code,
+        `the tables of the visiting kernel would take more than ${VISIT_STATE_BYTES / (1 << 20)} MiB; use fewer keys, or sketches`,
+      );
+    if (code === "jah-lost" && ms > frameTimeoutMs)
+      return new HallelujahError(
+        "kernel-trapped",
+        `the visiting kernel did not return within ${frameTimeoutMs / 1000} s; a loop that never ends?`,
+      );
+    return error;
+  }
+}
+
+/** What another Jah visits, before it is merged: as much as may wait. */
+class Ahead {
+  private readonly step: () => Promise<LiveMethods["visitStep"]["answer"]>;
+  private waiting: Visited[][] = [];
+  private bytes = 0;
+  private over = false;
+  private failure: unknown;
+  private waiters: (() => void)[] = [];
+
+  constructor(step: () => Promise<LiveMethods["visitStep"]["answer"]>) {
+    this.step = step;
+    void this.run();
+  }
+
+  stop(): void {
+    this.over = true;
+    this.wake();
+  }
+
+  private async run(): Promise<void> {
+    try {
+      while (!this.over) {
+        const { over, visited } = await this.step();
+        this.over ||= over;
+        if (visited.length) this.waiting.push(visited);
+        this.bytes += sizeOf(visited);
+        this.wake();
+        while (this.bytes > VISIT_AHEAD_BYTES && !this.over) await this.changed();
+      }
+    } catch (error) {
+      this.failure = error;
+      this.over = true;
+    }
+    this.wake();
+  }
+
+  private wake(): void {
+    for (const done of this.waiters.splice(0)) done();
+  }
+
+  private changed(): Promise<void> {
+    return new Promise((done) => this.waiters.push(done));
+  }
+
+  async *all(): AsyncGenerator<Visited[]> {
+    for (;;) {
+      const visited = this.waiting.shift();
+      if (visited) {
+        this.bytes -= sizeOf(visited);
+        this.wake();
+        yield visited;
+      } else if (this.failure !== undefined) throw this.failure;
+      else if (this.over) return;
+      else await this.changed();
+    }
+  }
+}
+
+function sizeOf(visited: Visited[]): number {
+  const bytes = (chunks: Uint8Array[]) => chunks.reduce((sum, { length }) => sum + length, 0);
+  return visited.reduce((sum, each) => sum + bytes(each.parts) + bytes(each.emitted), 0);
+}

@@ -1,0 +1,144 @@
+/**
+ * The visits that are under way in a Jah. Each goes on for a few milliseconds at a time, between frames, and all take turns; what
+ * comes of the rows of all Jahs is merged in one of them, in tables of a memory of its own, which then answer as those of the stream do.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { HallelujahError } from "../core/errors.ts";
+import { VISIT_STEP_MS } from "../core/limits.ts";
+import type { Watchdog } from "../core/watchdog.ts";
+import { type LiveMethods, VISITING } from "../wire/live.ts";
+import type { Visited, VisitMethods, VisitStart, VisitStep } from "../wire/visit.ts";
+import { Answers } from "./answers.ts";
+import { type Applied } from "./owner.ts";
+import { VisitResult, type Visit, Visitor } from "./visit.ts";
+
+/** Pause until a Jah is asked again whether it is free, ms. */
+const BUSY_MS = 2;
+
+interface Open {
+  visitor: Visitor;
+  /** Where all comes together. */
+  result: VisitResult | undefined;
+  answers: Answers;
+}
+
+/** The Jah, as far as this needs it. */
+export interface VisitedJah {
+  memory: WebAssembly.Memory;
+  watchdog: Pick<Watchdog, "enter" | "leave">;
+  /** The partitions whose state is here. */
+  held(): { from: number; to: number } | undefined;
+  /** Whether another kernel may stand over the memory for a moment: nothing goes on that is kept in the stream's instance. */
+  isFree(): boolean;
+  /** The stream's kernel stands over its memory again. */
+  restore(): void;
+}
+
+type Argument<M extends keyof VisitMethods> = VisitMethods[M]["argument"];
+
+export class Visits {
+  private readonly jah: VisitedJah;
+  private readonly all = new Map<number, Open>();
+
+  constructor(jah: VisitedJah) {
+    this.jah = jah;
+  }
+
+  /** Whether it is one of the methods that are answered here. */
+  has(method: keyof LiveMethods): method is keyof VisitMethods {
+    return method.startsWith("visit");
+  }
+
+  async perform(method: keyof VisitMethods, argument: unknown): Promise<unknown> {
+    switch (method) {
+      case "visit":
+        return this.begin(argument as VisitStart);
+      case "visitStep":
+        return this.step(argument as Argument<"visitStep">);
+      case "visitTake":
+        return { emitted: this.take(argument as Argument<"visitTake">) };
+      case "visitClose":
+        return { emitted: this.close(argument as Argument<"visitClose">) };
+      case "visitAsk":
+        return this.ask(argument as Argument<"visitAsk">);
+      case "visitEnd":
+        this.all.delete((argument as Argument<"visitEnd">).visit);
+    }
+  }
+
+  /** The rows are not where they were, or of another kernel: visits have to be begun anew. */
+  forget(): void {
+    this.all.clear();
+  }
+
+  private begin({ visit, wasm, resultBytesMax, ...what }: VisitStart): { rows: number } {
+    const { memory } = this.jah;
+    const { from, to } = this.jah.held() ?? { from: 0, to: 0 };
+    const module = new WebAssembly.Module(new Uint8Array(wasm));
+    const visitor = new Visitor(memory, module, { ...(what as Omit<Visit, "from" | "to">), from, to });
+    const result =
+      resultBytesMax === undefined ? undefined : new VisitResult(module, resultBytesMax, what.format);
+    this.all.set(visit, { visitor, result, answers: new Answers(() => result!.kernel) });
+    return { rows: visitor.count };
+  }
+
+  private async step({ visit }: Argument<"visitStep">): Promise<VisitStep> {
+    while (!this.jah.isFree()) await sleep(BUSY_MS);
+    const { visitor, result } = this.of(visit);
+    const until = performance.now() + VISIT_STEP_MS;
+    let visited: Visited[] | undefined;
+    this.guarded(visit, () => {
+      try {
+        visited = visitor.step(() => performance.now() >= until);
+      } finally {
+        this.jah.restore();
+      }
+    });
+    if (!visited) return { over: true, rows: 0, emitted: [], visited: [] };
+    const rows = visited.reduce((sum, each) => sum + each.rows + each.bad, 0);
+    if (!result) return { over: false, rows, emitted: [], visited };
+    return { over: false, rows, emitted: this.merge(visit, result, visited), visited: [] };
+  }
+
+  private take({ visit, visited }: Argument<"visitTake">): Uint8Array[] {
+    return this.merge(visit, this.of(visit).result!, visited);
+  }
+
+  /** Merges what was visited; what is emitted by it follows what the rows themselves emitted. */
+  private merge(visit: number, result: VisitResult, visited: Visited[]): Uint8Array[] {
+    return this.guarded(visit, () =>
+      visited.flatMap((each) => [...each.emitted, ...emittedBy(result.take(each))]),
+    );
+  }
+
+  private close({ visit }: Argument<"visitClose">): Uint8Array[] {
+    return this.guarded(visit, () => emittedBy(this.of(visit).result!.end()));
+  }
+
+  private ask({ visit, method, argument }: Argument<"visitAsk">): unknown {
+    return this.of(visit).answers.perform(method as keyof LiveMethods, argument);
+  }
+
+  private of(visit: number): Open {
+    const open = this.all.get(visit);
+    if (open) return open;
+    throw new HallelujahError(
+      "visit-lost",
+      "the stream's kernel was swapped, or its rows moved, while they were visited; ask again",
+    );
+  }
+
+  /** The visiting kernel is at work, which may never return. */
+  private guarded<T>(visit: number, work: () => T): T {
+    this.jah.watchdog.enter(visit, VISITING);
+    try {
+      return work();
+    } finally {
+      this.jah.watchdog.leave();
+    }
+  }
+}
+
+function emittedBy(applied: Applied | undefined): Uint8Array[] {
+  return applied ? applied.emitted.filter(({ length }) => length) : [];
+}

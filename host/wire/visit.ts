@@ -1,0 +1,65 @@
+/** What a Hallelu and the Jahs of a stream say to each other of a visit: another kernel that runs over the rows that they hold. */
+
+/** A column of a dataset; see kernel/rows.ts. */
+interface VisitedColumn {
+  name: string;
+  type: string;
+  optional: boolean;
+  kind: number;
+  width: number;
+}
+
+export interface VisitStart {
+  /** Tells the visits of a host apart. */
+  visit: number;
+  /** The visiting kernel. */
+  wasm: Uint8Array;
+  dataset: { number: number; name: string; fields: VisitedColumn[] };
+  /** The fields of the record that it takes. */
+  fields: { name: string; type: string; optional: boolean; written: string }[];
+  /** Chunks in which no row lies within all of them are passed over; both inclusive, times in ms, decimals in millionths. */
+  bounds: { field: string; least?: number | bigint; greatest?: number | bigint }[];
+  /** How emitted records are rendered; see kernel/memory-map.ts. */
+  format: number;
+  /** Bytes that its tables may take; only for the Jah where all comes together. */
+  resultBytesMax?: number;
+}
+
+/** What came of some of the rows of one partition. All are merged in the order of (partition, index). */
+export interface Visited {
+  partition: number;
+  /** Place of the frame in its partition. */
+  index: number;
+  rows: number;
+  bad: number;
+  /** Routed sections. */
+  parts: Uint8Array[];
+  /** Rows that `each` emitted, rendered, and how many. */
+  emitted: Uint8Array[];
+  emittedRows: number;
+}
+
+/** What a Jah did of a visit. */
+export interface VisitStep {
+  /** Whether all rows that it has were visited. */
+  over: boolean;
+  rows: number;
+  /** Where it all comes together: what was emitted; elsewhere: what is to be merged there. */
+  emitted: Uint8Array[];
+  visited: Visited[];
+}
+
+export interface VisitMethods {
+  /** Begins a visit of the rows that are here now, and answers how many there are. */
+  visit: { argument: VisitStart; answer: { rows: number } };
+  /** Visits some of them, for a few milliseconds. */
+  visitStep: { argument: { visit: number }; answer: VisitStep };
+  /** Merges what others visited; answers what was emitted with that. */
+  visitTake: { argument: { visit: number; visited: Visited[] }; answer: { emitted: Uint8Array[] } };
+  /** All is merged: windows close. */
+  visitClose: { argument: { visit: number }; answer: { emitted: Uint8Array[] } };
+  /** A question to the tables in which all came together. */
+  visitAsk: { argument: { visit: number; method: string; argument: unknown }; answer: unknown };
+  /** It is over, however it ended. */
+  visitEnd: { argument: { visit: number }; answer: void };
+}

@@ -1,0 +1,229 @@
+/** Kernels that visit the rows of a stream, in real processes: what they answer, beside ingest, and what must not harm the stream. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { TableRow } from "../../host/client/rows.ts";
+import { prints, refuses } from "./commands.ts";
+import { drained, startHost, type TestHost, until } from "./host.ts";
+
+const test = suite("flow/visit");
+
+const KEEP = `import { Count, Dataset, Optional, Table, Text } from "hallelujah";
+@record class Flight { n: i64; origin: Text; delay: Optional<i32> }
+@state class Seen { count: Count }
+const seen = new Table<Text, Seen>("seen");
+const flights = new Dataset<Flight>("flights");
+export function each(flight: Flight): void {
+  seen.at(flight.origin).count.add();
+  flights.add(flight);
+}`;
+const DELAYS = `import { Stats, Table, Text, Optional } from "hallelujah";
+@record class Flight { origin: Text; delay: Optional<i32> }
+@state class Delays { delay: Stats }
+const origins = new Table<Text, Delays>("origins");
+export function each(flight: Flight): void {
+  if (flight.delay.present) origins.at(flight.origin).delay.add(flight.delay.value);
+}`;
+const LATE = `import { Optional, Text, out } from "hallelujah";
+@record class Flight { n: i64; origin: Text; delay: Optional<i32> }
+@record class Late { n: i64 }
+export function each(flight: Flight): void {
+  if (!flight.delay.present || flight.delay.value < 95) return;
+  const late = new Late();
+  late.n = flight.n;
+  out.emit(late);
+}`;
+const BATCH = 5_000;
+
+interface Flight {
+  n: number;
+  origin: string;
+  delay?: number;
+}
+const flightAt = (n: number): Flight => ({
+  n,
+  origin: `AP${(n * 7919) % 40}`,
+  ...(n % 5 ? { delay: (n * 31) % 100 } : {}),
+});
+const flights = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => flightAt(from + i));
+
+/** Rows of DELAYS over the first so many flights. */
+function delaysOf(count: number): [string, number, number][] {
+  const sums = new Map<string, [number, number]>();
+  for (const { origin, delay } of flights(0, count)) {
+    if (delay === undefined) continue;
+    const [n, sum] = sums.get(origin) ?? [0, 0];
+    sums.set(origin, [n + 1, sum + delay]);
+  }
+  return [...sums].map(([key, [n, sum]]): [string, number, number] => [key, n, sum]).toSorted(byKey);
+}
+const byKey = (a: [string, ...unknown[]], b: [string, ...unknown[]]) => (a[0] < b[0] ? -1 : 1);
+const shown = (rows: TableRow[]) =>
+  rows.map(({ key, delay }) => {
+    const { count, sum } = delay as { count: number; sum: number };
+    return [key, count, sum];
+  });
+
+async function pushed({ client }: TestHost, count: number): Promise<void> {
+  for (let from = 0; from < count; from += BATCH) await client.push("kept", flights(from, from + BATCH));
+  await until(client, "kept", drained);
+}
+
+async function problem(promise: Promise<unknown>): Promise<{ code: string; message: string }> {
+  try {
+    await promise;
+  } catch (error) {
+    return error as { code: string; message: string };
+  }
+  return assert.unreachable("it was answered") as never;
+}
+
+let host: TestHost;
+test.before(async () => {
+  host = await startHost({
+    cpus: 2,
+    env: { HALLELUJAH_PARK_AFTER_MS: "1500", HALLELUJAH_FRAME_TIMEOUT_MS: "4000" },
+  });
+  await host.client.deploy("kept", { kernel: KEEP, max: 1 });
+});
+test.after(async () => {
+  assert.is(await host.stop(), 0);
+});
+
+test("a visit answers for the rows that are there, in tables, in what it emits, and in SQL", async () => {
+  await pushed(host, 40_000);
+  const { client } = host;
+  const visit = await client.visit<TableRow>("kept", { kernel: DELAYS });
+  assert.equal(shown(await visit.all()), delaysOf(40_000));
+  assert.is(visit.frame, (await client.stream("kept")).frame);
+  const late = await client.visit<{ n: number }>("kept", { kernel: LATE });
+  assert.equal(
+    (await late.all()).map(({ n }) => n).toSorted((a, b) => a - b),
+    flights(0, 40_000)
+      .filter(({ delay = 0 }) => delay >= 95)
+      .map(({ n }) => n),
+  );
+  const top = { kernel: DELAYS, table: "origins", order: "-delay.sum", limit: 3 };
+  const best = delaysOf(40_000).toSorted((a, b) => b[2] - a[2]);
+  assert.equal(shown(await (await client.visit<TableRow>("kept", top)).all()), best.slice(0, 3));
+  const query =
+    "SELECT origin, count(delay) AS n, sum(delay) AS late FROM Flights WHERE delay IS NOT NULL GROUP BY origin ORDER BY 1";
+  const printed = await prints(host.url, ["query", "kept", query]);
+  assert.equal(
+    printed
+      .trim()
+      .split("\n")
+      .map((line) => Object.values(JSON.parse(line) as object)),
+    delaysOf(40_000),
+  );
+});
+
+test("records go on coming while it is visited, and each visit holds whole frames", async () => {
+  const { client } = host;
+  let to = 40_000;
+  const answers: TableRow[][] = [];
+  const visiting = (async () => {
+    for (let i = 0; i < 8; i++)
+      answers.push(await (await client.visit<TableRow>("kept", { kernel: DELAYS })).all());
+  })();
+  for (; to < 80_000; to += BATCH) await client.push("kept", flights(to, to + BATCH));
+  await visiting;
+  await until(client, "kept", drained);
+  // A batch is a frame, so what a visit met is one of these.
+  const possible = new Set<string>();
+  for (let count = 40_000; count <= to; count += BATCH) possible.add(JSON.stringify(delaysOf(count)));
+  for (const rows of answers) assert.ok(possible.has(JSON.stringify(shown(rows))));
+  const seen = await (await client.query<TableRow>("kept", "seen")).all();
+  assert.is(
+    seen.reduce((sum, { count }) => sum + (count as number), 0),
+    to,
+  );
+});
+
+test("a stream that is parked is woken", async () => {
+  const { client } = host;
+  await until(client, "kept", ({ state }) => state === "parked");
+  const rows = await (await client.visit<TableRow>("kept", { kernel: DELAYS })).all();
+  assert.equal(shown(rows), delaysOf(80_000));
+});
+
+test("what is wrong with a visit is told, and the stream goes on", async () => {
+  const { client } = host;
+  const kernel = (body: string, fields = "n: i64") =>
+    `import { Count, Table, Text } from "hallelujah";
+@record class R { ${fields} }
+@state class S { n: Count }
+const t = new Table<i64, S>("t");
+export function each(r: R): void { ${body} }`;
+  const visit = (options: {
+    kernel: string;
+    dataset?: string;
+    table?: string;
+    rows?: number;
+    timeout?: number;
+  }) => problem(client.visit("kept", { file: "odd.ts", ...options }));
+  const missing = await visit({ kernel: kernel("t.at(r.m).n.add();", "m: i64") });
+  assert.is(missing.code, "column-missing", missing.message);
+  assert.match(missing.message, /flights.* m/s);
+  const type = await visit({ kernel: kernel("t.at(r.origin).n.add();", "origin: i64") });
+  assert.is(type.code, "column-type", type.message);
+  assert.match(type.message, /origin/);
+  const trap = await visit({
+    kernel: kernel('if (r.n == 77) throw new Error("no 77");\n  t.at(r.n).n.add();'),
+  });
+  assert.is(trap.code, "kernel-trapped", trap.message);
+  assert.match(trap.message, /no 77 in each \(odd\.ts:5:\d+\)/);
+  const wrong = await visit({ kernel: kernel("t.at(r.n).n.ad();") });
+  assert.match(wrong.message, /odd\.ts:5:\d+/);
+  assert.is((await visit({ kernel: DELAYS, dataset: "nothing" })).code, "dataset-missing");
+  assert.is((await visit({ kernel: DELAYS, table: "nothing" })).code, "table-unknown");
+  assert.is((await visit({ kernel: DELAYS, rows: 10 })).code, "visit-too-large");
+  const loop = await visit({ kernel: kernel("while (r.n >= 0) t.at(0).n.add();") });
+  assert.is(loop.code, "kernel-trapped", loop.message);
+  assert.match(loop.message, /did not return within 4 s/);
+  await client.push("kept", flights(80_000, 80_000 + BATCH));
+  await until(client, "kept", drained);
+  const rows = await (await client.visit<TableRow>("kept", { kernel: DELAYS })).all();
+  assert.equal(shown(rows), delaysOf(80_000 + BATCH));
+  assert.is((await client.stream("kept")).deadLetters, 0);
+});
+
+test("a client that leaves ends its visit", async () => {
+  const { client } = host;
+  const slow = DELAYS.replace(
+    "if (flight",
+    "let x: f64 = 1;\n  for (let i = 0; i < 3000; i++) x = x * 0.99 + Math.sqrt(x);\n  if (x < 0) return;\n  if (flight",
+  );
+  const left = new AbortController();
+  const visiting = client.visit("kept", { kernel: slow, signal: left.signal });
+  await new Promise((done) => setTimeout(done, 200));
+  left.abort();
+  await problem(visiting);
+  const given = await problem(client.visit("kept", { kernel: slow, timeout: 100 }));
+  assert.is(given.code, "visit-timeout");
+  const rows = await (await client.visit<TableRow>("kept", { kernel: DELAYS })).all();
+  assert.is(rows.length, 32);
+});
+
+test("the command prints what run would", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hallelujah-visit-"));
+  try {
+    const path = join(folder, "delays.ts");
+    writeFileSync(path, DELAYS);
+    const args = ["visit", "kept", path, "--table", "origins", "--limit", "2", "--format", "csv"];
+    assert.match(await prints(host.url, args), /^table,key,delay\.count,.*\norigins,AP1,/);
+    await refuses(host.url, ["query", "kept", "SELECT nothing FROM flights"], /nothing/, 2);
+    await refuses(
+      host.url,
+      ["query", "kept", "SELECT n FROM trains"],
+      /no dataset trains.*\nit has: flights/,
+      1,
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test.run();

@@ -125,6 +125,16 @@ async function ingest(
   }
 }
 
+/** Ingest beside checkpoints, and without; the two take turns at being first. */
+async function pair(cli: string, bodies: Buffer[], round: number) {
+  if (round % 2) {
+    const on = await ingest(cli, bodies, {});
+    return [on, await ingest(cli, bodies, NO_CHECKPOINTS)];
+  }
+  const off = await ingest(cli, bodies, NO_CHECKPOINTS);
+  return [await ingest(cli, bodies, {}), off];
+}
+
 /** A Jah with some 100 MB of state is killed at half of the full rate; until all is applied again but what just came, ms. */
 async function killed(cli: string): Promise<number> {
   const host = await startHost(cli);
@@ -203,10 +213,8 @@ export async function recovery({ cli, runs, machine, log }: LiveSettings): Promi
   const many = Array.from({ length: MANY_TIMES }, () => largeBodies).flat();
   for (let round = 0; round <= runs; round++) {
     const small = await wakes(cli, SMALL_KEYS, SMALL_WAKES);
-    const fewOn = await ingest(cli, few, {});
-    const fewOff = await ingest(cli, few, NO_CHECKPOINTS);
-    const manyOn = await ingest(cli, many, {});
-    const manyOff = await ingest(cli, many, NO_CHECKPOINTS);
+    const [fewOn, fewOff] = await pair(cli, few, round);
+    const [manyOn, manyOff] = await pair(cli, many, round);
     const killedMs = await killed(cli);
     const rest = await resting(cli);
     // Last, as the disk is busy for a while with what it leaves.

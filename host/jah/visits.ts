@@ -12,6 +12,9 @@ import { Answers } from "./answers.ts";
 import { type Applied } from "./owner.ts";
 import { VisitResult, type Visit, Visitor } from "./visit.ts";
 
+/** Modules that are kept: the code of one that comes again is optimised already. */
+const MODULES_MAX = 8;
+
 /** Pause until a Jah is asked again whether it is free, ms. */
 const BUSY_MS = 2;
 
@@ -39,6 +42,8 @@ type Argument<M extends keyof VisitMethods> = VisitMethods[M]["argument"];
 export class Visits {
   private readonly jah: VisitedJah;
   private readonly all = new Map<number, Open>();
+  /** The one used last comes last. */
+  private readonly modules: { wasm: Buffer; module: WebAssembly.Module }[] = [];
 
   constructor(jah: VisitedJah) {
     this.jah = jah;
@@ -74,12 +79,24 @@ export class Visits {
   private begin({ visit, wasm, resultBytesMax, ...what }: VisitStart): { rows: number } {
     const { memory } = this.jah;
     const { from, to } = this.jah.held() ?? { from: 0, to: 0 };
-    const module = new WebAssembly.Module(new Uint8Array(wasm));
+    const module = this.moduleOf(wasm);
     const visitor = new Visitor(memory, module, { ...(what as Omit<Visit, "from" | "to">), from, to });
     const result =
       resultBytesMax === undefined ? undefined : new VisitResult(module, resultBytesMax, what.format);
     this.all.set(visit, { visitor, result, answers: new Answers(() => result!.kernel) });
     return { rows: visitor.count };
+  }
+
+  private moduleOf(wasm: Uint8Array): WebAssembly.Module {
+    const { modules } = this;
+    const at = modules.findIndex((known) => known.wasm.equals(wasm));
+    const found =
+      at < 0
+        ? { wasm: Buffer.from(wasm), module: new WebAssembly.Module(new Uint8Array(wasm)) }
+        : modules.splice(at, 1)[0];
+    modules.push(found);
+    if (modules.length > MODULES_MAX) modules.shift();
+    return found.module;
   }
 
   private async step({ visit }: Argument<"visitStep">): Promise<VisitStep> {

@@ -23,7 +23,6 @@ const MISUSED = new Set([
   "bad-request",
   "capacity-invalid",
   "cpus-invalid",
-  "not-built",
   "sink-invalid",
   "token-missing",
   "url-invalid",

@@ -66,6 +66,7 @@ const STATUS: Record<string, number> = {
   "media-type": 415,
   misdirected: 421,
   "backlog-full": 429,
+  aborted: 499,
   "headers-too-large": 431,
   busy: 503,
   "jah-lost": 503,

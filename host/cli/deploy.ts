@@ -13,6 +13,7 @@ export interface DeployFlags extends PushFlags {
   max?: number;
   source?: string[];
   from?: string;
+  share?: boolean;
   sink?: string[];
   retain?: string;
   strict?: boolean;
@@ -20,7 +21,7 @@ export interface DeployFlags extends PushFlags {
 
 export async function deployCommand(name: string, kernel: string, flags: DeployFlags): Promise<void> {
   const module = readKernel(kernel);
-  const { min, max, from, retain, strict, source = [], sink } = flags;
+  const { min, max, from, share, retain, strict, source = [], sink } = flags;
   const { inputFormat, delimiter, columns } = flags;
   if (!source.includes("-") && (inputFormat ?? delimiter ?? columns) !== undefined) {
     const message =
@@ -36,6 +37,7 @@ export async function deployCommand(name: string, kernel: string, flags: DeployF
       ...(min === undefined ? {} : { min }),
       ...(max === undefined ? {} : { max }),
       ...(from === undefined ? {} : { from }),
+      ...(share === undefined ? {} : { share }),
       ...(retain === undefined ? {} : { retain }),
       ...(strict === undefined ? {} : { strict }),
       ...(sink === undefined ? {} : { sink: sink.map((each) => (isUrl(each) ? each : resolve(each))) }),

@@ -245,7 +245,8 @@ pushing(
     "file, folder, glob or URL that the host reads; - pushes standard input, whose end closes all windows",
     collect,
   )
-  .option("--from <stream>", "take in the output of another stream")
+  .option("--from <stream>", "take in the output of another stream, or its records if it has none")
+  .option("--share", "with --from: take in the records, whether there is an output or not")
   .option("--sink <target>", "file of the host, or URL, for the output", collect)
   .option("--retain <what>", RETAIN_WORDS)
   .option("--strict", "stop at a frame that stops the kernel, rather than set it aside")

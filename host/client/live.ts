@@ -53,8 +53,9 @@ export interface DeployOptions {
   max?: number;
   /** Files of the host, or URLs, that it reads. */
   source?: string | string[];
-  /** Another stream whose output it takes in. */
+  /** Another stream whose output it takes in; its records, if its kernel emits nothing or `share` is set. */
   from?: string;
+  share?: boolean;
   /** Files of the host, or URLs, to which its output goes. */
   sink?: string | string[];
   /** How much of the log is kept: `applied` (if not given: what checkpoints need), `all`, a size (`10GB`) or an age (`7d`). */
@@ -187,9 +188,9 @@ export class Hallelujah {
   }
 
   async deploy(name: string, options: DeployOptions): Promise<StreamInfo> {
-    const { kernel, signal, min, max, from, retain, strict, file } = options;
+    const { kernel, signal, min, max, from, share, retain, strict, file } = options;
     const search = new URLSearchParams();
-    for (const [key, value] of Object.entries({ min, max, from, retain, strict, file }))
+    for (const [key, value] of Object.entries({ min, max, from, share, retain, strict, file }))
       if (value !== undefined) search.set(key, String(value));
     for (const source of [options.source ?? []].flat()) search.append("source", source);
     for (const sink of [options.sink ?? []].flat()) search.append("sink", sink);

@@ -79,7 +79,8 @@ class StreamCheck {
   }
 
   private *log(): Generator<Finding> {
-    const folder = join(this.folder, "log");
+    const { shares, from, name } = this.record;
+    const folder = join(this.folder, "..", shares ? from! : name, "log");
     const { frame } = this.record;
     this.logFirst = existsSync(folder) ? (segmentsIn(folder)[0] ?? 0) : 0;
     this.intactFrom = this.logFirst;

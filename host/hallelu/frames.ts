@@ -17,7 +17,7 @@ import { Intake, type IntakeFrame } from "./intake.ts";
 import { Rates } from "./rates.ts";
 import type { StreamRecord } from "./record.ts";
 import type { Tally } from "./tally.ts";
-import { Shapes } from "./shapes.ts";
+import { misfitOf, Shapes, type StreamSource } from "./shapes.ts";
 
 /** Kind of a log entry without records, whose head says how event time passes (event-time.ts); no source has this number. */
 const TIME_KIND = 0xffff;
@@ -25,13 +25,19 @@ const TIME_KIND = 0xffff;
 export interface FramesParts {
   log: Log;
   tally: Tally;
+  /** Whose log this is, if it is that of another stream: nothing is logged here then. */
+  owner?: Frames;
   /** The kernel that frames are given to now; event time is the same for all of its versions. */
   kernel: () => KernelDescriptor;
+  /** The one that a frame belongs to. */
+  kernelOf: (frame: number) => KernelDescriptor;
   dead: DeadLetters;
   /** Writes the record to the registry, or rejects. */
   save: () => Promise<void>;
   /** Jahs have to know of a source. */
   onSource: (source: number) => void;
+  /** Frames of a source that another stream takes in are passed over, as the kernel cannot read them. */
+  onMisfit: (why: string) => void;
   /** More frames are in the log. */
   onLogged: () => void;
 }
@@ -53,6 +59,13 @@ export class Frames {
   /** The lowest frame of which all that is known is kept; what was logged since this process began is. */
   private recalledFrom: number;
   private sourcesUnsaved = false;
+  /** Those of streams that share this log. */
+  private readonly sharers = new Set<Frames>();
+  /** The log is needed from here on; nothing is known of that before a checkpoint. */
+  private bound = 0;
+  private lacking = false;
+  /** How many want that the log is not trimmed for now. */
+  private holds = 0;
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
 
@@ -65,8 +78,15 @@ export class Frames {
     this.shapes = new Shapes(record.sources, parts.kernel(), (source) => {
       this.sourcesUnsaved = true;
       parts.onSource(source);
+      for (const sharer of this.sharers) sharer.sourceCame(source);
     });
+    parts.owner?.sharers.add(this);
     this.intake = new Intake((frames) => this.append(frames), parts.tally);
+  }
+
+  /** The first frame that the log has. */
+  get first(): number {
+    return this.log.first;
   }
 
   /** The number of the next frame. */
@@ -118,7 +138,14 @@ export class Frames {
         return { kind: source, head: text, body, records: 0 };
       }),
     );
-    frames.forEach(({ source }, i) => {
+    const sources = frames.map(({ source }) => source);
+    for (const each of [this, ...this.sharers]) each.logged(first, sources, heads);
+    return first + frames.length - 1;
+  }
+
+  /** Frames from `first` on are in the log. */
+  private logged(first: number, sources: number[], heads: (object | undefined)[]): void {
+    sources.forEach((source, i) => {
       const head = heads[i];
       this.rate.applied(this.log.place(first + i).bytes);
       if (head && "index" in head) this.refer(source, first + i, head.index as number);
@@ -127,7 +154,25 @@ export class Frames {
         this.time.came(this.clockOf(source), Date.now());
     });
     this.parts.onLogged();
-    return first + frames.length - 1;
+  }
+
+  /** The stream whose log this is has another source. */
+  private sourceCame(source: number): void {
+    const spec = this.shapes.sources[source];
+    const misfit = misfitOf(spec, this.parts.kernel());
+    if (misfit !== undefined) this.parts.onMisfit(misfit);
+    this.parts.onSource(source);
+  }
+
+  /** It does not need the log of another stream any more. */
+  leave(): void {
+    this.parts.owner?.sharers.delete(this);
+  }
+
+  /** Records of another stream that do not count here: those that it takes once more, and those that the kernel cannot read. */
+  private isForeign(frame: number, source: StreamSource): boolean {
+    if (!this.parts.owner) return false;
+    return source.origin === "dead" || misfitOf(source, this.parts.kernelOf(frame)) !== undefined;
   }
 
   /**
@@ -181,12 +226,29 @@ export class Frames {
    * cannot be had, which may be brought back with what the log has: then nothing is trimmed but what a size or an age bounds.
    */
   async trimTo(bound: number, lacking: boolean): Promise<void> {
-    const retain = parseRetain(this.record.retain);
-    if (lacking && retain.kind === "applied") return;
-    await this.log.trim(trimmableBelow(retain, this.log.extents, bound, Date.now()));
+    this.bound = bound;
+    this.lacking = lacking;
+    await (this.parts.owner ?? this).trim();
     for (const known of [this.references, this.timeFrames])
       for (const frame of known.keys()) if (frame < bound) known.delete(frame);
     this.recalledFrom = Math.max(this.recalledFrom, bound);
+  }
+
+  /** The log is not trimmed until what this answers is called. */
+  hold(): () => void {
+    this.holds++;
+    return () => {
+      this.holds--;
+    };
+  }
+
+  /** Trims the log as far as all that share it allow. */
+  private async trim(): Promise<void> {
+    const retain = parseRetain(this.record.retain);
+    const all = [this, ...this.sharers];
+    if (this.holds || (retain.kind === "applied" && all.some(({ lacking }) => lacking))) return;
+    const bound = Math.min(...all.map((each) => each.bound));
+    await this.log.trim(trimmableBelow(retain, this.log.extents, bound, Date.now()));
   }
 
   /** Frames that were logged of a source. */
@@ -285,7 +347,8 @@ export class Frames {
       kind === "slice"
         ? { kind, frame, source, path, offset, bytes, sum }
         : { kind, frame, source, index, ...from };
-    const skip = dead.isSkipped(frame) ? { skip: true } : {};
+    const skip =
+      dead.isSkipped(frame) || this.isForeign(frame, this.shapes.sources[source]) ? { skip: true } : {};
     const clock = this.parts.kernel().time ? this.clockOf(source) : 0;
     const still = this.time.isShared(clock) ? { still: true } : {};
     const only = again?.only ? { only: again.only } : {};

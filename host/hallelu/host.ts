@@ -30,6 +30,8 @@ export interface DeployRequest {
   source?: string[];
   /** Another stream, whose output this one takes in. */
   from?: string;
+  /** The records of `from` are shared, though it has an output. */
+  share?: boolean;
   /** Where the output goes: a file on this host, or an http(s) URL that is called with NDJSON. */
   sink?: string[];
   /** How much of the log is kept (core/retain.ts). */

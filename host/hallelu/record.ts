@@ -30,6 +30,9 @@ export interface StreamRecord {
   /** Deploy options that are carried out elsewhere (streams.ts). */
   source: string[];
   from?: string;
+  /** The records of `from` rather than its output: its log, from frame `begin` on. */
+  shares?: boolean;
+  begin?: number;
   sink: string[];
   /** Inputs of `source` that were read to their end. */
   read?: number;

@@ -91,7 +91,7 @@ async function* readOne(
 }
 
 function specOf(source: Source, name: string): StreamSource {
-  const { path, format, size, dataStart, delimiter, plan, kind } = source;
+  const { path, format, size, dataStart, delimiter, plan, columns, kind } = source;
   return {
     // The host may start again in another folder.
     ...(path === undefined ? {} : { path: resolve(path) }),
@@ -100,6 +100,7 @@ function specOf(source: Source, name: string): StreamSource {
     dataStart,
     delimiter,
     plan,
+    ...(columns ? { columns } : {}),
     origin: "source",
     kind: kind === "bytes" ? "slice" : kind,
     name,

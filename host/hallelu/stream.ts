@@ -74,6 +74,8 @@ const SAVE_RETRY_MS = 1_000;
 
 export interface StreamParts {
   jahs: Jahs;
+  /** Whose `log` and `tally` these are, if it shares the records of another stream. */
+  owner?: Stream;
   log: Log;
   /** What is known of all frames that were logged. */
   tally: Tally;
@@ -167,8 +169,11 @@ export class Stream implements JahOwner {
     const shards = new Shards(record, log, this, parts.jahs, parts.cpus);
     const frames = new Frames(record, {
       log,
+      ...(parts.owner ? { owner: parts.owner.frames } : {}),
+      onMisfit: (why) => this.note("warn", `records of ${record.from} are passed over: ${why}`),
       tally: parts.tally,
       kernel: () => versions.kernel,
+      kernelOf: (frame) => versions.descriptorOf(versions.of(frame)),
       dead,
       save: () => registration.write(),
       onSource: (source) =>
@@ -276,6 +281,7 @@ export class Stream implements JahOwner {
   /** Resolves with the frame of the last record, when the records are in the log. */
   async push(body: PushBody): Promise<number> {
     this.refuseIfFailed();
+    this.refuseIfShared();
     if (this.backlogBytes + body.bytes > BACKLOG_BYTES_MAX) {
       const size = `${Math.round(this.backlogBytes / 2 ** 20)} MiB`;
       const message = `${this.name} has a backlog of ${size}, which is all it may have; send the same again later`;
@@ -287,8 +293,17 @@ export class Stream implements JahOwner {
   /** Logs the records of a frame that was set aside again. */
   async retry(frame: number): Promise<{ frame: number; bytes: number }> {
     this.refuseIfFailed();
+    this.refuseIfShared();
     const { bytes } = this.bodies.infoOf(frame);
     return { frame: await this.bodies.retry(frame), bytes };
+  }
+
+  /** What is logged comes to all that share the log. */
+  private refuseIfShared(): void {
+    if (!this.record.shares) return;
+    const { from } = this.record;
+    const message = `${this.name} shares the records of ${from} and takes no others; push to ${from}`;
+    throw new HallelujahError("records-shared", message);
   }
 
   /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
@@ -567,8 +582,13 @@ export class Stream implements JahOwner {
     }
   }
 
+  /** What a stream needs that shares the records. */
+  get shared(): { log: Log; tally: Tally } {
+    return { log: this.log, tally: this.parts.tally };
+  }
+
   get logExtents(): Extent[] {
-    return this.log.extents;
+    return this.record.shares ? [] : this.log.extents; // it is the other stream's
   }
 
   /** An event of its life; what it takes is carried out. */
@@ -640,7 +660,9 @@ export class Stream implements JahOwner {
 
   private async closeFiles(): Promise<void> {
     await this.progress.written;
-    await Promise.all([this.log.close(), this.outputs.close(), this.lateOutputs.close()]);
+    this.frames.leave();
+    const log = this.record.shares ? undefined : this.log.close();
+    await Promise.all([log, this.outputs.close(), this.lateOutputs.close()]);
   }
 
   // --- what Jahs tell --------------------------------------------------------------------------------------------
@@ -652,6 +674,7 @@ export class Stream implements JahOwner {
       stream: this.name,
       versions: this.versions.live(this.log.first, this.frames.shapes.sources),
       confirmed: this.versions.confirmed,
+      ...(this.record.begin === undefined ? {} : { begin: this.record.begin }),
       stateBytesMax: STATE_BYTES_MAX,
       frameTimeoutMs: this.frameTimeoutMs,
       stuckFile: this.failures.stuckFile(jah),
@@ -955,7 +978,7 @@ export class Stream implements JahOwner {
     const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
     // One that takes in the output of another stream is ready for it.
     // One whose kernel is unproven would have to do again what led to its state.
-    if (idle && !this.record.from && !this.isUnproven) void this.park();
+    if (idle && (!this.record.from || this.record.shares) && !this.isUnproven) void this.park();
   }
 
   /** Where no records come, windows close by the wall clock. */

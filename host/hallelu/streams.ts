@@ -48,6 +48,7 @@ import { checkSink, runSink, type SinkStanding } from "./sinks.ts";
 import { readSources } from "./sources.ts";
 import { located, streamFolder, type StreamRecord } from "./record.ts";
 import { Stream } from "./stream.ts";
+import { misfitOf, type StreamSource } from "./shapes.ts";
 import { Tally } from "./tally.ts";
 import { planVisit } from "./visit.ts";
 
@@ -105,11 +106,20 @@ export class Streams implements Host {
   /** Opens the streams that the registry knows. One that cannot be opened is said so in the journal, and left as it is. */
   async resume(): Promise<void> {
     rmSync(this.backupFolder, { recursive: true, force: true }); // of a process that was killed
-    for (const key of this.options.registry.list("streams/")) {
-      const record = located(this.options.registry.get(key)!.value as StreamRecord, this.options.data);
+    const { registry, data } = this.options;
+    const records = registry
+      .list("streams/")
+      .map((key) => located(registry.get(key)!.value as StreamRecord, data));
+    const holds = new Map<string, () => void>();
+    // The stream whose log it is comes before those that share it, which none shares in turn.
+    for (const record of records.toSorted((a, b) => Number(a.shares ?? false) - Number(b.shares ?? false))) {
       try {
         const running = await this.open(record, readModule(record));
         const { stream } = running;
+        // One that cannot be opened needs the log for ever.
+        for (const { name } of records.filter(({ shares, from }) => shares && from === record.name))
+          holds.set(name, stream.frames.hold());
+        holds.get(record.name)?.();
         stream.recall();
         if (stream.error !== undefined) continue;
         if (stream.isBehind) stream.busy();
@@ -171,7 +181,7 @@ export class Streams implements Host {
       for (const target of request.sink ?? []) checkSink(target);
       const { wasm, descriptor } = await this.moduleOf(name, request);
       if (request.sink?.length && !hasOutput(descriptor)) throw noOutput(name, "a sink would get no row");
-      this.checkFrom(name, request.from);
+      const shares = this.checkFrom(name, request, descriptor);
       const min = request.min ?? 1;
       const max = request.max ?? Math.max(min, this.options.cpus.length);
       if (max < min) {
@@ -180,7 +190,10 @@ export class Streams implements Host {
         throw new HallelujahError("capacity-invalid", message);
       }
       this.admit(name, Math.min(min, max));
-      return { created: true, stream: await this.create(name, request, { wasm, descriptor, min, max }) };
+      return {
+        created: true,
+        stream: await this.create(name, request, { wasm, descriptor, min, max, shares }),
+      };
     } finally {
       this.changing.delete(name);
     }
@@ -255,7 +268,9 @@ export class Streams implements Host {
 
   private checkSwap(stream: Stream, descriptor: KernelDescriptor): void {
     const { name, record } = stream;
-    const follower = [...this.running.values()].find((other) => other.stream.record.from === name);
+    const follower = [...this.running.values()].find(
+      ({ stream: { record: other } }) => other.from === name && !other.shares,
+    );
     if (!hasOutput(descriptor) && (record.sink.length || follower))
       throw noOutput(
         name,
@@ -285,24 +300,39 @@ export class Streams implements Host {
     throw Object.assign(new HallelujahError("no-capacity", message), { offers: offers satisfies Offer[] });
   }
 
-  private checkFrom(name: string, from: string | undefined): void {
-    if (from === undefined) return;
-    if (!hasOutput(this.find(from).stream.kernel)) throw noOutput(from, `${name} would get no record`);
+  /** Answers whether the records of `from` are shared, rather than that its output is taken in. */
+  private checkFrom(name: string, request: DeployRequest, kernel: KernelDescriptor): boolean {
+    const { from, share = false } = request;
+    if (from === undefined) {
+      if (share)
+        throw new HallelujahError("share-invalid", "share needs from, the stream whose records are shared");
+      return false;
+    }
+    const { stream } = this.find(from);
+    if (share || !hasOutput(stream.kernel)) {
+      checkSharing(stream, name, kernel, request);
+      return true;
+    }
     for (let at: string | undefined = from; at !== undefined; at = this.running.get(at)?.stream.record.from) {
       if (at === name)
         throw new HallelujahError("stream-loop", `${name} would take in its own output, by way of ${from}`);
     }
+    return false;
   }
 
   private async create(
     name: string,
     request: DeployRequest,
-    kernel: { wasm: Uint8Array; descriptor: KernelDescriptor; min: number; max: number },
+    kernel: { wasm: Uint8Array; descriptor: KernelDescriptor; min: number; max: number; shares: boolean },
   ): Promise<StreamInfo> {
     const { data, registry } = this.options;
     const folder = streamFolder(data, name);
     rmSync(join(folder), { recursive: true, force: true });
     streamFolder(data, name);
+    // What it begins with stays there until it holds it itself.
+    const shared = kernel.shares ? this.find(request.from!).stream.frames : undefined;
+    const letGo = shared?.hold();
+    const begin = shared?.first ?? 0;
     const path = join(folder, "kernel-1.wasm");
     await replaceFile(path, kernel.wasm);
     const record: StreamRecord = {
@@ -317,17 +347,19 @@ export class Streams implements Host {
       retain: request.retain ?? RETAIN_DEFAULT,
       source: request.source ?? [],
       ...(request.from === undefined ? {} : { from: request.from }),
+      ...(kernel.shares ? { shares: true, begin } : {}),
       sink: request.sink ?? [],
       ...(request.strict ? { strict: true } : {}),
       sources: [],
       dead: [],
       stored: [{ folder: "shard-0", from: 0, to: PARTITIONS, start: 0 }],
-      frame: 0,
+      frame: begin,
       counts: { records: 0, bad: 0, late: 0 },
     };
     try {
       await registry.put(`streams/${name}`, record, 0);
       const running = await this.open(record, kernel.descriptor);
+      if (record.shares) running.stream.recall();
       if (record.max > 0) running.stream.wake();
       await this.feed(running);
       this.options.journal.info({ stream: name }, `deployed ${record.file}`);
@@ -341,19 +373,24 @@ export class Streams implements Host {
       await registry.delete(`streams/${name}`).catch(() => {});
       rmSync(folder, { recursive: true, force: true });
       throw error;
+    } finally {
+      letGo?.();
     }
   }
 
   private async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
     const { data, jahs, registry, journal, parkAfterMs, frameTimeoutMs, checkpointBytes } = this.options;
     const folder = streamFolder(data, record.name);
-    const tally = new Tally();
+    const owner = record.shares ? this.find(record.from!).stream : undefined;
+    if (owner) record.sources = owner.record.sources; // one list, which grows with it
+    const own = owner ? undefined : new Tally();
     const stream = new Stream(record, {
       jahs,
       kernel,
       folder,
-      log: await Log.open(join(folder, "log"), { digest: tally }),
-      tally,
+      ...(owner
+        ? { owner, ...owner.shared }
+        : { log: await Log.open(join(folder, "log"), { digest: own! }), tally: own! }),
       outputs: await Outputs.open(join(folder, "output")),
       lateOutputs: await Outputs.open(join(folder, "late")),
       cpus: this.options.cpus.length,
@@ -400,7 +437,7 @@ export class Streams implements Host {
         })
       : Promise.resolve();
     opened.catch(() => {}); // told by `watched`
-    if (record.from !== undefined)
+    if (record.from !== undefined && !record.shares)
       watched(this.followStream(running, record.from).catch((error) => this.followed(stream, error)));
     for (const [i, target] of record.sink.entries()) {
       const position = join(streamFolder(this.options.data, name), `sink-${i}.json`);
@@ -539,6 +576,11 @@ export class Streams implements Host {
     const { stream } = running;
     const { min, max, retain } = change;
     if (retain !== undefined) parseRetain(retain);
+    if (retain !== undefined && stream.record.shares) {
+      const { from } = stream.record;
+      const message = `${name} has no log of its own; say how much of that of ${from} is kept: PATCH /v1/streams/${from} with retain`;
+      throw new HallelujahError("records-shared", message);
+    }
     if (min !== undefined && max !== undefined && max < min)
       throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
     await stream.change(change);
@@ -550,7 +592,7 @@ export class Streams implements Host {
     const running = this.find(name);
     const follower = [...this.running.values()].find(({ stream }) => stream.record.from === name);
     if (follower) {
-      const message = `${follower.stream.name} takes in the output of ${name}; remove that first`;
+      const message = `${follower.stream.name} ${follower.stream.record.shares ? "shares the records" : "takes in the output"} of ${name}; remove that first`;
       throw new HallelujahError("stream-needed", message);
     }
     this.changing.add(name);
@@ -646,20 +688,28 @@ export class Streams implements Host {
       rmSync(folder, { recursive: true, force: true });
       this.backingUp = false;
     };
+    const holds: (() => void)[] = [];
+    const letGo = () => {
+      for (const each of holds.splice(0)) each();
+    };
     try {
       const files: SnapshotFile[] = [];
       const entries: [string, unknown][] = [
         ["generation", this.options.registry.get("generation")?.value ?? 0],
       ];
       const streams = [...this.running.values()].map(({ stream }) => stream);
+      // What shares a log is copied before it, and needs all of it that there is then.
+      holds.push(...streams.map(({ frames }) => frames.hold()));
       for (const stream of inBackupOrder(streams)) {
         if (!this.running.has(stream.name)) continue; // removed meanwhile
         const made = await snapshot(stream, join(folder, stream.name));
         entries.push([`streams/${stream.name}`, made.record]);
         files.push(...made.files);
       }
+      letGo();
       return archiveOf([["registry.json", registryText(entries)]], files, end);
     } catch (error) {
+      letGo();
       end();
       throw error;
     }
@@ -728,13 +778,15 @@ export class Streams implements Host {
   /** Parks every stream; what is logged and not applied is gone on with when the host starts again. */
   async close(): Promise<void> {
     clearInterval(this.timer);
-    await Promise.all(
-      [...this.running.values()].map(async ({ stream, stop, feeding }) => {
-        stop.abort();
-        await Promise.all(feeding);
-        await stream.close();
-      }),
-    );
+    const all = [...this.running.values()];
+    const close = async ({ stream, stop, feeding }: Running) => {
+      stop.abort();
+      await Promise.all(feeding);
+      await stream.close();
+    };
+    // A log is closed when nobody shares it any more.
+    await Promise.all(all.filter(({ stream }) => stream.record.shares).map(close));
+    await Promise.all(all.filter(({ stream }) => !stream.record.shares).map(close));
   }
 }
 
@@ -792,6 +844,39 @@ function placeIn({ wasm, descriptor }: CheckedKernel, stack: string): string | u
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Whether `kernel` can share the records of a stream. Throws `share-invalid` or `share-misfit`. */
+function checkSharing(
+  stream: Stream,
+  name: string,
+  kernel: KernelDescriptor,
+  { source, retain }: Pick<DeployRequest, "source" | "retain">,
+): void {
+  const refuse = (why: string) => {
+    throw new HallelujahError("share-invalid", `${name} cannot share the records of ${stream.name}: ${why}`);
+  };
+  const { from } = stream.record;
+  if (stream.record.shares) refuse(`those are shared with ${from} already; deploy it with from ${from}`);
+  if (source?.length) refuse("it would read a source of its own, too; leave out one of them");
+  if (retain !== undefined)
+    refuse(`how long they are kept is said there: PATCH /v1/streams/${stream.name} with retain`);
+  if (kernel.time || stream.kernel.time)
+    refuse("a kernel with event time has a log of its own; push the records to it as well");
+  const misfits = stream.frames.shapes.sources.flatMap(
+    (each) => unknownColumns(each) ?? misfitOf(each, kernel) ?? [],
+  );
+  if (misfits.length)
+    throw new HallelujahError(
+      "share-misfit",
+      `the kernel cannot read the records of ${stream.name}:\n${misfits.join("\n")}`,
+    );
+}
+
+/** Sources of older versions do not tell their columns. */
+function unknownColumns({ format, columns, plan, name }: StreamSource): string | undefined {
+  if (format !== "csv" || columns || plan.length <= 2) return undefined; // an empty file has none
+  return `the columns of ${name} are not known, as it was read by an older version; remove and deploy the stream again`;
 }
 
 function hasOutput({ emits = true }: KernelDescriptor): boolean {

@@ -26,6 +26,8 @@ export interface Source extends SourceSpec {
   kind: "range" | "rows" | "bytes";
   /** Frames, where they are known beforehand. */
   frames: number;
+  /** CSV that is not empty: its columns, from which the plan of any kernel follows. */
+  columns?: string[];
   /** Lines before the first record. */
   headerLines: number;
   /** Bytes on disk, for progress. */
@@ -132,17 +134,17 @@ async function shapeOf(
   head: Buffer,
   fields: RecordField[],
   options: InputOptions,
-): Promise<Pick<Source, "delimiter" | "dataStart" | "plan" | "headerLines">> {
+): Promise<Pick<Source, "delimiter" | "dataStart" | "plan" | "headerLines" | "columns">> {
   if (format === "lines" && !(fields.length === 1 && fields[0].type === "Text")) {
     const message = `${name} is read as lines, which a record of one Text field takes: @record class Line { line: Text }`;
     throw new HallelujahError("input-format", message);
   }
   if (format !== "csv") return { delimiter: 0, dataStart: bomLength(head), plan: [], headerLines: 0 };
   if (!head.length) return { delimiter: 0x2c, dataStart: 0, plan: [0, 0xffff], headerLines: 0 };
-  const { delimiter, dataStart, plan } = csvShape(name, head, fields, options);
+  const { delimiter, dataStart, plan, columns } = csvShape(name, head, fields, options);
   let headerLines = 0;
   for (let lf = head.indexOf(0x0a); lf >= 0 && lf < dataStart; lf = head.indexOf(0x0a, lf + 1)) headerLines++;
-  return { delimiter, dataStart, plan, headerLines };
+  return { delimiter, dataStart, plan, headerLines, columns };
 }
 
 function wantsLines(fields: RecordField[]): boolean {

@@ -84,7 +84,7 @@ export class LiveJah {
     channel: Channel<FromLiveJah, ToLiveJah>,
     watchdog: Watchdog,
   ): Promise<LiveJah> {
-    const restored = await restoreShards(start.shards ?? [], start.stateBytesMax);
+    const restored = await restoreShards(start.shards ?? [], start.stateBytesMax, start.begin);
     const memory = restored[0]?.memory ?? createMemory(start.stateBytesMax);
     const store =
       restored[0]?.store ?? (start.store === undefined ? undefined : await openPages(start.store));
@@ -113,7 +113,7 @@ export class LiveJah {
     const last = start.versions.at(-1)!.version;
     this.kernels = new Kernels(memory, start.versions, meta ? (meta.version ?? first) : shard ? first : last);
     this.confirmed = start.confirmed;
-    this.inbox = new Inbox(meta?.frame ?? 0);
+    this.inbox = new Inbox(own?.told.frame ?? 0);
     if (meta) this.inbox.goOn(meta.places);
     this.owns = shard !== undefined;
     this.held = shard;

@@ -29,17 +29,18 @@ export class ShardError extends HallelujahError {
 
 /**
  * Opens the stores of shards and reads their states, each into a memory of its own in which no kernel was instantiated yet; the
- * one whose frame is lowest comes first, and its store alone stays open. Rejects with `ShardError`, e.g. `store-damaged`.
+ * one whose frame is lowest comes first, and its store alone stays open. One without a checkpoint begins at frame `begin`. Rejects with `ShardError`, e.g. `store-damaged`.
  */
 export async function restoreShards(
   shards: readonly ShardOnDisk[],
   stateBytesMax: number,
+  begin = 0,
 ): Promise<RestoredShard[]> {
   const restored: RestoredShard[] = [];
   for (const shard of shards) {
     const memory = createMemory(stateBytesMax);
     try {
-      restored.push(await restore(shard, memory));
+      restored.push(await restore(shard, memory, begin));
     } catch (error) {
       throw error instanceof HallelujahError ? new ShardError(shard.store, error) : error;
     }
@@ -49,7 +50,11 @@ export async function restoreShards(
   return restored;
 }
 
-async function restore(shard: ShardOnDisk, memory: WebAssembly.Memory): Promise<RestoredShard> {
+async function restore(
+  shard: ShardOnDisk,
+  memory: WebAssembly.Memory,
+  begin: number,
+): Promise<RestoredShard> {
   const folder = shard.store;
   const store = await openPages(folder);
   const damage = store.damage ? [store.damage.message] : [];
@@ -83,7 +88,7 @@ async function restore(shard: ShardOnDisk, memory: WebAssembly.Memory): Promise<
     };
     return { store, memory, meta: meta as Meta, told };
   }
-  if (!damage.length) return { store, memory, told: { ...shard, frame: 0 } };
+  if (!damage.length) return { store, memory, told: { ...shard, frame: begin } };
   await store.close();
   throw new HallelujahError("store-damaged", damage.join("; "));
 }

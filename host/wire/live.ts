@@ -83,6 +83,8 @@ export interface LiveStart {
   versions: LiveVersion[];
   /** The last one that will not be rolled back: nothing is saved that holds the work of a later one. */
   confirmed: number;
+  /** The first frame of a shard that has no checkpoint; 0 if it is left out. */
+  begin?: number;
   stateBytesMax: number;
   /** Where a persistent Jah that owns nothing yet will keep its state; a transient one has none. */
   store?: string;

@@ -51,7 +51,7 @@ async function bodiesOf(host: TestHost, name: string): Promise<number[]> {
 }
 
 test("a backup of a host that works has all that was acknowledged before, once, and the host goes on", async () => {
-  const host = await startHost({ cpus: 2, env: { HALLELUJAH_CHECKPOINT_BYTES: "20000" } });
+  const host = await startHost({ cpus: 4, env: { HALLELUJAH_CHECKPOINT_BYTES: "20000" } });
   const file = join(folder, "busy.tar");
   const data = join(folder, "busy");
   let acknowledged = 0;
@@ -59,6 +59,7 @@ test("a backup of a host that works has all that was acknowledged before, once, 
     const { client } = host;
     await client.deploy("items", { kernel });
     await client.deploy("sevens", { kernel, from: "items" });
+    await client.deploy("same", { kernel, from: "items", share: true });
     await client.deploy("words", { kernel: stops });
     await client.push("words", [{ word: "trap" }]);
     await until(client, "words", (stream) => drained(stream) && stream.deadLetters === 1);
@@ -79,7 +80,7 @@ test("a backup of a host that works has all that was acknowledged before, once, 
     const restored = await cli(["restore", file, "--data", data]);
     assert.is(restored.stderr, "");
     assert.is(restored.code, 0, restored.stdout);
-    const second = await startHost({ cpus: 2, data });
+    const second = await startHost({ cpus: 4, data });
     try {
       const there = await bodiesOf(second, "items");
       assert.ok(there.length >= before, `${there.length} of ${before}`);
@@ -92,6 +93,8 @@ test("a backup of a host that works has all that was acknowledged before, once, 
         await second.client.push("items", body(i), { producer: "p", sequence: i });
       await until(second.client, "items", drained);
       assert.is((await bodiesOf(second, "items")).length, acknowledged);
+      await until(second.client, "same", drained);
+      assert.is((await bodiesOf(second, "same")).length, acknowledged);
       await until(second.client, "items", ({ outputs }) => outputs === acknowledged);
       await until(second.client, "sevens", (stream) => drained(stream) && stream.records === acknowledged);
       assert.equal(

@@ -44,7 +44,14 @@ const deployQuery = z.object({
     .enum(["true", "false"])
     .optional()
     .describe("a frame that stops the kernel stops the stream, rather than that it is set aside"),
-  from: z.string().optional().describe("another stream, whose output this one takes in"),
+  from: z
+    .string()
+    .optional()
+    .describe("another stream, whose output this one takes in, or its records if it has none"),
+  share: z
+    .enum(["true", "false"])
+    .optional()
+    .describe("this stream shares the records of `from`, though that has an output"),
   source: z
     .union([z.string(), z.array(z.string())])
     .optional()
@@ -156,7 +163,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       },
     }),
     async (c) => {
-      const { min, max, from, source, sink, file, retain, strict, to } = c.req.valid("query");
+      const { min, max, from, share, source, sink, file, retain, strict, to } = c.req.valid("query");
       const { name } = c.req.valid("param");
       const kernel = to === undefined ? await kernelOf(c) : ({ kind: "version", version: to } as const);
       const expect = c.req.header("if-none-match") ? "new" : c.req.header("if-match") ? "there" : undefined;
@@ -171,6 +178,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         ...(from === undefined ? {} : { from }),
         ...(retain === undefined ? {} : { retain }),
         strict: strict === "true",
+        share: share === "true",
         ...(source === undefined ? {} : { source: [source].flat() }),
         ...(sink === undefined ? {} : { sink: [sink].flat() }),
       });

@@ -1,0 +1,106 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
+import type { DeadLetters } from "../../host/hallelu/dead-letters.ts";
+import { Frames, type FramesParts } from "../../host/hallelu/frames.ts";
+import type { StreamRecord } from "../../host/hallelu/record.ts";
+import type { StreamSource } from "../../host/hallelu/shapes.ts";
+import { Tally } from "../../host/hallelu/tally.ts";
+import type { Log } from "../../host/store/log.ts";
+
+const test = suite("host/hallelu/frames.ts: a log that several streams share");
+
+/** A log whose frames are a byte and a segment each, its frames, and those of a stream that shares it. */
+function sharedBy(retain: string) {
+  const trimmed: number[] = [];
+  const log = {
+    first: 0,
+    next: 0,
+    extents: [],
+    place: () => ({ kind: 0, path: "", offset: 0, bytes: 1 }),
+    appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
+    trim: async (below: number) => void trimmed.push(below),
+  };
+  const kernel = { input: { fields: [] } } as unknown as KernelDescriptor;
+  const kernels: KernelDescriptor[] = [];
+  const heard: number[][] = [[], []];
+  const partsOf = (i: number): FramesParts => ({
+    log: log as unknown as Log,
+    tally: new Tally(),
+    kernel: () => kernel,
+    kernelOf: (frame) => kernels[frame] ?? kernel,
+    dead: { isSkipped: () => false, voidsOf: () => [] } as unknown as DeadLetters,
+    save: async () => {},
+    onSource: () => {},
+    onMisfit: () => {},
+    onLogged: () => heard[i].push(log.next),
+  });
+  const record = { retain, sources: [] } as unknown as StreamRecord;
+  const owner = new Frames(record, partsOf(0));
+  const sharer = new Frames({ ...record }, { ...partsOf(1), owner });
+  return { owner, sharer, heard, trimmed, kernels };
+}
+
+const PUSHED: StreamSource = {
+  origin: "push",
+  kind: "slice",
+  name: "",
+  format: "ndjson",
+  size: 0,
+  dataStart: 0,
+  delimiter: 0,
+  plan: [],
+};
+
+test("the log is trimmed below what all that share it need, and by nobody alone", async () => {
+  const { owner, sharer, trimmed } = sharedBy("applied");
+  await owner.trimTo(9, false);
+  await sharer.trimTo(5, false);
+  await owner.trimTo(12, false);
+  await sharer.trimTo(20, false);
+  assert.equal(trimmed, [0, 5, 5, 12]);
+  sharer.leave();
+  await owner.trimTo(30, false);
+  assert.is(trimmed.at(-1), 30);
+});
+
+test("nothing is trimmed while somebody holds the log, or lacks a shard", async () => {
+  const { owner, sharer, trimmed } = sharedBy("applied");
+  const [first, second] = [owner.hold(), owner.hold()];
+  await owner.trimTo(9, false);
+  first();
+  await sharer.trimTo(9, false);
+  assert.equal(trimmed, []);
+  second();
+  await sharer.trimTo(9, true);
+  await owner.trimTo(9, false);
+  assert.equal(trimmed, []);
+  await sharer.trimTo(9, false);
+  assert.equal(trimmed, [9]);
+});
+
+test("all hear of what is logged, and only the owner maps what it takes once more", async () => {
+  const { owner, sharer, heard } = sharedBy("all");
+  owner.shapes.add({ ...PUSHED });
+  await owner.append([{ source: 0, body: [], producers: [] }]);
+  assert.equal(heard, [[1], [1]]);
+  assert.not(sharer.taskOf(0, []).skip);
+  owner.shapes.sources[0].origin = "dead";
+  assert.is(sharer.taskOf(0, []).skip, true);
+  assert.not(owner.taskOf(0, []).skip);
+});
+
+test("a frame is read, or passed over, by what the kernel reads that it belongs to", async () => {
+  const { owner, sharer, kernels } = sharedBy("all");
+  owner.shapes.add({ ...PUSHED, format: "csv", delimiter: 44, columns: ["a"] });
+  const kernelOf = (name: string) =>
+    ({ input: { fields: [{ name, source: name, type: "Text" }] } }) as unknown as KernelDescriptor;
+  kernels.push(kernelOf("a"), kernelOf("b"));
+  const frame = { source: 0, body: [], producers: [] };
+  await owner.append([frame, frame]);
+  assert.not(sharer.taskOf(0, []).skip);
+  assert.is(sharer.taskOf(1, []).skip, true);
+  assert.not(owner.taskOf(1, []).skip);
+});
+
+test.run();

@@ -115,7 +115,7 @@ test("what is wrong is said in a sentence that helps", async () => {
   const wrong: [args: string[], words: RegExp, code: number, stdin?: string][] = [
     [["query", "weather", "station"], /did you mean stations\?/, 2],
     [["query", "weather", "stations", "--order", "size"], /size/, 2],
-    [["query", "weather", "SELECT * FROM stations"], /SQL is not understood yet/, 2],
+    [["query", "weather", "SELECT * FROM stations"], /weather keeps no rows: its kernel has no Dataset/, 1],
     [["capacity", "weather", "many"], /whole number/, 2],
     [["deploy", "Weather", stations], /a stream cannot be called "Weather"/, 2],
     [
@@ -133,11 +133,7 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["deploy", "other", echo, "--sink", "s3://bucket/a"], /s3:\/\/bucket\/a cannot be a sink/, 2],
     [["deploy", "other", echo, "--sink", join(scratch(), "no", "a")], /there is no folder .*no\n/, 2],
     [["deploy", "other", stations, "--sink", join(scratch(), "a")], /never calls out\.emit/, 1],
-    [
-      ["deploy", "other", stations, "--from", "weather"],
-      /weather has no output, .* never calls out\.emit/,
-      1,
-    ],
+    [["deploy", "other", stations, "--share"], /share needs from, the stream whose records are shared/, 1],
     [["watch", "weather"], /weather has no output/, 1],
     [["watch", "weather", "--late"], /no function late/, 1],
     [["capacity", "weather", "1", "--min", "2"], /max \(1\) is less than min \(2\)/, 2],

@@ -6,7 +6,7 @@ import { simulate } from "./simulate.ts";
 import { scenarioOf } from "./scenario.ts";
 
 const test = suite("simulation: a host");
-const SEEDS = Number(process.env.SIMULATED_SEEDS ?? 500);
+const SEEDS = 500;
 /** Seeds of its kind of scenario in which a mutant must have been found out. */
 const MUTANT_SEEDS = 60;
 const given = process.env.FC_SEED;

@@ -3,8 +3,10 @@
  * which a host has better use for. Argument: the kernel's file. Answers over its channel with { path } or { code, message }.
  */
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { exitWithParent } from "../core/watchdog.ts";
 import { buildKernel } from "./cache.ts";
 
+exitWithParent();
 try {
   const { path } = await buildKernel(process.argv[2]);
   process.send!({ path }, () => process.exit(0));

@@ -161,6 +161,8 @@ export const COMPILE_MS_MAX = 60_000;
 
 /** Time for which a visit goes on between two frames of the stream, ms. */
 export const VISIT_STEP_MS = 10;
+/** Visits of a stream at a time; others are refused for now. */
+export const VISITS_MAX = 8;
 /** Bytes that the tables of a visit may take. */
 export const VISIT_STATE_BYTES = 1024 * MiB;
 /** Bytes of what other Jahs visited that wait to be merged. */

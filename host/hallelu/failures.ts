@@ -94,7 +94,10 @@ export class Failures {
     rmSync(path, { force: true });
     const seconds = this.parts.frameTimeoutMs / 1000;
     const failure = { message: `the kernel did not return within ${seconds} s`, stack: "" };
-    if (stuck.kind === VISITING) return `a visit of Jah ${jah.id} did not return within ${seconds} s`;
+    if (stuck.kind === VISITING) {
+      jah.stuckVisit = stuck.work;
+      return `a visit of Jah ${jah.id} did not return within ${seconds} s`;
+    }
     if (stuck.kind === MAPPING) this.mapping(stuck.work, failure, jah);
     else this.applying(jah, stuck.work, failure);
     return `Jah ${jah.id} was in frame ${stuck.work} for more than ${seconds} s`;

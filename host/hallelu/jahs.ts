@@ -57,6 +57,8 @@ export class Jah {
   workAt = performance.now();
   /** When the first window in its state is over, in event time, ms; Infinity if none is open. */
   nextClose = Infinity;
+  /** The visit whose kernel did not return, for which it was killed. */
+  stuckVisit: number | undefined;
   /** Ends it if it does not get ready. */
   startTimer: NodeJS.Timeout | undefined;
   private line: Line | undefined;

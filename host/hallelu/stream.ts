@@ -18,6 +18,7 @@ import {
   TRIAL_FRAMES,
   TRIAL_MS,
   TURN_MS,
+  VISITS_MAX,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
 import { fitState } from "../compiler/fit.ts";
@@ -41,7 +42,7 @@ import { letGo, park } from "./parking.ts";
 import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery, refuseUnavailable } from "./query.ts";
-import { begun, visit, type VisitPlan } from "./visit.ts";
+import { begun, ending, visit, type VisitPlan } from "./visit.ts";
 import type { Rates } from "./rates.ts";
 import {
   applyChange,
@@ -141,6 +142,8 @@ export class Stream implements JahOwner {
   /** Whether it is at rest, and whether somebody wanted it to wake meanwhile. */
   private resting = false;
   private isWanted = false;
+  /** Visits that are under way, or wait for it. */
+  private visits = 0;
   /** When the version on trial took over, or was found to be on trial. */
   private trialAt = performance.now();
   /** Whether frames are held back, until it is known which version they belong to. */
@@ -331,6 +334,23 @@ export class Stream implements JahOwner {
    */
   async visit(plan: VisitPlan, placeOf: (stack: string) => string | undefined): Promise<Answer> {
     this.refuseIfFailed();
+    if (this.visits >= VISITS_MAX)
+      throw new HallelujahError(
+        "busy",
+        `${this.name} is visited by ${VISITS_MAX} kernels now; ask again when one is done`,
+      );
+    this.visits++;
+    const over = () => void this.visits--;
+    try {
+      const { frame, rows } = await this.visited(plan, placeOf);
+      return { frame, rows: ending(rows, over) };
+    } catch (error) {
+      over();
+      throw error;
+    }
+  }
+
+  private async visited(plan: VisitPlan, placeOf: (stack: string) => string | undefined): Promise<Answer> {
     for (let tries = VISIT_TRIES; ; tries--) {
       refuseUnavailable(this.name, undefined, this.shards.unavailable);
       const release = await this.turnOfOwners();

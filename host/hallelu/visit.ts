@@ -160,19 +160,27 @@ export async function begun(rows: AsyncIterable<Uint8Array>): Promise<AsyncItera
   };
 }
 
+/** The same rows; then calls `over`, however reading them ends. */
+export async function* ending(rows: AsyncIterable<Uint8Array>, over: () => void): AsyncGenerator<Uint8Array> {
+  try {
+    yield* rows;
+  } finally {
+    over();
+  }
+}
+
 /** What became of one visit. */
 class Course {
   private readonly id: number;
   private readonly plan: VisitPlan;
   private readonly stream: Visitable;
   private readonly deadline: number;
-  private readonly startedAt = performance.now();
 
   constructor(id: number, plan: VisitPlan, stream: Visitable) {
     this.id = id;
     this.plan = plan;
     this.stream = stream;
-    this.deadline = this.startedAt + plan.timeoutMs;
+    this.deadline = performance.now() + plan.timeoutMs;
   }
 
   /** What is emitted, then the rows of the tables. */
@@ -214,8 +222,7 @@ class Course {
   ): Promise<LiveMethods[M]["answer"]> {
     const { timeoutMs, signal } = this.plan;
     signal?.throwIfAborted();
-    const askedAt = performance.now();
-    if (askedAt > this.deadline)
+    if (performance.now() > this.deadline)
       throw new HallelujahError(
         "visit-timeout",
         `the visit was not over after ${timeoutMs / 1000} s; give it more time (timeout), or visit fewer rows`,
@@ -223,13 +230,13 @@ class Course {
     try {
       return await jah.call(method, argument);
     } catch (error) {
-      throw this.explained(error, performance.now() - askedAt);
+      throw this.explained(error, jah);
     } finally {
       this.stream.worked();
     }
   }
 
-  private explained(error: unknown, ms: number): unknown {
+  private explained(error: unknown, jah: Jah): unknown {
     if (!(error instanceof HallelujahError)) return error;
     const { code, message } = error;
     const { frameTimeoutMs, placeOf } = this.stream;
@@ -242,7 +249,7 @@ class Course {
         code,
         `the tables of the visiting kernel would take more than ${VISIT_STATE_BYTES / (1 << 20)} MiB; use fewer keys, or sketches`,
       );
-    if (code === "jah-lost" && ms > frameTimeoutMs)
+    if (jah.stuckVisit === this.id)
       return new HallelujahError(
         "kernel-trapped",
         `the visiting kernel did not return within ${frameTimeoutMs / 1000} s; a loop that never ends?`,

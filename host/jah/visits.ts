@@ -57,7 +57,7 @@ export class Visits {
   async perform(method: keyof VisitMethods, argument: unknown): Promise<unknown> {
     switch (method) {
       case "visit":
-        return this.begin(argument as VisitStart);
+        return this.guarded((argument as VisitStart).visit, () => this.begin(argument as VisitStart));
       case "visitStep":
         return this.step(argument as Argument<"visitStep">);
       case "visitTake":

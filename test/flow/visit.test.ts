@@ -207,6 +207,53 @@ test("a client that leaves ends its visit", async () => {
   assert.is(rows.length, 32);
 });
 
+test("whoever waits behind a visit that never ends is answered all the same", async () => {
+  const { client } = host;
+  const endless = DELAYS.replace("if (flight", "while (flight.origin.length >= 0) {}\n  if (flight");
+  const loop = problem(client.visit("kept", { kernel: endless }));
+  const rows = Array.from({ length: 5 }, async () =>
+    shown(await (await client.visit<TableRow>("kept", { kernel: DELAYS })).all()),
+  );
+  for (const each of await Promise.all(rows)) assert.equal(each, delaysOf(80_000 + BATCH));
+  const { code, message } = await loop;
+  assert.is(code, "kernel-trapped", message);
+});
+
+test("the answer is the same to the last byte whatever Jahs hold the rows, and right or refused while they move", async () => {
+  const { client } = host;
+  const both = LATE.replace("import {", "import { Stats, Table,").replace(
+    "export function each(flight: Flight): void {",
+    `@state class Delays { n: Stats }
+const origins = new Table<Text, Delays>("origins");
+export function each(flight: Flight): void {
+  origins.at(flight.origin).n.add(<f64>flight.n / 7);`,
+  );
+  const whole = async (kernel: string) =>
+    JSON.stringify(await (await client.visit<TableRow>("kept", { kernel })).all());
+  const wanted = await whole(both);
+  const delays = JSON.stringify(delaysOf(80_000 + BATCH));
+  await client.change("kept", { max: 2 });
+  for (const shards of [2, 1]) {
+    await client.change("kept", { shards });
+    let moving = true;
+    const visits = (async () => {
+      while (moving) {
+        try {
+          const { all } = await client.visit<TableRow>("kept", { kernel: DELAYS });
+          assert.is(JSON.stringify(shown(await all())), delays);
+        } catch (error) {
+          const { code = "", message } = error as { code?: string; message: string };
+          assert.match(code, /^(visit-lost|shard-lost|jah-lost)$/, message);
+        }
+      }
+    })();
+    await until(client, "kept", (stream) => stream.shards.length === shards);
+    moving = false;
+    await visits;
+    assert.is(await whole(both), wanted, `${shards} shards`);
+  }
+});
+
 test("the command prints what run would", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hallelujah-visit-"));
   try {

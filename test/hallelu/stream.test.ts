@@ -3,7 +3,9 @@ import * as assert from "uvu/assert";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamSource } from "../../host/hallelu/shapes.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
+import { VISITS_MAX } from "../../host/core/limits.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
+import type { VisitPlan } from "../../host/hallelu/visit.ts";
 import type { LiveStart, ToLiveJah } from "../../host/wire/live.ts";
 
 const test = suite("host/hallelu/stream.ts: one stream, its Jahs in this process");
@@ -141,6 +143,35 @@ test("who asks while a stream is about to park finds it awake again", async () =
   }
   await new Promise((done) => setImmediate(done));
   assert.is(stream.jahs.size, 1, "a Jah is claimed for whoever asked");
+  stream.fail("enough");
+});
+
+test("so many visits at a time, and one more when one has ended", async () => {
+  const { stream, start } = streamOf();
+  stream.wake();
+  const [owner] = stream.jahs.values();
+  const told = start(owner);
+  const plan = { start: {}, tables: [], timeoutMs: 60_000, rowsMax: Infinity } as unknown as VisitPlan;
+  const visit = () => stream.visit(plan, () => undefined).catch(({ code }: { code: string }) => code);
+  /** The owner refuses whatever it is asked. */
+  const refused = async (codes: Promise<unknown>) => {
+    let over = false;
+    const ended = codes.finally(() => {
+      over = true;
+    });
+    for (let turns = 0; !over; turns++) {
+      assert.ok(turns < 1000, "it hangs");
+      for (const message of told.splice(0))
+        if (message.type === "call")
+          owner.receive({ type: "answer", id: message.id, error: { code: "odd", message: "no" } });
+      await new Promise((done) => setImmediate(done));
+    }
+    return ended;
+  };
+  const waiting = Array.from({ length: VISITS_MAX }, visit);
+  assert.is(await visit(), "busy");
+  assert.equal(await refused(Promise.all(waiting)), Array(VISITS_MAX).fill("odd"));
+  assert.is(await refused(visit()), "odd", "their places are free");
   stream.fail("enough");
 });
 

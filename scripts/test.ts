@@ -12,7 +12,14 @@ delete process.env.FORCE_COLOR;
 
 const wanted = process.argv.slice(2);
 // Failures that were once found at random run first, then what takes longest, so that it is not waited for alone.
-const FIRST = ["regressions", "simulation/host"];
+const FIRST = [
+  "regressions",
+  "simulation/host",
+  "order/order",
+  "flow/swap",
+  "flow/supervision",
+  "flow/shards",
+];
 const rank = (file: string) => {
   const at = FIRST.findIndex((part) => file.includes(part));
   return at < 0 ? FIRST.length : at;

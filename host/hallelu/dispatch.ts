@@ -119,11 +119,11 @@ export class Dispatch {
 
   /** The lowest frame that is not applied by every owner: those of lanes that are closed and not done with count, too. */
   get lowest(): number {
-    const open = this.routing.targets
-      .filter(({ jah }) => jah !== UNAVAILABLE)
-      .map(({ jah }) => this.applied.get(jah) ?? 0);
-    const closed = this.lanes.slice(0, -1).map((lane) => this.lowestOf(lane));
-    return Math.min(...open, ...closed);
+    let lowest = Infinity;
+    for (const { jah } of this.routing.targets)
+      if (jah !== UNAVAILABLE) lowest = Math.min(lowest, this.applied.get(jah) ?? 0);
+    for (const lane of this.lanes) if (lane !== this.open) lowest = Math.min(lowest, this.lowestOf(lane));
+    return lowest;
   }
 
   /** The frame that nobody was given, nor has applied: from there on another kernel may take over. */
@@ -447,10 +447,9 @@ export class Dispatch {
   }
 
   private lowestOf(lane: Lane): number {
-    return Math.max(
-      lane.routing.start,
-      Math.min(lane.cursor, ...this.owners(lane).map(({ jah }) => this.applied.get(jah)!)),
-    );
+    let lowest = lane.cursor;
+    for (const { jah } of lane.routing.targets) lowest = Math.min(lowest, this.applied.get(jah) ?? Infinity);
+    return Math.max(lane.routing.start, lowest);
   }
 
   /** Forgets what every owner has applied. */

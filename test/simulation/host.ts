@@ -188,7 +188,7 @@ export class HostSimulation {
     for (const { stream, log, load } of this.streams.values()) {
       const rate = this.rateOf(load) * (HAPPEN_MS / 1000);
       const frames = Math.floor(rate + this.chance());
-      if (frames && log.bytesFrom(stream.info().frame) < BACKLOG_BYTES) this.push(stream, frames);
+      if (frames && log.bytesFrom(stream.lowest) < BACKLOG_BYTES) this.push(stream, frames);
     }
     const { kind, cpus } = this.scenario;
     if (kind === "waves" || kind === "vain") return;
@@ -566,11 +566,12 @@ export class HostSimulation {
   }
 
   private get isAtRest(): boolean {
+    if (this.processes.size || this.jahs.all.size) return false;
     const parked = [...this.streams.values()].every(({ stream, log }) => {
       const { frame, state } = stream.info();
       return frame === log.next && state === "parked";
     });
-    return parked && !this.processes.size && !this.jahs.all.size;
+    return parked;
   }
 
   private standing(): string {

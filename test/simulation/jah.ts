@@ -400,7 +400,8 @@ export class SimulatedJah {
     const target = this.routings.get(routing)?.targets.find(({ jah }) => jah === this.id);
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
     // Those that are still to come from another folder have the frame.
-    const isToCome = (p: number) => this.toGather.some(({ shard }) => shard.from <= p && p < shard.to);
+    const isToCome = (p: number) =>
+      this.toGather.length > 0 && this.toGather.some(({ shard }) => shard.from <= p && p < shard.to);
     const given = payload.length > 4 ? payload.subarray(4) : undefined;
     const voided = given && Uint8Array.from(given, (each, p) => (isToCome(p) ? 0 : each));
     const poison = this.world.poison(frame);

@@ -1,0 +1,40 @@
+/** Parts of a host that are broken on purpose are found out in the simulator. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type Mutant, MUTANTS } from "./broken.ts";
+import { simulate } from "./simulate.ts";
+import { scenarioOf } from "./scenario.ts";
+
+const test = suite("simulation: mutants");
+/** Seeds of its kind of scenario in which a mutant must have been found out. */
+const MUTANT_SEEDS = 60;
+
+test("a rule that is broken says how to replay it", async () => {
+  const { message } = await breaking(MUTANTS[0]);
+  assert.match(message, /npm run simulate -- --seed \d+/);
+});
+
+for (const mutant of MUTANTS) {
+  test(`found out: ${mutant.name}`, async () => {
+    await breaking(mutant);
+  });
+}
+
+/** What the first seed says that finds a mutant out. */
+async function breaking({ name, where, breaks }: Mutant): Promise<Error> {
+  const restore = breaks();
+  try {
+    for (let seed = 1; seed <= MUTANT_SEEDS; seed++) {
+      try {
+        await simulate(scenarioOf(seed, where));
+      } catch (error) {
+        return error as Error;
+      }
+    }
+  } finally {
+    restore();
+  }
+  return assert.unreachable(`${name}: no rule was broken in ${MUTANT_SEEDS} seeds`) as never;
+}
+
+test.run();

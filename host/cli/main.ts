@@ -49,7 +49,9 @@ const program = new Command("hallelujah")
 program
   .command("run")
   .description("Run a kernel, or a query, over files and print the rows.")
-  .usage("[options] <kernel> <inputs...>\n       hallelujah run [options] --sql <query> <inputs...>")
+  .usage(
+    "[options] <kernel> <inputs...>\n       hallelujah run [options] --sql <query> <inputs...>\n       hallelujah run [options] <kernel> --from <stream>",
+  )
   .argument("<kernel>", "the kernel: a .ts file, or a built .wasm; with --sql, the first input")
   .argument("[inputs...]", "files, folders or globs; - is standard input")
   .option("--sql <query>", "a query instead of a kernel: 'SELECT ... FROM data', where the name is any")
@@ -100,12 +102,20 @@ program
     milliseconds,
   )
   .option("--strict", "stop at the first record that does not fit")
+  .option("--from <stream>", "run over the rows that a stream keeps, on its host, instead of files")
+  .option("--follow", "with --from: stay, and print the tables again when more rows have come")
+  .option("--url <url>", "with --from: of the host; HALLELUJAH_URL, or http://127.0.0.1:7747, if not given")
+  .option("--token <token>", "with --from: that the host asks for; HALLELUJAH_TOKEN if not given")
   .addHelpText(
     "after",
     "\nExample:\n  hallelujah run stations.ts data/*.csv --order -temperature.mean --limit 10" +
       "\n  hallelujah run --sql 'SELECT station, avg(temperature) FROM data GROUP BY 1 ORDER BY 2' data/*.csv",
   )
   .action(async (first, others, options) => {
+    if (options.from !== undefined) {
+      const { runFromCommand } = await import("./visit.ts");
+      return runFromCommand([first, ...others], { ...options, from: options.from });
+    }
     const { runCommand } = await import("./run.ts");
     if (options.sql === undefined) await runCommand(first, others, options);
     else await runCommand(undefined, [first, ...others], options);
@@ -308,6 +318,7 @@ remote(
   .option("--limit <n>", "print at most n rows of a table", positive)
   .option("--timeout <seconds>", "give up after so long (60)", positive)
   .option("--rows <n>", "refuse where there are more rows than this", positive)
+  .option("--follow", "stay: print the tables again when more rows have come, until Ctrl-C")
   .addOption(FORMAT())
   .action(async (name, kernel, options) => {
     const { visitCommand } = await import("./visit.ts");

@@ -25,6 +25,9 @@ export interface RunFlags {
   sql?: string;
   types?: Record<string, string>;
   explain?: boolean;
+  follow?: boolean;
+  url?: string;
+  token?: string;
 }
 
 const FORMATS = { table: NDJSON, ndjson: NDJSON, json: JSON_ARRAY, csv: CSV } as const;
@@ -89,6 +92,8 @@ function checkFlags(kernel: string | undefined, inputs: string[], flags: RunFlag
     throw refuse("missing required argument 'inputs': name files, folders or globs, or - for standard input");
   for (const name of ["explain", "types"] as const)
     if (flags[name] !== undefined && sql === undefined) throw refuse(`--${name} is for --sql`);
+  for (const name of ["follow", "url", "token"] as const)
+    if (flags[name] !== undefined) throw refuse(`--${name} is for --from, the rows that a stream keeps`);
   for (const name of ["order", "limit", "table"] as const)
     if (flags[name] !== undefined && kernel === undefined)
       throw refuse(`--${name} is for kernels: a query says it itself`);

@@ -116,12 +116,25 @@ function bar({ busy }: JahInfo): string {
   return `${"█".repeat(full)}${"░".repeat(10 - full)} ${String(Math.round(busy * 100)).padStart(3)} %`;
 }
 
-/**
- * Draws once a second until q, or `signal`, with whose reason it rejects; once where there is no terminal. Lines are written
- * over, so nothing flickers.
- */
+/** Draws once a second until q, or `signal`, with whose reason it rejects; once where there is no terminal. */
 async function redraw(signal: AbortSignal, draw: () => Promise<string>): Promise<void> {
   if (!process.stdout.isTTY) return print(await draw());
+  await show(signal, async function* (stop) {
+    while (!stop.aborted) {
+      yield await draw();
+      await sleep(INTERVAL_MS, undefined, { signal: stop }).catch(() => {});
+    }
+  });
+}
+
+/**
+ * Shows one text after the other on the terminal until q, or `signal`, with whose reason it rejects, or until there are no more. Lines are
+ * written over, so nothing flickers.
+ */
+export async function show(
+  signal: AbortSignal,
+  texts: (stop: AbortSignal) => AsyncIterable<string>,
+): Promise<void> {
   const left = new AbortController();
   const stop = AbortSignal.any([signal, left.signal]);
   const onKey = (key: Buffer) => {
@@ -134,13 +147,13 @@ async function redraw(signal: AbortSignal, draw: () => Promise<string>): Promise
   }
   await print(ALTERNATE);
   try {
-    while (!stop.aborted) {
-      const text = await draw();
+    for await (const text of texts(stop)) {
       const lines = text.split("\n").slice(0, (process.stdout.rows ?? 30) - 1);
       await print(`${HOME}${lines.map((each) => `${each}${CLEAR_LINE}`).join("\n")}${CLEAR_BELOW}`);
-      await sleep(INTERVAL_MS, undefined, { signal: stop }).catch(() => {});
     }
     signal.throwIfAborted();
+  } catch (error) {
+    if (!left.signal.aborted) throw error;
   } finally {
     await print(NORMAL);
     if (process.stdin.isTTY) process.stdin.setRawMode(false);

@@ -364,9 +364,22 @@ export class Hallelujah {
     yield* this.chunks(await this.callVisit(name, options, accept), options.signal);
   }
 
+  /**
+   * A visit that stays: results of the kernel's tables over the rows that are there and those that come, each of them whole, until the loop
+   * is left or `signal`, or the stream is removed. Rejects with what ends it: as `visit`, or `visit-format` if the kernel emits.
+   */
+  async *follow<R = Row>(name: string, options: VisitOptions): AsyncGenerator<{ frame: number; rows: R[] }> {
+    const response = await this.callVisit(name, { ...options, follow: true }, "application/x-ndjson");
+    for await (const line of linesOf(this.chunks(response, options.signal))) {
+      const { problem, ...result } = rowOf<{ frame: number; rows: R[]; problem?: Problem }>(line, this.url);
+      if (problem) throw new HallelujahError(problem.code, problem.detail);
+      yield result;
+    }
+  }
+
   private callVisit(
     name: string,
-    { kernel, signal, bounds, ...asked }: VisitOptions,
+    { kernel, signal, bounds, ...asked }: VisitOptions & { follow?: boolean },
     accept: string,
   ): Promise<Response> {
     const search = new URLSearchParams();

@@ -165,6 +165,11 @@ export const VISIT_STEP_MS = 10;
 export const VISITS_MAX = 8;
 /** Bytes that the tables of a visit may take. */
 export const VISIT_STATE_BYTES = 1024 * MiB;
+/** A visit that stays goes on no sooner than so long after its last result, ms; nor before so many times as that one took. */
+export const FOLLOW_MS_MIN = 250;
+export const FOLLOW_REST = 4;
+/** Bytes of a result of a visit that stays. */
+export const FOLLOW_BYTES_MAX = 64 * MiB;
 /** Bytes of what other Jahs visited that wait to be merged. */
 export const VISIT_AHEAD_BYTES = 64 * MiB;
 /** Time after which a visit is given up unless its client says otherwise, ms; and the most that it may say. */

@@ -96,6 +96,12 @@ export interface Answer {
   rows: AsyncIterable<Uint8Array>;
 }
 
+/** One result of a visit that stays: NDJSON rows, of exactly the frames below `frame`. */
+export interface VisitResult {
+  frame: number;
+  chunks: Uint8Array[];
+}
+
 /** Consecutive rows of output: NDJSON lines, the first of which has the number `from`. */
 export interface OutputRows {
   from: number;
@@ -119,6 +125,8 @@ export interface Host {
   query(name: string, request: QueryRequest): Promise<Answer>;
   /** Runs another kernel over the rows that the stream keeps. */
   visit(name: string, request: VisitRequest): Promise<Answer>;
+  /** The same, over those that come, too: a result whenever there are more, until its client leaves or the stream is gone. */
+  follow(name: string, request: VisitRequest): Promise<AsyncGenerator<VisitResult>>;
   /** Frames that stopped the kernel and were set aside. */
   deadLetters(name: string): DeadLetterInfo[];
   /** The records of one. Rejects with `dead-letter-unknown` or `dead-letter-elsewhere`. */

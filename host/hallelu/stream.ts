@@ -18,7 +18,6 @@ import {
   TRIAL_FRAMES,
   TRIAL_MS,
   TURN_MS,
-  VISITS_MAX,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
 import { fitState } from "../compiler/fit.ts";
@@ -42,7 +41,6 @@ import { letGo, park } from "./parking.ts";
 import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery, refuseUnavailable } from "./query.ts";
-import { begun, ending, visit, type VisitPlan } from "./visit.ts";
 import type { Rates } from "./rates.ts";
 import {
   applyChange,
@@ -58,6 +56,7 @@ import { misfitOf } from "./shapes.ts";
 import { Turns } from "./turns.ts";
 import { sentenceOf } from "./unavailable.ts";
 import { Versions } from "./versions.ts";
+import { Visits } from "./visits.ts";
 
 /** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
 const FAILED_STARTS_MAX = 5;
@@ -67,9 +66,6 @@ const RECORD_MS = 5_000;
 const ENDING_MS = 10;
 /** How often it is looked whether all shards are of a new version, ms. */
 const SWITCH_LOOK_MS = 2;
-/** Times that a visit is begun where shards move or are lost; and what says that they did. */
-const VISIT_TRIES = 3;
-const PASSING = new Set(["visit-lost", "jah-lost", "shard-lost"]);
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
@@ -143,7 +139,7 @@ export class Stream implements JahOwner {
   private resting = false;
   private isWanted = false;
   /** Visits that are under way, or wait for it. */
-  private visits = 0;
+  readonly visits: Visits;
   /** When the version on trial took over, or was found to be on trial. */
   private trialAt = performance.now();
   /** Whether frames are held back, until it is known which version they belong to. */
@@ -167,6 +163,7 @@ export class Stream implements JahOwner {
     this.outputs = outputs;
     this.lateOutputs = lateOutputs;
     this.frameTimeoutMs = parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
+    this.visits = this.visitsOf();
     const dead = new DeadLetters(record.dead, (frame) => versions.of(frame).version);
     const registration = new Registration(record, dead, parts);
     const shards = new Shards(record, log, this, parts.jahs, parts.cpus);
@@ -309,6 +306,28 @@ export class Stream implements JahOwner {
     throw new HallelujahError("records-shared", message);
   }
 
+  private visitsOf(): Visits {
+    return new Visits({
+      name: this.name,
+      frameTimeoutMs: this.frameTimeoutMs,
+      lowest: () => this.lowest,
+      refuse: () => {
+        this.refuseIfFailed();
+        refuseUnavailable(this.name, undefined, this.shards.unavailable);
+      },
+      turn: async () => {
+        const release = await this.turnOfOwners();
+        return { jahs: [...this.shards.owners] as Jah[], least: this.answered, release };
+      },
+      answered: (frame) => {
+        this.answered = Math.max(this.answered, frame);
+      },
+      worked: () => {
+        this.lastWorkAt = performance.now();
+      },
+    });
+  }
+
   /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
   async query(request: QueryRequest): Promise<Answer> {
     this.refuseIfFailed();
@@ -326,53 +345,6 @@ export class Stream implements JahOwner {
     const answer = await ask(this.shards.owners as Jah[], query, this.answered, release);
     this.answered = Math.max(this.answered, answer.frame);
     return answer;
-  }
-
-  /**
-   * Another kernel runs over its rows. Where a shard moves or is lost before anything was answered, it is begun again. `placeOf`: where in
-   * its source that kernel stopped, by a stack.
-   */
-  async visit(plan: VisitPlan, placeOf: (stack: string) => string | undefined): Promise<Answer> {
-    this.refuseIfFailed();
-    if (this.visits >= VISITS_MAX)
-      throw new HallelujahError(
-        "busy",
-        `${this.name} is visited by ${VISITS_MAX} kernels now; ask again when one is done`,
-      );
-    this.visits++;
-    const over = () => void this.visits--;
-    try {
-      const { frame, rows } = await this.visited(plan, placeOf);
-      return { frame, rows: ending(rows, over) };
-    } catch (error) {
-      over();
-      throw error;
-    }
-  }
-
-  private async visited(plan: VisitPlan, placeOf: (stack: string) => string | undefined): Promise<Answer> {
-    for (let tries = VISIT_TRIES; ; tries--) {
-      refuseUnavailable(this.name, undefined, this.shards.unavailable);
-      const release = await this.turnOfOwners();
-      this.lastWorkAt = performance.now();
-      try {
-        const answer = await visit(plan, {
-          jahs: [...this.shards.owners] as Jah[],
-          least: this.answered,
-          frameTimeoutMs: this.frameTimeoutMs,
-          begun: release,
-          worked: () => {
-            this.lastWorkAt = performance.now();
-          },
-          placeOf,
-        });
-        this.answered = Math.max(this.answered, answer.frame);
-        return { frame: answer.frame, rows: await begun(answer.rows) };
-      } catch (error) {
-        const isPassing = error instanceof HallelujahError && PASSING.has(error.code);
-        if (!isPassing || tries === 1) throw error;
-      }
-    }
   }
 
   /** A turn in which all shards are there; the one before may have been that which parked the stream. */

@@ -34,6 +34,7 @@ import { PARTITIONS } from "./dispatch.ts";
 import { Builder, type CheckedKernel } from "./builder.ts";
 import { readModule } from "./module.ts";
 import type {
+  VisitResult,
   Answer,
   DeployRequest,
   Host,
@@ -50,7 +51,8 @@ import { located, streamFolder, type StreamRecord } from "./record.ts";
 import { Stream } from "./stream.ts";
 import { misfitOf, type StreamSource } from "./shapes.ts";
 import { Tally } from "./tally.ts";
-import { planVisit } from "./visit.ts";
+import { checkFollow, planVisit } from "./visit.ts";
+import type { VisitingKernel } from "./visits.ts";
 
 /** How often streams are looked at, ms. */
 const TICK_MS = 100;
@@ -646,10 +648,32 @@ export class Streams implements Host {
   }
 
   async visit(name: string, request: VisitRequest): Promise<Answer> {
-    const stream = this.findAwake(name);
+    const { visits } = this.findAwake(name);
+    return visits.visit(await this.visiting(name, request));
+  }
+
+  async follow(name: string, request: VisitRequest): Promise<AsyncGenerator<VisitResult>> {
+    const { visits } = this.findAwake(name);
+    const { stop } = this.find(name);
+    const signal = AbortSignal.any([stop.signal, ...(request.signal ? [request.signal] : [])]);
+    return visits.follow(await this.visiting(name, request, checkFollow), signal);
+  }
+
+  /** Throws what the kernel is refused for. */
+  private async visiting(
+    name: string,
+    request: VisitRequest,
+    check?: (kernel: KernelDescriptor) => void,
+  ): Promise<VisitingKernel> {
     const kernel = await this.builder.kernelOf(request.kernel, request.file);
-    const plan = planVisit(name, stream.kernel, kernel, request);
-    return stream.visit(plan, (stack) => placeIn(kernel, stack));
+    check?.(kernel.descriptor);
+    const plan = () => {
+      const { versions } = this.findAwake(name);
+      const resident = { version: versions.current.version, resident: versions.kernel };
+      return planVisit(name, resident, kernel, request);
+    };
+    plan();
+    return { plan, placeOf: (stack) => placeIn(kernel, stack) };
   }
 
   /** A stream that may have Jahs. Throws `stream-unknown`, `stream-stopped` or `stream-paused`. */

@@ -5,12 +5,18 @@
  * whatever Jahs hold them.
  */
 import { HallelujahError, nearest } from "../core/errors.ts";
-import { VISIT_AHEAD_BYTES, VISIT_MS, VISIT_MS_MAX, VISIT_STATE_BYTES } from "../core/limits.ts";
+import {
+  FOLLOW_BYTES_MAX,
+  VISIT_AHEAD_BYTES,
+  VISIT_MS,
+  VISIT_MS_MAX,
+  VISIT_STATE_BYTES,
+} from "../core/limits.ts";
 import type { DatasetDescriptor, KernelDescriptor } from "../compiler/descriptor.ts";
 import { visitFieldsOf } from "../input/plan.ts";
 import type { LiveMethods } from "../wire/live.ts";
 import type { Visited, VisitStart } from "../wire/visit.ts";
-import type { Answer, VisitRequest } from "./host.ts";
+import type { VisitRequest } from "./host.ts";
 import type { Jah } from "./jahs.ts";
 import { answerOf, type Asked, FORMATS, holdAll, planQuery, type Query } from "./query.ts";
 
@@ -32,7 +38,7 @@ let visits = 0;
  */
 export function planVisit(
   stream: string,
-  resident: KernelDescriptor,
+  { version, resident }: { version: number; resident: KernelDescriptor },
   kernel: { wasm: Uint8Array; descriptor: KernelDescriptor },
   request: Omit<VisitRequest, "kernel" | "file">,
 ): VisitPlan {
@@ -60,6 +66,7 @@ export function planVisit(
   const more = { ...(order === undefined ? {} : { order }), ...(limit === undefined ? {} : { limit }) };
   return {
     start: {
+      version,
       wasm: kernel.wasm,
       dataset: {
         number: resident.datasets!.indexOf(dataset),
@@ -94,55 +101,32 @@ function datasetOf(stream: string, { datasets = [] }: KernelDescriptor, name?: s
   throw new HallelujahError("dataset-missing", `${stream} has no dataset ${name}${hint}\n${has}`);
 }
 
-/** What a visit asks of its stream. */
-export interface Visitable {
+/** A visit that stays has one result after the other. Throws `visit-format` where that cannot be. */
+export function checkFollow({ emits = true, tables }: KernelDescriptor): void {
+  if (!emits && tables.length) return;
+  throw new HallelujahError(
+    "visit-format",
+    emits
+      ? "what a kernel emits cannot be kept up to date, tables can; for records as they come: hallelujah deploy NAME KERNEL --from STREAM"
+      : "the kernel has no table that could be kept up to date",
+  );
+}
+
+/** The shards are to be held at one frame, the `least` at least, and let go with `release`. */
+export interface VisitTurn {
   /** The owners of all shards, by their partitions. */
   jahs: Jah[];
-  /** The frames below it have to be there. */
   least: number;
+  release(): void;
+}
+
+/** What a visit asks of its stream. */
+interface Visitable {
   frameTimeoutMs: number;
-  /** The shards are held no longer, while the visit goes on. */
-  begun(): void;
   /** Something was visited. */
   worked(): void;
   /** Where in its source the visiting kernel stopped. */
   placeOf(stack: string): string | undefined;
-}
-
-/** Carries a visit out. Resolves when it has begun; it ends when its rows are read or given up. */
-export async function visit(plan: VisitPlan, stream: Visitable): Promise<Answer> {
-  const id = ++visits;
-  const { jahs } = stream;
-  const end = () => {
-    for (const jah of jahs) void jah.call("visitEnd", { visit: id }).catch(() => {});
-  };
-  let begun = false;
-  const letGo = () => {
-    if (begun) return;
-    begun = true;
-    for (const jah of jahs) void jah.call("release", undefined).catch(() => {});
-    stream.begun();
-  };
-  try {
-    const frame = await holdAll(jahs, stream.least);
-    const counts = await Promise.all(
-      jahs.map((jah, i) =>
-        jah.call("visit", { ...plan.start, visit: id, ...(i ? {} : { resultBytesMax: VISIT_STATE_BYTES }) }),
-      ),
-    );
-    letGo();
-    const rows = counts.reduce((sum, count) => sum + count.rows, 0);
-    if (rows > plan.rowsMax)
-      throw new HallelujahError(
-        "visit-too-large",
-        `there are ${rows} rows, and the visit may meet ${plan.rowsMax}; allow more`,
-      );
-    return { frame, rows: new Course(id, plan, stream).rows(end) };
-  } catch (error) {
-    letGo();
-    end();
-    throw error;
-  }
 }
 
 /** Resolves when the first chunk is there, or it is known that there is none. */
@@ -169,24 +153,95 @@ export async function* ending(rows: AsyncIterable<Uint8Array>, over: () => void)
   }
 }
 
-/** What became of one visit. */
-class Course {
-  private readonly id: number;
+/** One visit, from its beginning until its rows are read or given up. */
+export class Course {
+  private readonly id = ++visits;
   private readonly plan: VisitPlan;
+  private readonly jahs: Jah[];
   private readonly stream: Visitable;
-  private readonly deadline: number;
+  private deadline = Infinity;
 
-  constructor(id: number, plan: VisitPlan, stream: Visitable) {
-    this.id = id;
+  constructor(plan: VisitPlan, jahs: Jah[], stream: Visitable) {
     this.plan = plan;
+    this.jahs = jahs;
     this.stream = stream;
-    this.deadline = performance.now() + plan.timeoutMs;
   }
 
-  /** What is emitted, then the rows of the tables. */
-  async *rows(end: () => void): AsyncGenerator<Uint8Array> {
+  /** Whether all of its rows are still where it began. */
+  isAt(jahs: Jah[]): boolean {
+    return jahs.length === this.jahs.length && jahs.every((jah, i) => jah === this.jahs[i]);
+  }
+
+  /** All shards begin; the rows are those of the frames below the one that is answered. */
+  begin(turn: VisitTurn): Promise<number> {
+    const { id: visit } = this;
+    return this.held(turn, (jah, i) =>
+      jah.call("visit", { ...this.plan.start, visit, ...(i ? {} : { resultBytesMax: VISIT_STATE_BYTES }) }),
+    );
+  }
+
+  /** The same for the rows that came since. Rejects with `visit-lost` if others are gone. */
+  more(turn: VisitTurn): Promise<number> {
+    return this.held(turn, (jah) => jah.call("visitMore", { visit: this.id }));
+  }
+
+  private async held(
+    { least, release }: VisitTurn,
+    call: (jah: Jah, i: number) => Promise<{ rows: number }>,
+  ): Promise<number> {
+    this.deadline = performance.now() + this.plan.timeoutMs;
+    try {
+      const frame = await holdAll(this.jahs, least);
+      const counts = await Promise.all(this.jahs.map(call));
+      const rows = counts.reduce((sum, count) => sum + count.rows, 0);
+      if (rows > this.plan.rowsMax)
+        throw new HallelujahError(
+          "visit-too-large",
+          `there are ${rows} rows, and the visit may meet ${this.plan.rowsMax}; allow more`,
+        );
+      return frame;
+    } finally {
+      for (const jah of this.jahs) void jah.call("release", undefined).catch(() => {});
+      release();
+    }
+  }
+
+  /** It is over. */
+  end(): void {
+    for (const jah of this.jahs) void jah.call("visitEnd", { visit: this.id }).catch(() => {});
+  }
+
+  /** What is emitted, then the rows of the tables. It is over with that. */
+  async *rows(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.steps();
+      yield* (await this.ask(this.jahs[0], "visitClose", { visit: this.id })).emitted;
+      yield* this.tables();
+    } finally {
+      this.end();
+    }
+  }
+
+  /** The rows of the tables, NDJSON. It may go on. */
+  async result(): Promise<Uint8Array[]> {
+    for await (const emitted of this.steps()) void emitted;
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of this.tables()) {
+      bytes += chunk.length;
+      if (bytes > FOLLOW_BYTES_MAX)
+        throw new HallelujahError(
+          "visit-too-large",
+          `a result would be longer than ${FOLLOW_BYTES_MAX / (1 << 20)} MiB; set a limit`,
+        );
+      chunks.push(chunk);
+    }
+    return chunks;
+  }
+
+  private async *steps(): AsyncGenerator<Uint8Array> {
     const visit = this.id;
-    const [home, ...others] = this.stream.jahs;
+    const [home, ...others] = this.jahs;
     const ahead = others.map((jah) => new Ahead(() => this.ask(jah, "visitStep", { visit })));
     try {
       for (;;) {
@@ -200,18 +255,20 @@ class Course {
           yield* emitted;
         }
       }
-      yield* (await this.ask(home, "visitClose", { visit })).emitted;
-      const asked: Asked = {
-        call: (method, argument) =>
-          this.ask(home, "visitAsk", { visit, method, argument }) as Promise<
-            LiveMethods[typeof method]["answer"]
-          >,
-      };
-      for (const table of this.plan.tables) yield* answerOf([asked], table);
     } finally {
       for (const each of ahead) each.stop();
-      end();
     }
+  }
+
+  private async *tables(): AsyncGenerator<Uint8Array> {
+    const [home] = this.jahs;
+    const asked: Asked = {
+      call: (method, argument) =>
+        this.ask(home, "visitAsk", { visit: this.id, method, argument }) as Promise<
+          LiveMethods[typeof method]["answer"]
+        >,
+    };
+    for (const table of this.plan.tables) yield* answerOf([asked], table);
   }
 
   /** Asks a Jah for a part of it. What goes wrong there is told as the client's kernel, or the want of time, explains it. */

@@ -127,6 +127,7 @@ export class LiveJah {
     this.visits = new Visits({
       memory,
       watchdog,
+      version: () => this.kernels.version,
       held: () => this.held,
       isFree: () => !this.answers.isReading && !this.handover.busy && !this.gathering && !this.failed,
       restore: () => this.kernels.restart(),

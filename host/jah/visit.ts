@@ -32,7 +32,8 @@ export interface Visit {
 interface VisitFrame {
   partition: number;
   index: number;
-  chunks: Chunk[];
+  /** Of each, the rows behind the first `from`. */
+  chunks: { chunk: Chunk; from: number }[];
 }
 
 export class Visitor {
@@ -40,8 +41,11 @@ export class Visitor {
   private readonly module: WebAssembly.Module;
   private readonly rows: Rows;
   private readonly columns: VisitColumns;
-  private readonly frames: VisitFrame[];
+  private readonly visit: Visit;
   private readonly format: number;
+  /** What was there when it began, or went on, by address. */
+  private readonly met = new Map<number, Chunk>();
+  private frames: VisitFrame[];
   private next = 0;
   /** Rows that were there when the visit began, and dropped before it came to them. */
   dropped = 0;
@@ -55,13 +59,48 @@ export class Visitor {
     this.module = module;
     this.rows = new Rows(memory, visit.dataset);
     this.columns = new VisitColumns(`the dataset ${visit.dataset.name}`, this.rows, visit.fields);
-    this.frames = [...framesOf(this.rows, visit)];
+    this.visit = visit;
+    this.frames = [...this.fresh()];
     this.format = visit.format ?? map.NDJSON;
   }
 
   /** Rows of the dataset that are here. */
   get count(): number {
     return this.rows.count;
+  }
+
+  /** Goes on with the rows that came since. Whether it can: not if rows are gone by now that it was to meet. */
+  more(): boolean {
+    const { from, to } = this.visit;
+    let still = 0;
+    for (let partition = from; partition < to; partition++)
+      for (const { address, first } of this.rows.chunks(partition))
+        if (this.met.get(address)?.first === first) still++;
+    if (still < this.met.size) return false;
+    this.frames = [...this.fresh()];
+    this.next = 0;
+    return true;
+  }
+
+  /** Frames of the rows that were not met before: chunks of each partition, as many together as a visit frame may have. */
+  private *fresh(): Generator<VisitFrame> {
+    const { from, to, bounds = [] } = this.visit;
+    for (let partition = from; partition < to; partition++) {
+      let frame: VisitFrame = { partition, index: 0, chunks: [] };
+      let count = 0;
+      for (const chunk of this.rows.chunks(partition)) {
+        const known = this.met.get(chunk.address)?.rows ?? 0;
+        this.met.set(chunk.address, chunk);
+        if (known === chunk.rows || !this.rows.mayHold(chunk, bounds)) continue;
+        frame.chunks.push({ chunk, from: known });
+        count += chunk.rows - known;
+        if (count < VISIT_ROWS) continue;
+        yield frame;
+        frame = { partition, index: frame.index + 1, chunks: [] };
+        count = 0;
+      }
+      if (frame.chunks.length) yield frame;
+    }
   }
 
   /**
@@ -93,12 +132,12 @@ export class Visitor {
     const visited: Visited = { partition, index, rows: 0, bad: 0, parts: [], emitted: [], emittedRows: 0 };
     exports.beginFrame(partition * 0x10000 + index);
     const there = new Map(this.rows.chunks(partition).map(({ address, first }) => [address, first]));
-    for (const chunk of chunks) {
+    for (const { chunk, from: known } of chunks) {
       if (there.get(chunk.address) !== chunk.first) {
-        this.dropped += chunk.rows;
+        this.dropped += chunk.rows - known;
         continue;
       }
-      for (let from = 0; from < chunk.rows; from += this.columns.step) {
+      for (let from = known; from < chunk.rows; from += this.columns.step) {
         this.columns.layOut(kernel.bytes, chunk, from, Math.min(from + this.columns.step, chunk.rows));
         let row = 0;
         while (exports.mapColumnRows(map.INPUT, row) === map.PART) {
@@ -124,24 +163,6 @@ function flush({ exports, bytes }: KernelInstance, visited: Visited): void {
   }
   exports.group(1);
   visited.parts.push(bytes.slice(map.ENTRIES, exports.encode(0)));
-}
-
-/** The chunks of each partition, as many together as a visit frame may have. */
-function* framesOf(rows: Rows, { from, to, bounds = [] }: Visit): Generator<VisitFrame> {
-  for (let partition = from; partition < to; partition++) {
-    let frame: VisitFrame = { partition, index: 0, chunks: [] };
-    let count = 0;
-    for (const chunk of rows.chunks(partition)) {
-      if (!rows.mayHold(chunk, bounds)) continue;
-      frame.chunks.push(chunk);
-      count += chunk.rows;
-      if (count < VISIT_ROWS) continue;
-      yield frame;
-      frame = { partition, index: frame.index + 1, chunks: [] };
-      count = 0;
-    }
-    if (frame.chunks.length) yield frame;
-  }
 }
 
 /** Where the entries of visit frames are merged: a kernel with a memory of its own, whose tables then hold the answer. */

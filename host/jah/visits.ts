@@ -29,6 +29,8 @@ interface Open {
 export interface VisitedJah {
   memory: WebAssembly.Memory;
   watchdog: Pick<Watchdog, "enter" | "leave">;
+  /** The version of the stream's kernel whose the state is. */
+  version(): number;
   /** The partitions whose state is here. */
   held(): { from: number; to: number } | undefined;
   /** Whether another kernel may stand over the memory for a moment: nothing goes on that is kept in the stream's instance. */
@@ -58,6 +60,8 @@ export class Visits {
     switch (method) {
       case "visit":
         return this.guarded((argument as VisitStart).visit, () => this.begin(argument as VisitStart));
+      case "visitMore":
+        return this.more(argument as Argument<"visitMore">);
       case "visitStep":
         return this.step(argument as Argument<"visitStep">);
       case "visitTake":
@@ -76,7 +80,8 @@ export class Visits {
     this.all.clear();
   }
 
-  private begin({ visit, wasm, resultBytesMax, ...what }: VisitStart): { rows: number } {
+  private begin({ visit, version, wasm, resultBytesMax, ...what }: VisitStart): { rows: number } {
+    if (version !== this.jah.version()) throw lost();
     const { memory } = this.jah;
     const { from, to } = this.jah.held() ?? { from: 0, to: 0 };
     const module = this.moduleOf(wasm);
@@ -84,6 +89,12 @@ export class Visits {
     const result =
       resultBytesMax === undefined ? undefined : new VisitResult(module, resultBytesMax, what.format);
     this.all.set(visit, { visitor, result, answers: new Answers(() => result!.kernel) });
+    return { rows: visitor.count };
+  }
+
+  private more({ visit }: Argument<"visitMore">): { rows: number } {
+    const { visitor } = this.of(visit);
+    if (!visitor.more()) throw lost();
     return { rows: visitor.count };
   }
 
@@ -139,10 +150,7 @@ export class Visits {
   private of(visit: number): Open {
     const open = this.all.get(visit);
     if (open) return open;
-    throw new HallelujahError(
-      "visit-lost",
-      "the stream's kernel was swapped, or its rows moved, while they were visited; ask again",
-    );
+    throw lost();
   }
 
   /** The visiting kernel is at work, which may never return. */
@@ -154,6 +162,13 @@ export class Visits {
       this.jah.watchdog.leave();
     }
   }
+}
+
+function lost(): HallelujahError {
+  return new HallelujahError(
+    "visit-lost",
+    "the stream's kernel was swapped, or its rows moved, while they were visited; ask again",
+  );
 }
 
 function emittedBy(applied: Applied | undefined): Uint8Array[] {

@@ -12,6 +12,8 @@ interface VisitedColumn {
 export interface VisitStart {
   /** Tells the visits of a host apart. */
   visit: number;
+  /** The version of the stream's kernel of which the dataset is. */
+  version: number;
   /** The visiting kernel. */
   wasm: Uint8Array;
   dataset: { number: number; name: string; fields: VisitedColumn[] };
@@ -52,6 +54,8 @@ export interface VisitStep {
 export interface VisitMethods {
   /** Begins a visit of the rows that are here now, and answers how many there are. */
   visit: { argument: VisitStart; answer: { rows: number } };
+  /** Goes on with the rows that came since; answers how many there are by now. */
+  visitMore: { argument: { visit: number }; answer: { rows: number } };
   /** Visits some of them, for a few milliseconds. */
   visitStep: { argument: { visit: number }; answer: VisitStep };
   /** Merges what others visited; answers what was emitted with that. */

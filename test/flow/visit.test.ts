@@ -142,6 +142,45 @@ test("records go on coming while it is visited, and each visit holds whole frame
   );
 });
 
+test("a visit that stays has a result of whole frames whenever more have come, also over a swap, and ends with its stream", async () => {
+  const { client } = host;
+  await client.deploy("followed", { kernel: KEEP, max: 1 });
+  const possible = new Map(
+    Array.from({ length: 5 }, (_, i) => [JSON.stringify(delaysOf(i * BATCH)), i * BATCH]),
+  );
+  const met: number[] = [];
+  const frames: number[] = [];
+  let to = 0;
+  for await (const { frame, rows } of client.follow<TableRow>("followed", { kernel: DELAYS })) {
+    const count = possible.get(JSON.stringify(shown(rows)));
+    assert.ok(count !== undefined, "rows of whole frames");
+    met.push(count!);
+    frames.push(frame);
+    if (count! < to) continue;
+    if (to === 4 * BATCH) break;
+    // The rows stay, so the visit does.
+    if (to === 2 * BATCH)
+      await client.swap("followed", { kernel: KEEP.replace(".count.add()", ".count.add(2)") });
+    await client.push("followed", flights(to, to + BATCH));
+    to += BATCH;
+  }
+  assert.is(met.at(-1), 4 * BATCH);
+  assert.equal(
+    met,
+    met.toSorted((a, b) => a - b),
+  );
+  assert.equal(
+    frames,
+    frames.toSorted((a, b) => a - b),
+  );
+  const emitting = await problem(client.follow("followed", { kernel: LATE }).next());
+  assert.is(emitting.code, "visit-format", emitting.message);
+  const results = client.follow<TableRow>("followed", { kernel: DELAYS });
+  await results.next();
+  await client.remove("followed");
+  assert.ok((await results.next()).done);
+});
+
 test("a stream that is parked is woken", async () => {
   const { client } = host;
   await until(client, "kept", ({ state }) => state === "parked");
@@ -261,6 +300,11 @@ test("the command prints what run would", async () => {
     writeFileSync(path, DELAYS);
     const args = ["visit", "kept", path, "--table", "origins", "--limit", "2", "--format", "csv"];
     assert.match(await prints(host.url, args), /^table,key,delay\.count,.*\norigins,AP1,/);
+    const from = ["run", path, "--from", "kept", "--limit", "2", "--format", "csv"];
+    assert.is(await prints(host.url, from), await prints(host.url, args));
+    await refuses(host.url, [...from, "--strict"], /--strict is for files/, 2);
+    await refuses(host.url, [...from, "more.csv"], /no inputs: more\.csv/, 2);
+    await refuses(host.url, ["run", path, "more.csv", "--follow"], /--follow is for --from/, 2);
     await refuses(host.url, ["query", "kept", "SELECT nothing FROM flights"], /nothing/, 2);
     await refuses(
       host.url,

@@ -155,6 +155,22 @@ test("paths, methods and types that are not there", async () => {
     "not-acceptable",
   ]);
   assert.equal(await refused(await call(`${table}?limit=many`)), [400, "bad-request"]);
+  const followed = await call("/v1/streams/weather/visit?follow=true", {
+    method: "POST",
+    headers: { "content-type": "text/typescript" },
+    body: "kernel",
+  });
+  const lines = (await followed.text()).trimEnd().split("\n");
+  const [none, two, last] = lines.map((line) => JSON.parse(line));
+  assert.equal(none, { frame: 1, rows: [] });
+  assert.equal(two, {
+    frame: 3,
+    rows: [
+      { table: "t", key: "a" },
+      { table: "t", key: "b" },
+    ],
+  });
+  assert.is(Problem.parse(last.problem).code, "dataset-missing");
   const visit = (type: string) =>
     call("/v1/streams/weather/visit", { method: "POST", headers: { "content-type": type }, body: "kernel" });
   assert.is((await visit("text/typescript")).headers.get("hallelujah-frame"), "3");

@@ -67,6 +67,13 @@ export const fakeHost = (pushed: PushBody[]): Host => ({
     return { frame: pushed.length, bytes: body.bytes };
   },
   visit: async () => ({ frame: 3, rows: chunks('{"table":"t","key":"a"}\n') }),
+  follow: async () =>
+    (async function* () {
+      const rows = (...keys: string[]) => keys.map((key) => Buffer.from(`{"table":"t","key":"${key}"}\n`));
+      yield { frame: 1, chunks: [] };
+      yield { frame: 3, chunks: rows("a", "b") };
+      throw new HallelujahError("dataset-missing", "the new kernel keeps no rows");
+    })(),
   query: async (_name, { format, key }) => ({ frame: 7, rows: chunks(`${format} `, key ?? "all") }),
   output: (_name, { from = 0, signal }) => ({
     async *[Symbol.asyncIterator]() {

@@ -152,7 +152,8 @@ test("so many visits at a time, and one more when one has ended", async () => {
   const [owner] = stream.jahs.values();
   const told = start(owner);
   const plan = { start: {}, tables: [], timeoutMs: 60_000, rowsMax: Infinity } as unknown as VisitPlan;
-  const visit = () => stream.visit(plan, () => undefined).catch(({ code }: { code: string }) => code);
+  const kernel = { plan: () => plan, placeOf: () => undefined };
+  const visit = () => stream.visits.visit(kernel).catch(({ code }: { code: string }) => code);
   /** The owner refuses whatever it is asked. */
   const refused = async (codes: Promise<unknown>) => {
     let over = false;

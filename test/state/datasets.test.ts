@@ -1,14 +1,29 @@
 /** Rows that are kept in columns, and kernels that visit them: the same rows and answers whatever owners there are. */
+import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { buildKernel } from "../../host/compiler/cache.ts";
 import { FIELD_TYPES } from "../../host/compiler/types.ts";
+import { visitFieldsOf } from "../../host/input/plan.ts";
+import { Visitor } from "../../host/jah/visit.ts";
 import { VisitColumns } from "../../host/jah/visit-columns.ts";
 import * as map from "../../host/kernel/memory-map.ts";
 import { dirtyPages, FIRST_PAGE } from "../../host/kernel/pages.ts";
 import { Rows } from "../../host/kernel/rows.ts";
 import { kernelOf, parseLines, random, seedOf } from "../run.ts";
 import { type Answer, chunksOf, type Owned, Owners, rowSets, visit } from "./datasets.ts";
+
+const COUNT_LATE = `
+import { Count, Optional, Sum, Table, Text } from "hallelujah";
+@record class Flight { origin: Text; delay: Optional<i32> }
+@state class Late { flights: Count; delay: Sum<i64> }
+const origins = new Table<Text, Late>("origins");
+export function each(flight: Flight): void {
+  if (!flight.delay.present || flight.delay.value < 60) return;
+  const late = origins.at(flight.origin);
+  late.flights.add();
+  late.delay.add(flight.delay.value);
+}`;
 
 const test = suite("assembly/state: datasets, and visits of them");
 const seed = seedOf("datasets");
@@ -355,6 +370,42 @@ export function each(flight: Flight): void {
   assert.ok(some.visited < all.visited / 4, `${some.visited} of ${all.visited} rows were visited`);
   const none = await visit(owners.all, keep, select, { bounds: [{ field: "delay", least: 1000 }] });
   assert.is(none.visited, 0);
+});
+
+test("a visit that goes on meets the rows that came since, once, and not where rows are gone", async () => {
+  const keep = await buildKernel(kernelOf("keep", KEEP));
+  const count = await buildKernel(kernelOf("count-late", COUNT_LATE));
+  const owners = new Owners(keep, 2);
+  const draw = random(seed);
+  const state = { airports: 50, hour: 0 };
+  const add = async (frames: number) => {
+    for (let frame = 0; frame < frames; frame++) await owners.add(flightLines(draw, 700, state));
+  };
+  await add(20);
+  const before = await visit(owners.all, keep, count);
+  const gone = await visit(owners.all, keep, count, { more: () => add(31) });
+  assert.ok(gone.visited > before.visited);
+  assert.equal(gone, await visit(owners.all, keep, count));
+  // Chunks that had nothing within the bounds may have it later.
+  const bounds = [{ field: "delay", least: 60 }];
+  const bounded = await visit(owners.all, keep, count, { bounds, more: () => add(9) });
+  assert.equal(bounded.rows, (await visit(owners.all, keep, count)).rows);
+  const young = await buildKernel(kernelOf("keep-young", KEEP_FEW("0", "20_000_000")));
+  const events = new Owners(young, 1);
+  const emit = await buildKernel(kernelOf("emit-events", EMIT_EVENTS));
+  await events.add(eventLines(0, 6000));
+  const [{ shard }] = events.all;
+  const module = new WebAssembly.Module(readFileSync(emit.path));
+  const visitor = new Visitor(shard.kernel.memory, module, {
+    dataset: rowSets(young)[0],
+    fields: visitFieldsOf(emit.descriptor),
+    from: 0,
+    to: 256,
+  });
+  await events.add(eventLines(6000, 6000));
+  assert.ok(visitor.more());
+  for (let n = 12_000; n < 200_000; n += 6000) await events.add(eventLines(n, 6000));
+  assert.not(visitor.more());
 });
 
 const TYPES = [

@@ -3,6 +3,7 @@
  * owners there are, what a visit answers must be the same.
  */
 import { readFileSync } from "node:fs";
+import * as assert from "uvu/assert";
 import type { BuiltKernel } from "../../host/compiler/cache.ts";
 import { visitFieldsOf } from "../../host/input/plan.ts";
 import { Answers } from "../../host/jah/answers.ts";
@@ -77,6 +78,8 @@ export interface VisitOptions {
   bounds?: Bounds[];
   /** Between visit frames. */
   between?: () => Promise<void> | void;
+  /** When all was visited: the visit goes on with the rows that came by then. */
+  more?: () => Promise<void>;
 }
 
 export interface Answer {
@@ -92,7 +95,7 @@ export async function visit(
   owned: Owned[],
   keeper: BuiltKernel,
   visitor: BuiltKernel,
-  { dataset = rowSets(keeper)[0], bounds, between }: VisitOptions = {},
+  { dataset = rowSets(keeper)[0], bounds, between, more }: VisitOptions = {},
 ): Promise<Answer> {
   const module = new WebAssembly.Module(readFileSync(visitor.path));
   const wishes = visitFieldsOf(visitor.descriptor);
@@ -116,15 +119,23 @@ export async function visit(
       ...(bounds ? { bounds } : {}),
     }),
   }));
-  for (const { shard, visitor } of visitors) {
-    for (let done = false; !done; ) {
-      const visited = visitor.step(() => true);
-      shard.instantiate();
-      visited?.forEach(take);
-      done = !visited;
-      await between?.();
+  const all = async () => {
+    for (const { shard, visitor } of visitors) {
+      for (let done = false; !done; ) {
+        const visited = visitor.step(() => true);
+        shard.instantiate();
+        visited?.forEach(take);
+        done = !visited;
+        await between?.();
+      }
+      answer.dropped += visitor.dropped;
     }
-    answer.dropped += visitor.dropped;
+  };
+  await all();
+  if (more) {
+    await more();
+    for (const { visitor } of visitors) assert.ok(visitor.more());
+    await all();
   }
   const closed = result.end();
   if (closed) emitted.push(...closed.emitted);

@@ -10,6 +10,7 @@ import type { DeployRequest, Host, VisitRequest } from "../host.ts";
 import { begun, bodyOfChunks } from "./body.ts";
 import { metricsText } from "./metrics.ts";
 import { eventStream, lineStream } from "./output.ts";
+import { resultLines } from "./results.ts";
 import { page, PAGES } from "./pages.ts";
 import { problem, problemOf, respond } from "./problem.ts";
 import { receive, received } from "./push.ts";
@@ -96,6 +97,12 @@ const visitQuery = z.object({
   limit: tableQuery.shape.limit,
   timeout: z.coerce.number().int().min(1).optional().describe("ms after which it is given up (60000)"),
   rows: z.coerce.number().int().min(0).optional().describe("refuse where there are more rows than this"),
+  follow: z
+    .enum(["true", "false"])
+    .default("false")
+    .describe(
+      'NDJSON, a line for each result: {"frame":12,"rows":[...]}; another one when there are more rows',
+    ),
 });
 
 const ROW_TYPES = {
@@ -439,12 +446,15 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       },
     }),
     async (c) => {
-      const { timeout, rows, bounds, ...asked } = c.req.valid("query");
-      const type = choose(c.req.header("accept"), Object.keys(ROW_TYPES)) as keyof typeof ROW_TYPES;
+      const { timeout, rows, bounds, follow, ...asked } = c.req.valid("query");
+      const follows = follow === "true";
+      const types = follows ? ["application/x-ndjson"] : Object.keys(ROW_TYPES);
+      const type = choose(c.req.header("accept"), types) as keyof typeof ROW_TYPES;
       const kernel = await kernelOf(c);
       if (kernel.kind !== "source")
         throw new HallelujahError("media-type", "a visiting kernel is sent as its source, text/typescript");
-      const answer = await host.visit(c.req.valid("param").name, {
+      const { name } = c.req.valid("param");
+      const request: VisitRequest = {
         kernel,
         format: ROW_TYPES[type],
         signal: leaving(c.env.outgoing),
@@ -452,7 +462,14 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         ...(bounds === undefined ? {} : { bounds: boundsOf(bounds) }),
         ...(timeout === undefined ? {} : { timeoutMs: timeout }),
         ...(rows === undefined ? {} : { rowsMax: rows }),
-      });
+      };
+      if (follows) {
+        const lines = resultLines(await host.follow(name, request), report);
+        return new Response(bodyOfChunks(lines, c.env.outgoing, report), {
+          headers: { "content-type": type },
+        });
+      }
+      const answer = await host.visit(name, request);
       return new Response(await begun(answer.rows, c.env.outgoing, report), {
         headers: { "content-type": type, "hallelujah-frame": String(answer.frame) },
       });

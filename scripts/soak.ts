@@ -52,7 +52,9 @@ try {
   print(`frozen           ${rest.freezes} processes for a while`);
   print(`records          ${rest.records} acknowledged, in ${rest.bodies} bodies`);
   print(`rows sent out    ${rest.outputs}`);
-  print(`queries          ${rest.answers} answered; not answered: ${counted(refusals)}`);
+  print(
+    `queries          ${rest.answers} answered, ${rest.visits} of them visits; not answered: ${counted(refusals)}`,
+  );
   print(`changes          ${rest.changes - rest.swaps - rest.badKernels} of capacity and shards`);
   print(`swaps            ${rest.swaps}, and ${rest.badKernels} to kernels that stop at once`);
   print("losses           0");

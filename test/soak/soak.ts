@@ -14,7 +14,7 @@ import { kernelOf, random } from "../run.ts";
 import { SoakHost } from "./host.ts";
 import { signal } from "./processes.ts";
 import { Loader, patiently } from "./loader.ts";
-import { type Counts, type StreamSpec, STREAMS } from "./streams.ts";
+import { type Counts, rowsOf, type StreamSpec, STREAMS } from "./streams.ts";
 import { producersOf, settle, verify } from "./verify.ts";
 
 export interface SoakOptions {
@@ -44,7 +44,9 @@ export interface SoakSummary {
   /** Swaps to the same kernel, and to one that stops at its first record. */
   swaps: number;
   badKernels: number;
+  /** Answers of queries and visits, and how many of them were of visits. */
   answers: number;
+  visits: number;
   /** Queries that were not answered, by code. */
   refusals: Record<string, number>;
   /** Records that were acknowledged, or taken in from another stream; and bodies of them. */
@@ -93,6 +95,7 @@ const REFUSALS = new Set([
   "no-capacity",
   "shard-lost",
   "jah-lost",
+  "visit-lost",
   "stream-paused",
   "stream-stopped",
   "busy",
@@ -154,6 +157,7 @@ class Soak {
     swaps: 0,
     badKernels: 0,
     answers: 0,
+    visits: 0,
     refusals: {},
     records: 0,
     bodies: 0,
@@ -273,15 +277,16 @@ class Soak {
   private async ask(stream: StreamSpec): Promise<void> {
     const chance = this.chance(`ask ${stream.name}`);
     const { client } = this.host;
-    const { name, countsOf } = stream.table!;
+    const table = stream.table!;
     let least = { frame: -1, counts: new Map() as Counts };
     while (!this.over.signal.aborted) {
       try {
-        const answer = await client.query(stream.name, name, { signal: this.abandoned.signal });
-        const counts = countsOf(await answer.all());
+        const answer = await rowsOf(client, stream.name, table, { signal: this.abandoned.signal });
+        const counts = table.countsOf(await answer.all());
         this.checkAnswer(stream, answer.frame, counts, least);
         least = { frame: answer.frame, counts };
         this.summary.answers++;
+        if (table.visit !== undefined) this.summary.visits++;
       } catch (error) {
         const { code, message } = error as { code?: string; message: string };
         if (!code || !REFUSALS.has(code))

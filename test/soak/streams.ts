@@ -5,10 +5,12 @@
  *   stations  counts, sums and extremes by key                        s0, s1 -> table
  *   chains    folded in order by key, each record sent on              c0, c1 -> table, output, sink
  *   totals    what comes out of chains                                 chains -> table
+ *   kept      rows that stay, which are visited by another kernel        k0     -> visits
  *   trends    sliding windows of event time, sent out when they close  t0     -> output, sink
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Hallelujah, Rows } from "../../host/client/live.ts";
 import { packageRoot } from "../../host/core/package-root.ts";
 
 /** Keys of one producer. */
@@ -51,11 +53,31 @@ const TOTALS = `import { Stats, Table, Text } from "hallelujah";
 const totals = new Table<Text, Total>("totals");
 export function each(link: Link): void { totals.at(link.line).n.add(link.n); }`;
 
+const KEPT = `import { Dataset, Text } from "hallelujah";
+@record class Reading { station: Text; n: i64 }
+const readings = new Dataset<Reading>("readings");
+export function each(reading: Reading): void { readings.add(reading); }`;
+const VISIT = TOTALS.replaceAll("Link", "Reading").replaceAll("line", "station");
+
+/** The rows of a table, or of a visit. Rejects as `query` and `visit` do. */
+export function rowsOf(
+  client: Hallelujah,
+  stream: string,
+  { name, visit }: TableSpec,
+  options: { signal?: AbortSignal } = {},
+): Promise<Rows<Row>> {
+  return visit === undefined
+    ? client.query(stream, name, options)
+    : client.visit(stream, { kernel: visit, table: name, ...options });
+}
+
 /** Records by producer: the first so many of each. */
 export type Counts = Map<string, number>;
 
 export interface TableSpec {
   name: string;
+  /** It is that of a kernel that visits the stream's rows. */
+  visit?: string;
   /** Records by producer that the rows hold. Throws if that is not the first so many of each, once. */
   countsOf(rows: Row[]): Counts;
 }
@@ -121,6 +143,18 @@ export const STREAMS: StreamSpec[] = [
     share: 0,
     table: {
       name: "totals",
+      countsOf: (rows) =>
+        series(rows, LINES, ({ n: { count, sum, min, max } }: Row) => [count, sum, min, max]),
+    },
+  },
+  {
+    name: "kept",
+    kernel: KEPT,
+    producers: keyed(["k0"], LINES, (key, n) => `{"station":"${key}","n":${n}}\n`),
+    share: 0.05,
+    table: {
+      name: "totals",
+      visit: VISIT,
       countsOf: (rows) =>
         series(rows, LINES, ({ n: { count, sum, min, max } }: Row) => [count, sum, min, max]),
     },

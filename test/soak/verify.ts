@@ -7,7 +7,7 @@ import type { Hallelujah, StreamInfo } from "../../host/client/live.ts";
 import { linesOf } from "../../host/client/lines.ts";
 import { drained } from "../flow/host.ts";
 import { patiently } from "./loader.ts";
-import { type Counts, type StreamSpec, STREAMS } from "./streams.ts";
+import { type Counts, rowsOf, type StreamSpec, STREAMS } from "./streams.ts";
 
 /** Time in which a host must have applied all that it has, and a sink have all rows, ms. */
 const SETTLE_MS = 180_000;
@@ -58,7 +58,7 @@ export async function verify(
     try {
       checkCounts(stream, due);
       if (spec.table) {
-        const rows = await (await client.query(spec.name, spec.table.name)).all();
+        const rows = await (await rowsOf(client, spec.name, spec.table)).all();
         const held = spec.table.countsOf(rows);
         for (const [producer, count] of producersOf(spec, counts))
           if ((held.get(producer) ?? 0) !== count)

@@ -55,6 +55,9 @@ export const bars: Bar[] = [
   { figure: "recovery-rest-jahs", peer: null, valueMax: 0, words: "none" },
   { figure: "visit", peer: null, ratioMin: 5, words: ">= 5x as fast" },
   { figure: "visit-filter", peer: null, ratioMin: 3, words: ">= 3x as fast" },
+  { figure: "visit-host", peer: null, ratioMin: 5, words: ">= 5x as fast" },
+  { figure: "visit-sql", peer: null, ratioMin: 3, words: ">= 3x as fast" },
+  { figure: "swap-pause", peer: null, valueMax: 20, words: "<= 20 ms" },
   { figure: "log-push-small", peer: null, valueMin: 6_000, words: ">= 6,000 requests/s" },
 ];
 

@@ -11,6 +11,7 @@ import { cores, type Machine } from "./machine.ts";
 import { flightsFile } from "./paths.ts";
 import { PeakSampler } from "./processes.ts";
 import { againstPeer, alone, type Context, type Result } from "./results.ts";
+import { reconfigure } from "./reconfigure.ts";
 import { recovery } from "./recovery.ts";
 import { store } from "./store.ts";
 import { visit } from "./visit.ts";
@@ -44,6 +45,8 @@ export const figures: Record<string, Figure> = {
   log: (settings) => log(settings),
   recovery: (settings) => recovery(settings),
   visit: async (settings) => (settings.peersOnly ? [] : visit(settings, generated(settings, "stationsCsv"))),
+  reconfigure: async (settings) =>
+    settings.peersOnly ? [] : reconfigure(settings, generated(settings, "stationsCsv")),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

@@ -13,27 +13,34 @@ export interface CheckedKernel {
   descriptor: KernelDescriptor;
 }
 
+/** Kernels of sources that are kept: a visit that is made again need not look for its module. */
+const KEPT_MAX = 16;
+
 export class Builder {
-  /** Sources that are being compiled. */
-  private readonly builds = new Map<string, Promise<Buffer>>();
+  /** Kernels by their sources, the one used last comes last; those that are being compiled, too. */
+  private readonly kernels = new Map<string, Promise<CheckedKernel>>();
 
   /** Throws `compile-failed`, `kernel-invalid` or `kernel-version`. */
   async kernelOf(
     kernel: Exclude<DeployRequest["kernel"], { kind: "version" }>,
     file: string | undefined,
   ): Promise<CheckedKernel> {
-    const wasm = kernel.kind === "wasm" ? Buffer.from(kernel.bytes) : await this.built(kernel.text, file);
-    return { wasm, descriptor: await checkModule(wasm) };
+    return kernel.kind === "wasm" ? checked(Buffer.from(kernel.bytes)) : this.built(kernel.text, file);
   }
 
-  /** The module of a source; who asks for the same at the same time waits for the same compiler. */
-  private built(text: string, file: string | undefined): Promise<Buffer> {
+  /** The kernel of a source; who asks for the same at the same time waits for the same compiler. */
+  private async built(text: string, file: string | undefined): Promise<CheckedKernel> {
     const key = `${safeName(file)}\0${text}`;
-    const known = this.builds.get(key);
-    if (known) return known;
-    const build = this.build(text, file).finally(() => this.builds.delete(key));
-    this.builds.set(key, build);
-    return build;
+    const kernel = this.kernels.get(key) ?? this.build(text, file).then(checked);
+    this.kernels.delete(key);
+    this.kernels.set(key, kernel);
+    if (this.kernels.size > KEPT_MAX) this.kernels.delete(this.kernels.keys().next().value!);
+    try {
+      return await kernel;
+    } catch (error) {
+      if (this.kernels.get(key) === kernel) this.kernels.delete(key);
+      throw error;
+    }
   }
 
   private async build(text: string, file: string | undefined): Promise<Buffer> {
@@ -46,6 +53,10 @@ export class Builder {
       await rm(folder, { recursive: true, force: true });
     }
   }
+}
+
+async function checked(wasm: Buffer): Promise<CheckedKernel> {
+  return { wasm, descriptor: await checkModule(wasm) };
 }
 
 /** The name of a source file, as errors name it: nothing of it leads out of its folder. */

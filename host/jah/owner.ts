@@ -37,14 +37,25 @@ export class Owner {
 
   /** Applies the batch of one frame, all its parts. Undefined where owners emit nothing. */
   apply(batch: Batch): Applied | undefined {
+    const parts = partsOf(batch.payload);
+    if (batch.kind === VOIDED) {
+      const silent = parts.next().value!;
+      if (this.ordered) this.kernel.bytes.set(silent, map.SILENT);
+    }
+    return this.applyParts(parts, batch);
+  }
+
+  /** The same for parts that came in no batch: routed sections of one frame. */
+  applyParts(
+    parts: Iterable<Uint8Array>,
+    moment: Pick<Batch, "kind" | "clock" | "time">,
+  ): Applied | undefined {
+    const { exports } = this.kernel;
     if (!this.ordered) {
-      this.merge(batch);
+      for (const part of parts) exports.apply(map.INPUT, this.kernel.place(part));
       return undefined;
     }
-    const { exports } = this.kernel;
     const applied: Applied = { emitted: [], emittedRows: 0, lateEmitted: [], lateRows: 0, late: 0 };
-    const parts = partsOf(batch.payload);
-    if (batch.kind === VOIDED) this.kernel.bytes.set(parts.next().value!, map.SILENT);
     for (const part of parts) {
       const end = this.kernel.place(part);
       let at = map.INPUT;
@@ -53,19 +64,11 @@ export class Owner {
         return at < end;
       });
     }
-    if (this.timed) this.passTime(batch, applied);
+    if (this.timed) this.passTime(moment, applied);
     return applied;
   }
 
-  private merge(batch: Batch): void {
-    const parts = partsOf(batch.payload);
-    if (batch.kind === VOIDED) parts.next();
-    for (const part of parts) {
-      this.kernel.exports.apply(map.INPUT, this.kernel.place(part));
-    }
-  }
-
-  private passTime({ kind, clock, time }: Batch, applied: Applied): void {
+  private passTime({ kind, clock, time }: Pick<Batch, "kind" | "clock" | "time">, applied: Applied): void {
     const { exports } = this.kernel;
     if (clock >= map.CLOCKS_MAX) throw new HallelujahError("internal", `there is no clock ${clock}`);
     exports.advanceClock(clock, time);

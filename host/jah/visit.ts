@@ -8,7 +8,7 @@ import { VISIT_ROWS } from "../core/limits.ts";
 import { KernelInstance, createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { type Bounds, type Chunk, Rows, type RowSet, type VisitField } from "../kernel/rows.ts";
-import { decodeBatch, encodeBatch, NO_SOURCE, ROUTED } from "../wire/batch.ts";
+import { ROUTED } from "../wire/batch.ts";
 import type { Visited } from "../wire/visit.ts";
 import { type Applied, Owner } from "./owner.ts";
 import { VisitColumns } from "./visit-columns.ts";
@@ -104,11 +104,12 @@ export class Visitor {
   }
 
   /**
-   * Visits frames until there are no more, which answers undefined, or one is done and `enough` says so. To be called between frames
-   * of the stream; afterwards the stream's kernel has to be instantiated anew over its memory, also when this throws.
+   * Visits frames until there are no more, or one is done and `enough` says so; whether there were any. `take` gets each of them, with parts
+   * that are views into the memory, to be used before it returns. To be called between frames of the stream; afterwards the stream's kernel
+   * has to be instantiated anew over its memory, also when this throws.
    */
-  step(enough: () => boolean): Visited[] | undefined {
-    if (this.next === this.frames.length) return undefined;
+  step(enough: () => boolean, take: (visited: Visited) => void): boolean {
+    if (this.next === this.frames.length) return false;
     const bytes = new Uint8Array(this.memory.buffer);
     const owners = bytes.slice(map.OWNERS, map.OWNERS + 256);
     bytes[map.VISITING] = 1;
@@ -116,11 +117,10 @@ export class Visitor {
       bytes.fill(0, map.OWNERS, map.OWNERS + 256);
       const kernel = new KernelInstance(this.module, this.memory);
       kernel.exports.start(this.format, COMMA);
-      const visited: Visited[] = [];
       do {
-        visited.push(this.map(kernel, this.frames[this.next++]));
+        take(this.map(kernel, this.frames[this.next++]));
       } while (this.next < this.frames.length && !enough());
-      return visited;
+      return true;
     } finally {
       bytes[map.VISITING] = 0;
       bytes.set(owners, map.OWNERS);
@@ -143,6 +143,8 @@ export class Visitor {
         while (exports.mapColumnRows(map.INPUT, row) === map.PART) {
           row = kernel.u32(map.NEXT);
           flush(kernel, visited);
+          // The next part lies in the same place.
+          visited.parts.push(visited.parts.pop()!.slice());
           exports.beginPart();
         }
       }
@@ -154,15 +156,17 @@ export class Visitor {
   }
 }
 
-/** Takes the frame's entries and emitted records out as a part. */
-function flush({ exports, bytes }: KernelInstance, visited: Visited): void {
+/** Takes the frame's entries, where they are, and emitted records out as a part. */
+function flush(kernel: KernelInstance, visited: Visited): void {
+  const { exports } = kernel;
   const emitted = exports.emittedBytes();
   if (emitted) {
     visited.emittedRows += exports.emittedRows();
-    visited.emitted.push(bytes.slice(map.OUTPUT, map.OUTPUT + emitted));
+    visited.emitted.push(kernel.bytes.slice(map.OUTPUT, map.OUTPUT + emitted));
   }
   exports.group(1);
-  visited.parts.push(bytes.slice(map.ENTRIES, exports.encode(0)));
+  const end = exports.encode(0);
+  visited.parts.push(kernel.bytes.subarray(map.ENTRIES, end));
 }
 
 /** Where the entries of visit frames are merged: a kernel with a memory of its own, whose tables then hold the answer. */
@@ -188,8 +192,7 @@ export class VisitResult {
 
   // Rows do not come in the order of time, so that event time stands still until all are there.
   private apply(parts: Uint8Array[], time: number): Applied | undefined {
-    const head = { kind: ROUTED, frame: 0, source: NO_SOURCE, start: 0, end: 0, time, clock: 0 };
-    return this.owner.apply(decodeBatch(encodeBatch(head, parts)));
+    return this.owner.applyParts(parts, { kind: ROUTED, time, clock: 0 });
   }
 }
 

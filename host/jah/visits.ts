@@ -114,29 +114,25 @@ export class Visits {
     while (!this.jah.isFree()) await sleep(BUSY_MS);
     const { visitor, result } = this.of(visit);
     const until = performance.now() + VISIT_STEP_MS;
-    let visited: Visited[] | undefined;
+    const step: VisitStep = { over: false, rows: 0, emitted: [], visited: [] };
+    const take = (visited: Visited) => {
+      step.rows += visited.rows + visited.bad;
+      if (result) step.emitted.push(...emittedOf(visited, result));
+      else step.visited.push({ ...visited, parts: visited.parts.map((part) => part.slice()) });
+    };
     this.guarded(visit, () => {
       try {
-        visited = visitor.step(() => performance.now() >= until);
+        step.over = !visitor.step(() => performance.now() >= until, take);
       } finally {
         this.jah.restore();
       }
     });
-    if (!visited) return { over: true, rows: 0, emitted: [], visited: [] };
-    const rows = visited.reduce((sum, each) => sum + each.rows + each.bad, 0);
-    if (!result) return { over: false, rows, emitted: [], visited };
-    return { over: false, rows, emitted: this.merge(visit, result, visited), visited: [] };
+    return step;
   }
 
   private take({ visit, visited }: Argument<"visitTake">): Uint8Array[] {
-    return this.merge(visit, this.of(visit).result!, visited);
-  }
-
-  /** Merges what was visited; what is emitted by it follows what the rows themselves emitted. */
-  private merge(visit: number, result: VisitResult, visited: Visited[]): Uint8Array[] {
-    return this.guarded(visit, () =>
-      visited.flatMap((each) => [...each.emitted, ...emittedBy(result.take(each))]),
-    );
+    const { result } = this.of(visit);
+    return this.guarded(visit, () => visited.flatMap((each) => emittedOf(each, result!)));
   }
 
   private close({ visit }: Argument<"visitClose">): Uint8Array[] {
@@ -169,6 +165,11 @@ function lost(): HallelujahError {
     "visit-lost",
     "the stream's kernel was swapped, or its rows moved, while they were visited; ask again",
   );
+}
+
+/** Merges what was visited; what is emitted by it follows what the rows themselves emitted. */
+function emittedOf(visited: Visited, result: VisitResult): Uint8Array[] {
+  return [...visited.emitted, ...emittedBy(result.take(visited))];
 }
 
 function emittedBy(applied: Applied | undefined): Uint8Array[] {

@@ -122,10 +122,8 @@ export async function visit(
   const all = async () => {
     for (const { shard, visitor } of visitors) {
       for (let done = false; !done; ) {
-        const visited = visitor.step(() => true);
+        done = !visitor.step(() => true, take);
         shard.instantiate();
-        visited?.forEach(take);
-        done = !visited;
         await between?.();
       }
       answer.dropped += visitor.dropped;

@@ -282,6 +282,25 @@ pushing(
   });
 
 remote(
+  "load",
+  "Keep the rows of files in a stream of its own, for queries and visits.",
+  "hallelujah load flights data/*.parquet",
+)
+  .argument("<name>", "of the stream, and of its dataset: a-z, 0-9 and -")
+  .argument(
+    "<files...>",
+    "CSV, NDJSON, Parquet or Arrow, with the same columns: files, folders or globs of the host",
+  )
+  .option("--types <list>", "types of columns, as in zip=text,price=decimal; found out if not given", types)
+  .option("--max <n>", "Jahs that it may have; as many as there are CPUs if not given", whole)
+  .option("--retain <what>", RETAIN_WORDS)
+  .option("--explain", "print the kernel that keeps them, and load nothing")
+  .action(async (name, files, options) => {
+    const { loadCommand } = await import("./load.ts");
+    await loadCommand(name, files, options);
+  });
+
+remote(
   "query",
   "Print rows of a stream's table, or the answer to a query over the rows that it keeps.",
   "hallelujah query weather stations --order -temperature.mean --limit 10",

@@ -106,6 +106,7 @@ export function infoOf(stream: Reported): StreamInfo {
     outputs: stream.outputs.next,
     checkpoints: { frame: record.frame, ...stream.checkpoints.made },
     lateOutputs: stream.lateOutputs.next,
+    ...(record.source.length ? { inputsRead: record.read ?? 0 } : {}),
     frame: stream.lowest,
     frames: stream.frames.next,
     ...(error === undefined ? {} : { error }),

@@ -69,8 +69,8 @@ export async function runQuery(options: QueryOptions): Promise<Query> {
   return { columns: planned.columns.map(({ name }) => name), rows: finished, summary };
 }
 
-/** A schema with the types that users give. */
-function withTypes(schema: Schema, types: Record<string, string>): Schema {
+/** A schema with the types that users give. Throws `types-invalid`. */
+export function withTypes(schema: Schema, types: Record<string, string>): Schema {
   const names = schema.map(({ name }) => name);
   for (const [name, type] of Object.entries(types)) {
     if (!Object.hasOwn(TYPES, type.toLowerCase())) {

@@ -1,6 +1,15 @@
 /** The kernel of a query, as its author would write it. */
 import { HallelujahError } from "../core/errors.ts";
-import { aggregateId, type Aggregate, type Expr, idOf, type SqlType, type Value } from "./expression.ts";
+import {
+  aggregateId,
+  type Aggregate,
+  type Expr,
+  idOf,
+  type Schema,
+  type SchemaColumn,
+  type SqlType,
+  type Value,
+} from "./expression.ts";
 import type { EngineRow, Reader } from "./finish.ts";
 import { bare, type Code, FIELD, KernelWriter, Names, textLiteral } from "./generate.ts";
 import { fromRow } from "./values.ts";
@@ -12,6 +21,7 @@ const NULLABLE_KEYS_MAX = 30;
 /** A name of the SDK that a kernel imports where it has it. */
 const SDK = [
   "Count",
+  "Dataset",
   "Decimal",
   "Distinct",
   "First",
@@ -73,6 +83,20 @@ export function emittingKernel(
   );
   const classes = [classOf("record", "Result", record)];
   return { source: kernel(writer, anyColumn, classes, []), fields };
+}
+
+/** The kernel that keeps all rows as a dataset, for queries and visits; and the columns that it has to leave out. */
+export function keepingKernel(dataset: string, schema: Schema): { source: string; left: SchemaColumn[] } {
+  const names = new Names();
+  const kept = schema.filter(({ unsupported }) => unsupported === undefined).slice(0, FIELDS_MAX);
+  if (!kept.length) throw new HallelujahError("input-empty", `there is no column that ${dataset} could keep`);
+  const fields = kept.map((column) => fieldOf(column, names.of(column.name)));
+  const source = imported([
+    classOf("record", "Row", fields),
+    `const rows = new Dataset<Row>(${textLiteral(dataset)});`,
+    "export function each(row: Row): void {\n  rows.add(row);\n}",
+  ]);
+  return { source, left: schema.filter((column) => !kept.includes(column)) };
 }
 
 /** The kernel that keeps groups, and how their values are read. */
@@ -364,11 +388,7 @@ function kernel(writer: KernelWriter, anyColumn: Expr, classes: string[], tables
       "sql-unsupported",
       `the query reads ${writer.columns.size} columns, and at most ${FIELDS_MAX} are supported`,
     );
-  const fields = [...writer.columns].map(([column, name]) => {
-    const type = column.nullable ? `Optional<${FIELD[column.type]}>` : FIELD[column.type];
-    const source = name === column.name ? "" : `@name(${textLiteral(column.name)}) `;
-    return `  ${source}${name}: ${type};`;
-  });
+  const fields = [...writer.columns].map(([column, name]) => fieldOf(column, name));
   const each = `export function each(row: Row): void {\n${writer.body()}\n}`;
   const parts = [
     [classOf("record", "Row", fields), ...classes].join("\n"),
@@ -376,7 +396,19 @@ function kernel(writer: KernelWriter, anyColumn: Expr, classes: string[], tables
     ...writer.functions(),
     each,
   ];
-  const source = parts.filter((part) => part).join("\n\n");
+  return imported(parts.filter((part) => part));
+}
+
+/** A column as a field of the record that is read. */
+function fieldOf(column: SchemaColumn, name: string): string {
+  const type = column.nullable ? `Optional<${FIELD[column.type]}>` : FIELD[column.type];
+  const source = name === column.name ? "" : `@name(${textLiteral(column.name)}) `;
+  return `  ${source}${name}: ${type};`;
+}
+
+/** Parts of a source, with what they need of the SDK. */
+function imported(parts: string[]): string {
+  const source = parts.join("\n\n");
   const words = new Set(source.replace(STRING, "").match(/\w+/g));
   const imports = SDK.filter((name) => words.has(name));
   return `import { ${imports.join(", ")} } from "hallelujah";\n\n${source}\n`;

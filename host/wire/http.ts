@@ -117,6 +117,7 @@ export const StreamInfo = z
       .array(StreamProblem)
       .optional()
       .describe("the last records that did not fit, since the host started; of one stream alone"),
+    inputsRead: z.number().int().optional().describe("inputs of its sources that were read to their end"),
     sinks: z.array(SinkInfo).optional().describe("where its output goes by itself"),
     waits: z
       .string()

@@ -317,4 +317,37 @@ test("the command prints what run would", async () => {
   }
 });
 
+test("files are loaded as rows, with the types that they have, or are given", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hallelujah-load-"));
+  try {
+    const file = (name: string, text: string) => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    const days = (from: number, to: number) =>
+      `Day,Seen at,n\n${Array.from({ length: to - from }, (_, i) => `d${(from + i) % 3},2024-01-0${1 + (i % 9)},${from + i}\n`).join("")}`;
+    const [first, second] = [file("a.csv", days(0, 50)), file("b.csv", days(50, 100))];
+    const loaded = await prints(host.url, ["load", "days", first, second, "--max", "1"]);
+    assert.match(loaded, /^days keeps 100 rows of 3 columns; /);
+    const sums = "SELECT Day, sum(n) AS total FROM days GROUP BY Day ORDER BY Day";
+    const total = (day: number) =>
+      Array.from({ length: 100 }, (_, n) => (n % 3 === day ? n : 0)).reduce((sum, n) => sum + n, 0);
+    assert.equal(
+      (await prints(host.url, ["query", "days", sums]))
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line)),
+      [0, 1, 2].map((day) => ({ Day: `d${day}`, total: total(day) })),
+    );
+    const explained = await prints(host.url, ["load", "other", first, "--types", "n=text", "--explain"]);
+    assert.match(explained, /@name\("Seen at"\) seenAt: Optional<Time>;\n {2}n: Optional<Text>;/);
+    await refuses(host.url, ["load", "days", first], /days is there already/, 1);
+    await refuses(host.url, ["load", "other", first, "--types", "m=text"], /no column "m"/, 2);
+    await refuses(host.url, ["load", "other", join(folder, "nothing.csv")], /there is no file/, 1);
+    await host.client.remove("days");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test.run();

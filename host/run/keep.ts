@@ -1,0 +1,35 @@
+/** Files whose rows a stream is to keep: their columns, and the kernel that keeps them. */
+import { Readable } from "node:stream";
+import { findFiles, type InputFile } from "../input/discover.ts";
+import { findSchema } from "../input/schema.ts";
+import { keepingKernel } from "../sql/kernel.ts";
+import { withTypes } from "./query.ts";
+
+export interface KeepPlan {
+  files: InputFile[];
+  kernel: string;
+  /** Columns that are kept. */
+  columns: number;
+  /** Those that cannot be, and why. */
+  left: { name: string; why: string }[];
+}
+
+/** `types` are as those of a query over files. Throws as `findSchema` does, `types-invalid` and `input-empty`. */
+export async function planKeep(
+  dataset: string,
+  inputs: string[],
+  types: Record<string, string> = {},
+): Promise<KeepPlan> {
+  const files = await findFiles(inputs);
+  const { columns } = await findSchema({ inputs, stdin: Readable.from([]) });
+  const { source, left } = keepingKernel(dataset, withTypes(columns, types));
+  return {
+    files,
+    kernel: source,
+    columns: columns.length - left.length,
+    left: left.map(({ name, unsupported = "a record has 64 fields at most" }) => ({
+      name,
+      why: unsupported,
+    })),
+  };
+}

@@ -246,7 +246,7 @@ export function each(row: Row): void { const one = seen.at(${key === "Text" ? "r
 });
 
 test("what does not fit is upgraded by the kernel on all shards; one that stops at that is rolled back", async () => {
-  const host = await startHost({ cpus: 2, env: { HALLELUJAH_PARK_AFTER_MS: "300" } });
+  const host = await startHost({ cpus: 2 });
   const { client } = host;
   const before = `import { Count, First, Sum, Table, Text } from "hallelujah";
 @record class Row { key: Text; n: i64 }
@@ -301,8 +301,6 @@ export function each(row: Row): void {
     const back = await errorOf(client.swap("up", { to: 1 }));
     assert.is(back.code, "swap-misfit");
     assert.match(back.message, /totals: the field sum is Sum<i64>, and was Sum<f64>/);
-    await until(client, "up", ({ state }) => state === "parked");
-    assert.equal(await rowsOf(host, "up", "totals"), now);
   } finally {
     assert.is(await host.stop(), 0);
   }

@@ -246,7 +246,7 @@ export function each(row: Row): void { const one = seen.at(${key === "Text" ? "r
 });
 
 test("what does not fit is upgraded by the kernel on all shards; one that stops at that is rolled back", async () => {
-  const host = await startHost({ cpus: 2 });
+  const host = await startHost({ cpus: 2, env: { HALLELUJAH_FRAME_TIMEOUT_MS: "3000" } });
   const { client } = host;
   const before = `import { Count, First, Sum, Table, Text } from "hallelujah";
 @record class Row { key: Text; n: i64 }
@@ -281,7 +281,11 @@ export function each(row: Row): void {
     const stops = after('if (old.sum.value > 7000) throw new Error("too large");');
     const { message } = await errorOf(client.swap("up", { kernel: stops }));
     assert.match(message, /too large.*\(kernel\.ts:7/);
-    await until(client, "up", drained);
+    assert.equal(await rowsOf(host, "up", "totals"), was);
+    const loops = after("while (total.count.value) {}");
+    const never = await errorOf(client.swap("up", { kernel: loops }));
+    assert.is(never.code, "swap-rolled-back");
+    assert.match(never.message, /did not return within 3 s/);
     assert.equal(await rowsOf(host, "up", "totals"), was);
 
     assert.equal((await client.planSwap("up", { kernel: after("") })).tables, [

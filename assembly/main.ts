@@ -200,6 +200,7 @@ export function removeStep(): bool {
 
 /** A table of this kernel takes over the entries of the home ASIDE by the plan at INPUT; see Entries.takeOver. */
 export function takeOver(table: u32): void {
+  __heap_mark(); // `start` comes later, and what an upgrade of an entry allocates is released behind it
   takeOverTable(table, changetype<Home>(ASIDE), INPUT);
 }
 

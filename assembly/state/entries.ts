@@ -202,11 +202,13 @@ export class Entries<K, V> {
 
   /**
    * Takes over the entries of a home whose values lie otherwise; that one is given back. `plan` has, up to an item of 0 bytes, items
-   * of { u32 from, u32 to, u32 bytes }: what of a value stays, and where it lies now. The rest of it is as in a new value.
+   * of { u32 from, u32 to, u32 bytes }: what of a value stays, and where it lies now. The rest of it is as in a new value, unless
+   * more items follow, up to another one of 0 bytes: these say what the author's `upgrade` is given of the old value.
    */
   takeOver(other: Home, plan: usize): void {
     const home = this.lasting;
     setLasting(true);
+    growing(home.table);
     home.reserve(other.count);
     home.timers = other.timers;
     home.timerCount = other.timerCount;
@@ -216,15 +218,18 @@ export class Entries<K, V> {
       const hash = this.hashOf(old);
       const slot = home.seekFree(home.slotOf(hash));
       const entry = home.insertCopy(slot, hash, old, this.header());
-      changetype<V>(entry + this.header()).__init();
-      for (let item = plan; load<u32>(item, 8); item += 12)
-        memory.copy(
-          entry + this.header() + <usize>load<u32>(item, 4),
-          old + this.header() + <usize>load<u32>(item),
-          load<u32>(item, 8),
-        );
+      const value = changetype<V>(entry + this.header());
+      value.__init();
+      const more = copyParts(plan, old + this.header(), changetype<usize>(value));
       this.touchNew(slot, entry);
       if (isDefined(changetype<V>(0).__slot)) this.retime(entry);
+      if (isDefined(changetype<V>(0).__upgrade)) {
+        if (load<u32>(more, 8)) {
+          copyParts(more, old + this.header(), value.__old());
+          value.__upgrade();
+          __heap_release();
+        }
+      }
     }
     other.free();
     setLasting(false);
@@ -521,6 +526,14 @@ export class Entries<K, V> {
       if (last != entry) this.retime(entry);
     }
   }
+}
+
+/** Copies the parts of a value that a plan names; returns where the plan goes on behind its end. */
+@inline function copyParts(plan: usize, from: usize, to: usize): usize {
+  let item = plan;
+  for (; load<u32>(item, 8); item += 12)
+    memory.copy(to + <usize>load<u32>(item, 4), from + <usize>load<u32>(item), load<u32>(item, 8));
+  return item + 12;
 }
 
 /** Records came too late for their window. */

@@ -29,8 +29,9 @@ async function showPlan(name: string, { misfits, tables, removed }: SwapPlan): P
   if (misfits.length) {
     throw new HallelujahError("swap-misfit", `the kernel does not fit ${name}:\n${misfits.join("\n")}`);
   }
-  const lines = tables.map(({ table, kept, added, dropped }) => {
+  const lines = tables.map(({ table, kept, upgraded, added, dropped }) => {
     if (!kept) return `${table} is new`;
+    if (upgraded) return `${table} stays; upgraded by the kernel`;
     const changes = [
       ...(added.length ? [`${added.join(", ")} starts empty`] : []),
       ...(dropped.length ? [`${dropped.join(", ")} is dropped`] : []),

@@ -27,6 +27,8 @@ const NO_RANDOM = "a kernel has no randomness: its answer follows from its input
 const RANDOM_HINT = "choose records by a hash or a digit of one of their fields";
 const NO_HOST = "a kernel reaches nothing but its input";
 const PRINT_HINT = "to see values, emit a record: out.emit(record)";
+const NO_OUTPUT = "upgrade belongs to no frame, and so has no output";
+const NO_OUTPUT_HINT = "keep it in the state, and emit it in each, fold or close";
 const HOST_HINT = "keep what you need in a Table, or emit a record: out.emit(record)";
 
 /** Globals of AssemblyScript's that would call the host, and what to do instead. */
@@ -45,7 +47,8 @@ const MEMBERS: Record<string, [message: string, hint: string]> = {
 };
 
 /** Functions that run at the owner of a key, where tables are not filled. */
-const AT_OWNER = /^(fold|late|key|close([A-Z]\w*)?)$/;
+const AT_OWNER = /^(fold|late|key|(close|upgrade)([A-Z]\w*)?)$/;
+const UPGRADE = /^upgrade([A-Z]\w*)?$/;
 
 /** Everything refused in statements. `record` is the parameter of `each` and the names of its optional fields. */
 export function refusals(
@@ -62,8 +65,9 @@ export function refusals(
   const tables = new Set(model.tables.map(({ constant }) => constant));
   const datasets = new Set(model.datasets.map(({ constant }) => constant));
   for (const statement of statements as AnyNode[]) {
-    const atOwner =
-      statement.kind === NodeKind.FunctionDeclaration && AT_OWNER.test(statement.name?.text ?? "");
+    const name = statement.kind === NodeKind.FunctionDeclaration ? (statement.name?.text ?? "") : "";
+    const atOwner = AT_OWNER.test(name);
+    const upgrades = UPGRADE.test(name);
     walk(statement, (node, inFunction) => {
       const refuse = ([message, hint]: [string, string]) => found.push({ node, message, hint });
       if (node.kind === NodeKind.For && !node.condition && breaks(node)) {
@@ -90,12 +94,21 @@ export function refusals(
         const refusal =
           tableCall(node, tables, model.fold, atOwner) ?? (atOwner ? rowCall(node, datasets) : undefined);
         if (refusal) refuse(refusal);
+        if (upgrades && emits(node)) refuse([NO_OUTPUT, NO_OUTPUT_HINT]);
         if (node.expression?.text === "trace") refuse([NO_HOST, PRINT_HINT]);
         for (const argument of record ? node.args! : []) refuseOptional(argument, record!, found);
       }
     });
   }
   return found;
+}
+
+function emits({ expression }: AnyNode): boolean {
+  return (
+    expression?.kind === NodeKind.PropertyAccess &&
+    expression.property!.text === "emit" &&
+    expression.expression?.text === "out"
+  );
 }
 
 /** A call of `table.at` where it would be lost. */

@@ -71,6 +71,7 @@ const table = object({
   key: list(keyType, PARTS_MAX, 1),
   state: name,
   fields: list(stateField, PARTS_MAX),
+  upgrade: optional(object({ state: name, fields: list(stateField, PARTS_MAX) })),
 });
 const dataset = object({
   name,

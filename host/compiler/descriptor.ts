@@ -41,6 +41,8 @@ export interface TableDescriptor {
   windows?: boolean;
   state: string;
   fields: StateField[];
+  /** The state of which the kernel's function `upgrade` makes this one, if there is such a function. */
+  upgrade?: { state: string; fields: StateField[] };
 }
 
 /** Rows that a kernel keeps in columns. */

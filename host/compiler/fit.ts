@@ -2,8 +2,9 @@
  * Whether the state of one kernel fits another, table by table, and what has to be done with it: pure, from what the two
  * modules say of themselves. kernel/upgrade.ts does it.
  */
-import type { StateFit, TableFit } from "../wire/fit.ts";
+import type { Copy, StateFit, TableFit } from "../wire/fit.ts";
 import type { DatasetDescriptor, KernelDescriptor, StateField, TableDescriptor } from "./descriptor.ts";
+import { sizeOfFields } from "./state-layout.ts";
 
 /** Bytes behind the fields of a value of windows or sessions, which the engine keeps there (compiler/generate.ts). */
 const HIDDEN_BYTES = 24;
@@ -14,11 +15,16 @@ export function fitState(old: KernelDescriptor, next: KernelDescriptor): StateFi
   const tables = next.tables.map((table): TableFit => {
     const from = old.tables.findIndex(({ name }) => name === table.name);
     if (from < 0) return { name: table.name, added: [], dropped: [] };
-    const found = misfitsOf(old.tables[from], table);
+    const before = old.tables[from];
+    const upgrades = table.upgrade !== undefined && !hasSameFields(before.fields, table.fields);
+    const found = [
+      ...misfitsOfKeys(before, table),
+      ...(upgrades ? misfitsOfUpgrade(before, table) : misfitsOfFields(before, table)),
+    ];
     misfits.push(...found);
     return found.length
       ? { name: table.name, from, added: [], dropped: [] }
-      : fitTable(old.tables[from], table, from);
+      : { ...fitTable(before, table, from), ...(upgrades ? { upgrade: copiesToOld(before, table) } : {}) };
   });
   const removed = old.tables
     .map(({ name }, from) => ({ name, from }))
@@ -53,7 +59,44 @@ function timeOf({ time }: KernelDescriptor): string {
   return time ? `${time.field}, ${time.lateness} ms late at most` : "not used";
 }
 
-function misfitsOf(old: TableDescriptor, next: TableDescriptor): string[] {
+/** Whether a state is as it was: then there is nothing to upgrade, even if the kernel can. */
+function hasSameFields(old: StateField[], next: StateField[]): boolean {
+  return old.length === next.length && next.every((field) => old.some((before) => isSame(before, field)));
+}
+
+function isSame(one: StateField, other: StateField): boolean {
+  return one.name === other.name && typeOf(one) === typeOf(other);
+}
+
+/** An `upgrade` knows one state to start from, which has to be that of the old kernel as a whole. */
+function misfitsOfUpgrade({ fields }: TableDescriptor, { name, upgrade }: TableDescriptor): string[] {
+  const expected = upgrade!;
+  const before = (field: StateField) => fields.find((each) => each.name === field.name);
+  return [
+    ...expected.fields.flatMap((field) => {
+      const was = before(field);
+      const is = `${name}: the field ${field.name} of ${expected.state}, which upgrade takes, is ${typeOf(field)}`;
+      if (!was) return [`${is}, and there was none`];
+      return isSame(was, field) ? [] : [`${is}, and was ${typeOf(was)}`];
+    }),
+    ...fields
+      .filter((field) => !expected.fields.some((each) => each.name === field.name))
+      .map(
+        (field) =>
+          `${name}: the field ${field.name}, which was ${typeOf(field)}, is not in ${expected.state}, which upgrade takes`,
+      ),
+  ];
+}
+
+function copiesToOld({ fields }: TableDescriptor, { upgrade }: TableDescriptor): Copy[] {
+  return upgrade!.fields.map(({ name, offset, size }) => ({
+    from: fields.find((field) => field.name === name)!.offset,
+    to: offset,
+    bytes: size,
+  }));
+}
+
+function misfitsOfKeys(old: TableDescriptor, next: TableDescriptor): string[] {
   const { name } = next;
   const misfits: string[] = [];
   const differs = (what: string, is: string, was: string) => {
@@ -62,9 +105,15 @@ function misfitsOf(old: TableDescriptor, next: TableDescriptor): string[] {
   differs("it is of kind", next.kind ?? "unknown", old.kind ?? "unknown");
   differs("its key is", next.key.join(", "), old.key.join(", "));
   differs("its lengths are", next.span ?? "none", old.span ?? "none");
+  return misfits;
+}
+
+function misfitsOfFields(old: TableDescriptor, next: TableDescriptor): string[] {
+  const misfits: string[] = [];
   for (const field of next.fields) {
     const before = old.fields.find((candidate) => candidate.name === field.name);
-    if (before) differs(`the field ${field.name} is`, typeOf(field), typeOf(before));
+    if (before && !isSame(before, field))
+      misfits.push(`${next.name}: the field ${field.name} is ${typeOf(field)}, and was ${typeOf(before)}`);
   }
   return misfits;
 }
@@ -76,11 +125,11 @@ function typeOf({ aggregate, type, size }: StateField): string {
 
 function fitTable(old: TableDescriptor, next: TableDescriptor, from: number): TableFit {
   const known = new Map(old.fields.map((field) => [field.name, field]));
-  const kept = next.fields.filter(({ name }) => known.has(name));
+  const kept = next.fields.filter((field) => old.fields.some((before) => isSame(before, field)));
   const fit = {
     name: next.name,
     from,
-    added: next.fields.filter(({ name }) => !known.has(name)).map(({ name }) => name),
+    added: next.fields.filter((field) => !kept.includes(field)).map(({ name }) => name),
     dropped: old.fields
       .filter(({ name }) => !kept.some((field) => field.name === name))
       .map(({ name }) => name),
@@ -92,11 +141,7 @@ function fitTable(old: TableDescriptor, next: TableDescriptor, from: number): Ta
     to: offset,
     bytes: size,
   }));
-  if (next.kind !== "Table") copies.push({ from: sizeOf(old), to: sizeOf(next), bytes: HIDDEN_BYTES });
+  if (next.kind !== "Table")
+    copies.push({ from: sizeOfFields(old.fields), to: sizeOfFields(next.fields), bytes: HIDDEN_BYTES });
   return { ...fit, copies };
-}
-
-/** Bytes of the fields of a value. */
-function sizeOf({ fields }: TableDescriptor): number {
-  return fields.reduce((sum, { size }) => sum + size, 0);
 }

@@ -1,6 +1,6 @@
 /**
  * The functions of a kernel that the engine calls: `each`, or `key` and `fold`; `close`, when a window or session is
- * over; `late`, for records that come behind that. What is wrong with them, and which table each belongs to.
+ * over; `late`, for records that come behind that; `upgrade`, for states of the kernel before. What is wrong with them, and which table each belongs to.
  */
 import { CommonFlags, type Node } from "./asc.mjs";
 import { type KernelModel, type TableModel, typeText } from "./kernel-model.ts";
@@ -26,6 +26,7 @@ export interface Teller {
 }
 
 const CLOSE = /^close([A-Z]\w*)?$/;
+const UPGRADE = /^upgrade([A-Z]\w*)?$/;
 
 /** Reads the functions of a kernel whose classes and tables are read; completes the model. */
 export function readFunctions(functions: FunctionNode[], model: KernelModel, tell: Teller): void {
@@ -48,6 +49,7 @@ export function readFunctions(functions: FunctionNode[], model: KernelModel, tel
   else if (key)
     tell.problem(key.name, "key is for fold", "write: export function fold(record, state): void { ... }");
   for (const node of functions) if (CLOSE.test(node.name.text)) readClose(node, model, tell);
+  for (const node of functions) if (UPGRADE.test(node.name.text)) readUpgrade(node, model, tell);
   checkTimed(model, tell);
   if (late) readLate(late, model, tell);
 }
@@ -133,6 +135,25 @@ function readClose(node: FunctionNode, model: KernelModel, tell: Teller): void {
   else if (model.closes.some((other) => other.table === table))
     tell.problem(node.name, `there are two functions that close ${table.constant}`);
   else model.closes.push({ name: node.name.text, table });
+}
+
+function readUpgrade(node: FunctionNode, model: KernelModel, tell: Teller): void {
+  if (!checkShape(node, ["a state as it was", "the state that becomes of it"], tell)) return;
+  const [before, now] = node.signature.parameters.map(({ type }) => type);
+  const table = tableOf(typeText(now), now, model, tell);
+  const from = typeText(before);
+  const states = model.states.map(({ name }) => name);
+  if (!states.includes(from)) {
+    tell.problem(before, `${from} is no @state class of this file`, tell.classHint(from, "state", states));
+  } else if (
+    model.tables.some(({ state }) => state === from) ||
+    model.upgrades.some((other) => other.from === from)
+  ) {
+    const hint = `declare one with the fields that the kernel before had: @state class Old${from} { ... }`;
+    tell.problem(before, `${node.name.text} takes the state as it was, which is a class of its own`, hint);
+  } else if (table && model.upgrades.some((other) => other.table === table))
+    tell.problem(node.name, `there are two functions that upgrade ${table.constant}`);
+  else if (table) model.upgrades.push({ name: node.name.text, from, table });
 }
 
 /** What windows and sessions need. */

@@ -3,7 +3,6 @@
  * `@state`, the decoding of fields, and one function per thing that is done to every table.
  */
 import {
-  type AggregateModel,
   type DatasetModel,
   type FieldModel,
   type KernelModel,
@@ -14,6 +13,8 @@ import {
   type TableModel,
 } from "./kernel-model.ts";
 import { columnRead, exactRows } from "./generate-columns.ts";
+import { aliasesOf, upgradeOf } from "./generate-upgrade.ts";
+import { fullType, holdsBlocks, layoutState, sizeOfFields } from "./state-layout.ts";
 import { datasetFunctions, datasetName, describeDataset, rowMethods } from "./generate-datasets.ts";
 import { orderFunctions } from "./generate-order.ts";
 import { AGGREGATES, FIELD_TYPES, wideOf } from "./types.ts";
@@ -22,6 +23,7 @@ import {
   type RecordDescriptor,
   type RecordField,
   type StateField,
+  type TableDescriptor,
   VISITS_VERSION,
 } from "./descriptor.ts";
 
@@ -36,18 +38,6 @@ export function layoutRecord(record: RecordModel): RecordDescriptor {
   return { name: record.name, fields, size: offset };
 }
 
-const PLAIN_LAYOUT = { size: 8, columns: [] as string[] };
-
-function layoutState(state: StateModel): StateField[] {
-  let offset = 0;
-  return state.fields.map((field) => {
-    const { size, columns } = field.aggregate === PLAIN ? PLAIN_LAYOUT : AGGREGATES[field.aggregate];
-    const at = offset;
-    offset += size;
-    return { ...field, offset: at, size, columns };
-  });
-}
-
 export function describe(model: KernelModel, file: string, abi: number, sdk: string): KernelDescriptor {
   const states = new Map(model.states.map((state) => [state.name, layoutState(state)]));
   return {
@@ -56,15 +46,7 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
     file,
     input: layoutRecord(model.records.find((record) => record.name === model.input)!),
     outputs: model.records.filter((record) => record.name !== model.input).map(layoutRecord),
-    tables: model.tables.map(({ kind, name, key, state, span }) => ({
-      kind,
-      ...(span === undefined ? {} : { span }),
-      name,
-      key: kind === "Windows" ? ["Time", ...key] : key,
-      windows: kind === "Windows",
-      state,
-      fields: states.get(state)!,
-    })),
+    tables: model.tables.map((table) => describeTable(table, model, states)),
     ...(model.datasets.length
       ? { datasets: model.datasets.map((each) => describeDataset(each, fieldsOf(model, each.record))) }
       : {}),
@@ -72,6 +54,25 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
     ordered: model.fold !== undefined || model.tables.some(({ kind }) => kind !== "Table"),
     ...(model.time ? { time: model.time } : {}),
     late: model.late,
+  };
+}
+
+function describeTable(
+  table: TableModel,
+  { upgrades }: KernelModel,
+  states: Map<string, StateField[]>,
+): TableDescriptor {
+  const { kind, name, key, state, span } = table;
+  const from = upgrades.find((upgrade) => upgrade.table === table)?.from;
+  return {
+    kind,
+    ...(span === undefined ? {} : { span }),
+    name,
+    key: kind === "Windows" ? ["Time", ...key] : key,
+    windows: kind === "Windows",
+    state,
+    fields: states.get(state)!,
+    ...(from === undefined ? {} : { upgrade: { state: from, fields: states.get(from)! } }),
   };
 }
 
@@ -91,6 +92,7 @@ export function generate(model: KernelModel, kernel: string): string {
     ...(model.fold ? ["key", "fold"] : []),
     ...(model.late ? ["late"] : []),
     ...model.closes.map(({ name }) => name),
+    ...model.upgrades.map(({ name }) => name),
   ];
   const imported = functions.map((name) => `${name} as ${kernelName(name)}`);
   return [
@@ -98,7 +100,7 @@ export function generate(model: KernelModel, kernel: string): string {
     ...aggregateImports(model),
     `import { ${[...imported, ...tables].join(", ")} } from "${kernel}";`,
     ...model.records.map((record) => recordClass(record, record !== input, model.datasets)),
-    ...model.states.map((state) => stateClass(state, hiddenOf(state, model))),
+    ...model.states.map((state) => stateClass(state, model)),
     inputFunctions(input),
     orderFunctions(model, layoutRecord(input)),
     tableFunctions(model.tables),
@@ -147,10 +149,6 @@ const self = (offset: number) => `changetype<usize>(this) + ${offset}`;
 const bytesOf = (value: string) => Buffer.from(value);
 const data = (value: string) => `memory.data<u8>([${[...bytesOf(value)].join(",")}])`;
 const words = (count: number) => Array.from({ length: count }, (_, i) => `  private __${i}: u64;`).join("\n");
-
-function fullType({ aggregate, type }: AggregateModel): string {
-  return type ? `${aggregate}<${type}>` : aggregate;
-}
 
 /** `made`: whether kernels make records of this class themselves, which they may only of managed classes. */
 function recordClass(record: RecordModel, made: boolean, datasets: DatasetModel[]): string {
@@ -307,14 +305,18 @@ function hiddenCode(hidden: Hidden | undefined, offset: number): FieldCode[] {
   ];
 }
 
-function stateClass(state: StateModel, hidden: Hidden | undefined): string {
+function stateClass(state: StateModel, model: KernelModel): string {
+  const hidden = hiddenOf(state, model);
+  const upgrade = upgradeOf(state, model);
+  const aliases = aliasesOf(state, model);
   let column = 0;
   const fields = layoutState(state).map((field) => {
     const code = field.aggregate === PLAIN ? plainCode(field, column) : aggregateCode(field, column);
     column += code.columns;
-    return code;
+    const alias = aliases.get(field.name);
+    return alias === undefined ? code : { ...code, accessors: alias };
   });
-  const size = layoutState(state).reduce((sum, field) => sum + field.size, 0);
+  const size = sizeOfFields(layoutState(state));
   const all = [...fields, ...hiddenCode(hidden, size)];
   const lines = (of: (field: FieldCode) => string) =>
     all
@@ -324,6 +326,7 @@ function stateClass(state: StateModel, hidden: Hidden | undefined): string {
       .join("\n");
   return `
 ${all.map(({ check }) => check).join("\n")}
+${upgrade.head}
 @unmanaged export class ${state.name} {
 ${words((size + (hidden ? HIDDEN_BYTES : 0)) / 8)}
 ${all.map((field) => field.accessors).join("\n")}
@@ -359,13 +362,8 @@ ${fields
 ${fields.map((field) => `    if (column < ${field.column + field.columns}) return ${field.order(`column - ${field.column}`)};`).join("\n")}
     return NaN;
   }
+${upgrade.methods}
 }`;
-}
-
-/** Whether an aggregate holds blocks, which are marked before they change and given back when its entry is removed. */
-function holdsBlocks({ aggregate, type }: AggregateModel): boolean {
-  if (["First", "Last", "Min", "Max"].includes(aggregate)) return type === "Text";
-  return ["Distinct", "Quantiles", "Top"].includes(aggregate);
 }
 
 /** Everything that the decoders ask of the input record. */

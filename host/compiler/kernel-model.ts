@@ -75,6 +75,8 @@ export interface KernelModel {
   late: boolean;
   /** The functions that are called when a window or session of a table is over. */
   closes: { name: string; table: TableModel }[];
+  /** The functions that make states of a table from those of a kernel before, which are of class `from`. */
+  upgrades: { name: string; from: string; table: TableModel }[];
   /** The field of event time, and how late records may be, ms. */
   time?: { field: string; lateness: number };
 }

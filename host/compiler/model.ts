@@ -93,6 +93,7 @@ class Reader {
     each: false,
     late: false,
     closes: [],
+    upgrades: [],
   };
   private readonly text: string;
   private readonly file: string;
@@ -144,7 +145,7 @@ class Reader {
       this.problems.push({ file: this.file, message, hint: `write it on a field of ${model.input}` });
     }
     for (const { node, state, type } of this.plain) {
-      if (this.model.fold?.state === state) continue;
+      if (model.fold?.state === state || model.upgrades.some(({ from }) => from === state)) continue;
       const hint = `write what is to be kept: ${aggregatesOf(type)}; or change it in fold, which sees records in order`;
       this.problem(node, `${type} has no rule for merging two of them`, hint);
     }

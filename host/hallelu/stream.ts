@@ -442,7 +442,9 @@ export class Stream implements JahOwner {
   /** Resolves when every shard is of a version, or nobody is there to become so. */
   private async switched({ version }: VersionRecord): Promise<void> {
     const until = performance.now() + WAKE_PATIENCE_MS;
-    while (this.mayRun && performance.now() < until) {
+    // A Jah that is there may be in an upgrade, which is given the time of a frame before it is ended.
+    const patience = () => (this.shards.areReady ? until + this.frameTimeoutMs : until);
+    while (this.mayRun && performance.now() < patience()) {
       const added = this.versions.find(version);
       if (added.error !== undefined)
         throw new HallelujahError(

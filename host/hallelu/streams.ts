@@ -243,9 +243,10 @@ export class Streams implements Host {
     const { tables, removed, misfits } = stream.fitOf(descriptor);
     return {
       misfits,
-      tables: tables.map(({ name: table, from, added, dropped }) => ({
+      tables: tables.map(({ name: table, from, upgrade, added, dropped }) => ({
         table,
         kept: from !== undefined,
+        upgraded: upgrade !== undefined,
         added,
         dropped,
       })),

@@ -4,7 +4,7 @@
  * and one that changes a table some 50 ns for each of its entries.
  */
 import { KernelInstance } from "./instance.ts";
-import type { StateFit, TableFit } from "../wire/fit.ts";
+import type { Copy, StateFit, TableFit } from "../wire/fit.ts";
 import * as map from "./memory-map.ts";
 import { markDirty } from "./pages.ts";
 
@@ -89,7 +89,9 @@ function putAside(memory: WebAssembly.Memory, home: Uint32Array): void {
   markDirty(memory, map.ASIDE, map.HOME_BYTES);
 }
 
-function writePlan(memory: WebAssembly.Memory, { copies = [] }: TableFit): void {
-  const plan = [...copies.flatMap(({ from, to, bytes }) => [from, to, bytes]), 0, 0, 0];
+/** What of a value stays, then what of it the kernel's `upgrade` is given; each ends with an item of 0 bytes. */
+function writePlan(memory: WebAssembly.Memory, { copies = [], upgrade = [] }: TableFit): void {
+  const items = (list: Copy[]) => [...list.flatMap(({ from, to, bytes }) => [from, to, bytes]), 0, 0, 0];
+  const plan = [...items(copies), ...items(upgrade)];
   new Uint32Array(memory.buffer, map.INPUT, plan.length).set(plan);
 }

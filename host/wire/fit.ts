@@ -13,7 +13,9 @@ export interface TableFit {
   from?: number;
   /** What of each value stays, where values lie otherwise now; undefined: they are as they were. */
   copies?: Copy[];
-  /** Fields that get their empty value, and fields that are dropped. */
+  /** What the kernel's function `upgrade` is given of each old value, if it makes the new one: see compiler/generate-upgrade.ts. */
+  upgrade?: Copy[];
+  /** Fields that get their empty value, unless `upgrade` fills them, and fields that are dropped. */
   added: string[];
   dropped: string[];
 }

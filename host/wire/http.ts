@@ -175,8 +175,13 @@ export const SwapPlan = z
       z.object({
         table: z.string(),
         kept: z.boolean().describe("whether its rows stay; else it starts empty"),
-        added: z.array(z.string()).describe("fields that start empty in rows that stay"),
-        dropped: z.array(z.string()).describe("fields that are dropped"),
+        upgraded: z
+          .boolean()
+          .describe("whether the kernel's function upgrade makes its rows of those before"),
+        added: z
+          .array(z.string())
+          .describe("fields that start empty in rows that stay, unless upgrade fills them"),
+        dropped: z.array(z.string()).describe("fields that are dropped, once upgrade has seen them"),
       }),
     ),
     removed: z.array(z.string()).describe("tables that go, with their rows"),

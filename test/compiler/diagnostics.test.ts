@@ -55,6 +55,31 @@ const READ: Case[] = [
     "1:1",
     /key, which says whose[^]*export function key\(record: E\): Text/,
   ],
+  ...(
+    [
+      ["upgrade is exported", "function ^upgrade(old: Q, s: S): void {}", /write export function upgrade/],
+      ["upgrade takes two states", "export function ^upgrade(s: S): void {}", /takes a state as it was, the/],
+      ["upgrade takes a state", "export function upgrade(old: ^Qu, s: S): void {}", /Qu is no @state class/],
+      ["upgrade is of a table", "export function upgrade(old: S, q: ^Q): void {}", /no table keeps Q/],
+      ["the old state is another class", "export function upgrade(old: ^S, s: S): void {}", /class OldS/],
+      [
+        "a table is upgraded by one function",
+        "export function upgrade(old: Q, s: S): void {} export function ^upgradeT(old: P, s: S): void {}",
+        /two functions that upgrade t/,
+      ],
+      [
+        "upgrade fills no table",
+        "export function upgrade(old: Q, s: S): void { ^t.at(x); }",
+        /t.at fills a table/,
+      ],
+      ["upgrade emits nothing", "export function upgrade(old: Q, s: S): void { ^out.emit(x); }", /no output/],
+    ] as [string, string, RegExp][]
+  ).map(([rule, marked, said]): Case => {
+    const upgrade = marked.replace("^", "");
+    const states = "@state class Q { v: f64 } @state class P { n: Count }";
+    const source = `${IMPORTS}${RECORD}${STATE}${TABLE}${EACH}${upgrade}\n${states}`;
+    return [rule, source, `6:${marked.indexOf("^") + 1}`, said];
+  }),
   [
     "key returns the table's key",
     timed({ key: "export function key(e: E): i32 { return 1; }" }),
@@ -392,6 +417,17 @@ for (const [rule, kernel, place, said] of READ) {
     assert.match(found.said, said);
   });
 }
+
+reading("plain fields are for fold, and for what upgrade takes", () => {
+  const upgrade =
+    "@state class Q { v: f64 } export function upgrade(old: Q, s: S): void { s.n.add(<u64>old.v); }";
+  const { model, problems } = readKernel(`${IMPORTS}${RECORD}${STATE}${TABLE}${EACH}${upgrade}`, "kernel.ts");
+  assert.equal(problems, []);
+  assert.equal(
+    model.upgrades.map(({ name, from, table }) => [name, from, table.name]),
+    [["upgrade", "Q", "t"]],
+  );
+});
 
 reading(
   "a loop without a condition is fine without a break of its own, and a name of the author's is no global",

@@ -205,7 +205,7 @@ export function each(row: Row): void { const one = seen.at(${key === "Text" ? "r
     const more = shape("stats: Stats; count: Count;", "one.count.add(); one.stats.add(row.n);");
     assert.equal(await client.planSwap("shape", { kernel: more }), {
       misfits: [],
-      tables: [{ table: "seen", kept: true, added: ["stats"], dropped: [] }],
+      tables: [{ table: "seen", kept: true, upgraded: false, added: ["stats"], dropped: [] }],
       removed: [],
     });
     await until(client, "shape", ({ state }) => state === "parked");
@@ -240,6 +240,71 @@ export function each(row: Row): void { const one = seen.at(${key === "Text" ? "r
     assert.is((await errorOf(client.swap("shape", { to: 9 }))).code, "version-unknown");
     assert.is((await errorOf(client.swap("nowhere", { kernel: more }))).code, "stream-unknown");
     assert.is((await errorOf(client.deploy("shape", { kernel: more }))).code, "stream-exists");
+  } finally {
+    assert.is(await host.stop(), 0);
+  }
+});
+
+test("what does not fit is upgraded by the kernel on all shards; one that stops at that is rolled back", async () => {
+  const host = await startHost({ cpus: 2, env: { HALLELUJAH_FRAME_TIMEOUT_MS: "3000" } });
+  const { client } = host;
+  const before = `import { Count, First, Sum, Table, Text } from "hallelujah";
+@record class Row { key: Text; n: i64 }
+@state class Total { count: Count; sum: Sum<i64>; name: First<Text> }
+const totals = new Table<Text, Total>("totals");
+export function each(row: Row): void {
+  const total = totals.at(row.key); total.count.add(); total.sum.add(row.n); total.name.add(row.key);
+}`;
+  const after = (more: string) => `import { Count, Last, Stats, Sum, First, Table, Text } from "hallelujah";
+@record class Row { key: Text; n: i64 }
+@state class Old { count: Count; sum: Sum<i64>; name: First<Text> }
+@state class Total { sum: Sum<f64>; label: Last<Text>; count: Count; }
+const totals = new Table<Text, Total>("totals");
+export function upgrade(old: Old, total: Total): void {
+  ${more}
+  total.sum.add(<f64>old.sum.value);
+  total.label.add(old.name.value);
+}
+export function each(row: Row): void {
+  const total = totals.at(row.key); total.count.add(); total.sum.add(<f64>row.n); total.label.add(row.key);
+}`;
+  const rows = Array.from({ length: 3000 }, (_, i) => ({
+    key: `a key of some length, number ${i % 700}`,
+    n: i,
+  }));
+  try {
+    await client.deploy("up", { kernel: before });
+    await client.change("up", { shards: 2 });
+    await client.push("up", rows);
+    await until(client, "up", (info) => info.shards.length === 2 && drained(info));
+    const was = await rowsOf(host, "up", "totals");
+    const stops = after('if (old.sum.value > 7000) throw new Error("too large");');
+    const { message } = await errorOf(client.swap("up", { kernel: stops }));
+    assert.match(message, /too large.*\(kernel\.ts:7/);
+    assert.equal(await rowsOf(host, "up", "totals"), was);
+    const loops = after("while (total.count.value) {}");
+    const never = await errorOf(client.swap("up", { kernel: loops }));
+    assert.is(never.code, "swap-rolled-back");
+    assert.match(never.message, /did not return within 3 s/);
+    assert.equal(await rowsOf(host, "up", "totals"), was);
+
+    assert.equal((await client.planSwap("up", { kernel: after("") })).tables, [
+      { table: "totals", kept: true, upgraded: true, added: ["sum", "label"], dropped: ["sum", "name"] },
+    ]);
+    await client.swap("up", { kernel: after("") });
+    await client.push("up", rows);
+    await until(client, "up", drained);
+    const now = was.map(({ table, key, count, sum }) => ({
+      table,
+      key,
+      sum: (sum as number) * 2,
+      label: key,
+      count: (count as number) * 2,
+    }));
+    assert.equal(await rowsOf(host, "up", "totals"), now);
+    const back = await errorOf(client.swap("up", { to: 1 }));
+    assert.is(back.code, "swap-misfit");
+    assert.match(back.message, /totals: the field sum is Sum<i64>, and was Sum<f64>/);
   } finally {
     assert.is(await host.stop(), 0);
   }

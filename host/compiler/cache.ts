@@ -103,24 +103,30 @@ function touch(path: string): void {
   }
 }
 
-/** SHA-256 over everything that makes the module what it is; where the kernel's folder lies does not. */
-function kernelHash(path: string): string {
-  const hash = createHash("sha256");
-  const base = dirname(path);
-  const seen = new Set<string>();
-  const add = (file: string) => {
-    if (seen.has(file)) return;
-    seen.add(file);
-    const text = readText(file);
-    hash.update(`${relative(base, file)}\0${text.length}\0${text}`);
+/** The texts of a kernel's files by their paths: its own first, and those that these import by a relative path, where they are there. */
+export function sourcesOf(file: string): Map<string, string> {
+  const sources = new Map<string, string>();
+  const add = (path: string) => {
+    if (sources.has(path)) return;
+    const text = readText(path);
+    sources.set(path, text);
     for (const [, own] of text.matchAll(/from\s*["'](\.[^"']*)["']/g)) {
-      const base = resolve(dirname(file), own);
+      const base = resolve(dirname(path), own);
       const found = [`${base}.ts`, join(base, "index.ts")].find((candidate) => existsSync(candidate));
       if (found) add(found);
     }
   };
+  const path = resolve(file);
   if (!existsSync(path)) throw new HallelujahError("kernel-missing", `there is no kernel ${path}`);
   add(path);
+  return sources;
+}
+
+/** SHA-256 over everything that makes the module what it is; where the kernel's folder lies does not. */
+function kernelHash(path: string): string {
+  const hash = createHash("sha256");
+  for (const [file, text] of sourcesOf(path))
+    hash.update(`${relative(dirname(path), file)}\0${text.length}\0${text}`);
   // An installed package's compiler is told by its version; in a clone it changes under the same one.
   const folders = ["assembly", "host/compiler"]
     .map((name) => join(packageRoot, name))

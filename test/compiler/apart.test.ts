@@ -36,7 +36,8 @@ test("it ends with whoever asked, also within a loop that never ends", async () 
   const file = join(folder, "endless.ts");
   writeFileSync(file, ENDLESS);
   const compiler = JSON.stringify(join(packageRoot, "dist", "compiler", "main.js"));
-  const asks = `const child = require("node:child_process").fork(${compiler}, [${JSON.stringify(file)}]);
+  const asks = `const child = require("node:child_process").fork(${compiler});
+child.send(${JSON.stringify(file)});
 console.log(child.pid);
 setInterval(() => {}, 1000);`;
   const parent = spawn(process.execPath, ["-e", asks], { stdio: ["ignore", "pipe", "inherit"] });

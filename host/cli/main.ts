@@ -360,6 +360,53 @@ remote(
     await watchCommand(name, options);
   });
 
+remote(
+  "dev",
+  "Run a kernel whenever it is saved, and show what changed in its answer.",
+  "hallelujah dev stations.ts data/*.csv\n  hallelujah dev stations.ts --stream weather" +
+    "\n  hallelujah dev examples/flights.ts --from flights --order -delay.mean",
+)
+  .argument("<kernel>", "the kernel: a .ts file, which is watched with what it imports")
+  .argument("[inputs...]", "files, folders or globs that it runs over")
+  .option(
+    "--stream <name>",
+    "swap it into this stream, or deploy it where there is none, and query its tables",
+  )
+  .option("--from <stream>", "run it over the rows that this stream keeps")
+  .option("--dataset <name>", "with --from: which rows, where the stream has several datasets")
+  .option("--table <name>", "show only this table")
+  .option(
+    "--order <field>",
+    "order rows by key or a field such as temperature.mean; -field for the largest first",
+  )
+  .option("--limit <n>", "show at most n rows of each table; as many as fit if not given", positive)
+  .option("--delimiter <byte>", "CSV: what stands between fields; found out if not given", character)
+  .option(
+    "--columns <names>",
+    "CSV: names of the columns, if there is no header line, joined by commas",
+    list,
+  )
+  .addOption(
+    new Option("--input-format <format>", "of the inputs, if name and content do not tell").choices([
+      "csv",
+      "ndjson",
+      "lines",
+      "parquet",
+      "arrow",
+    ]),
+  )
+  .option("--jahs <n>", "processes of a run; as many as there are CPUs if not given", positive)
+  .option("--memory <size>", "state that each process of a run may hold, e.g. 512M or 2G", bytes)
+  .option(
+    "--frame-timeout <seconds>",
+    "seconds after which a kernel that does not return is stopped",
+    milliseconds,
+  )
+  .action(async (kernel, inputs, options) => {
+    const { devCommand } = await import("./dev/dev.ts");
+    await devCommand(kernel, inputs, options);
+  });
+
 remote("ps", "List streams.", "hallelujah ps")
   .argument("[name]", "one stream")
   .addOption(FORMAT())

@@ -70,19 +70,26 @@ function moreOf(rows: number): string {
   return rows > 0 ? `\n${rows} more rows; --format ndjson or csv gives them all` : "";
 }
 
-function grid(names: string[], numeric: boolean[], rows: unknown[][], width: number): string {
+/** How long a cell may be in a table of this width, characters. */
+export function cellWidth(width: number): number {
+  return Math.max(16, Math.floor(width / 2));
+}
+
+/** Rows of cells in a frame; columns of numbers are aligned to the right. */
+export function grid(names: string[], numeric: boolean[], rows: unknown[][], width: number): string {
   const table = new Table({
     head: names.map((name) => colors.bold(name)),
     colAligns: numeric.map((isNumber) => (isNumber ? "right" : "left")),
     style: { head: [], border: [], compact: true },
     chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
   });
-  const cellMax = Math.max(16, Math.floor(width / 2));
+  const cellMax = cellWidth(width);
   for (const row of rows) table.push(row.map((value) => cell(value, cellMax)));
   return table.toString();
 }
 
-function flatten(row: Row): Row {
+/** Members of members get names joined by dots; the table's name goes. */
+export function flatten(row: Row): Row {
   const flat: Row = {};
   for (const [name, value] of Object.entries(row)) {
     if (name === "table") continue;
@@ -93,7 +100,8 @@ function flatten(row: Row): Row {
   return flat;
 }
 
-function cell(value: unknown, max: number): string {
+/** A value as it is shown, in at most so many characters. */
+export function cell(value: unknown, max: number): string {
   let text: string;
   if (value === null || value === undefined) text = "";
   else if (typeof value === "number")

@@ -74,6 +74,9 @@ async function overInputs(
   return { ...read, notes };
 }
 
+/** States of a stream that is, or will be in a moment, as it should be. */
+const RUNS = new Set(["starting", "running", "parked", "waking"]);
+
 /** The kernel becomes that of the stream, which is made if it is not there; then all its tables are read, or one. */
 async function swapped(
   kernel: string,
@@ -86,7 +89,7 @@ async function swapped(
   const sent = { kernel: readFileSync(module), file: basename(kernel) };
   // Not ended by the next save: the host would go on with it, and the one that follows be refused.
   const { tables, state } = await swapOrDeploy(host, name, sent);
-  const notes = state === "running" ? [] : [`${name} is ${state}`];
+  const notes = RUNS.has(state) ? [] : [`${name} is ${state}`];
   const { order, table } = flags;
   const found: Result = { rows: [], more: false, notes };
   for (const each of table === undefined ? tables : [table]) {

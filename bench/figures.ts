@@ -11,6 +11,7 @@ import { cores, type Machine } from "./machine.ts";
 import { flightsFile } from "./paths.ts";
 import { PeakSampler } from "./processes.ts";
 import { againstPeer, alone, type Context, type Result } from "./results.ts";
+import { devSave } from "./dev.ts";
 import { reconfigure } from "./reconfigure.ts";
 import { recovery } from "./recovery.ts";
 import { store } from "./store.ts";
@@ -47,6 +48,7 @@ export const figures: Record<string, Figure> = {
   visit: async (settings) => (settings.peersOnly ? [] : visit(settings, generated(settings, "stationsCsv"))),
   reconfigure: async (settings) =>
     settings.peersOnly ? [] : reconfigure(settings, generated(settings, "stationsCsv")),
+  dev: async (settings) => (settings.peersOnly ? [] : devSave(settings)),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

@@ -103,6 +103,8 @@ test("what it cannot do is refused before anything is started", async () => {
     [[kernel, "-"], /standard input/],
     [["kernel.wasm", "x.csv"], /is no source/],
     [[kernel, "x.csv", "--dataset", "d"], /--dataset is for --from/],
+    [[kernel, "x.csv", "--url", "http://127.0.0.1:1"], /--url and --token are for/],
+    [[kernel, "--from", "weather", "--jahs", "1"], /--jahs is for inputs/],
   ] as const) {
     const { code, stderr, stdout } = await cli(["dev", ...args]);
     assert.match(stderr, words);

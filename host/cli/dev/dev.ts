@@ -41,7 +41,18 @@ export async function devCommand(kernel: string, inputs: string[], flags: DevFla
   }
 }
 
-function check(kernel: string, inputs: string[], { stream, from, dataset }: DevFlags): void {
+/** What is for files alone: a stream, and rows that are kept, say these by themselves. */
+const OF_FILES = {
+  delimiter: "--delimiter",
+  columns: "--columns",
+  inputFormat: "--input-format",
+  jahs: "--jahs",
+  memory: "--memory",
+  frameTimeout: "--frame-timeout",
+} as const;
+
+function check(kernel: string, inputs: string[], flags: DevFlags): void {
+  const { stream, from, dataset, url, token } = flags;
   const refuse = (message: string) => new HallelujahError("usage", message);
   if (!kernel.endsWith(".ts")) throw refuse(`${kernel} is no source: dev watches a kernel's .ts file`);
   const ways = [inputs.length > 0, stream !== undefined, from !== undefined].filter(Boolean).length;
@@ -49,6 +60,12 @@ function check(kernel: string, inputs: string[], { stream, from, dataset }: DevF
     throw refuse("name inputs, or a stream: --stream NAME swaps its kernel, --from NAME visits its rows");
   if (inputs.includes("-"))
     throw refuse("standard input can be read once only: name files, folders or globs");
+  const misplaced = Object.entries(OF_FILES).find(
+    ([name]) => flags[name as keyof typeof OF_FILES] !== undefined,
+  );
+  if (!inputs.length && misplaced) throw refuse(`${misplaced[1]} is for inputs, which are files`);
+  if (inputs.length && (url ?? token) !== undefined)
+    throw refuse("--url and --token are for --stream and --from");
   if (dataset !== undefined && from === undefined) throw refuse("--dataset is for --from");
   if (!existsSync(kernel)) throw new HallelujahError("kernel-missing", `there is no kernel ${kernel}`);
 }

@@ -1,7 +1,7 @@
 /**
  * A process that builds kernels, one after the other, each as a message with its file asks for: AssemblyScript takes hundreds of
  * megabytes and half a second of one thread, which a host has better use for. Answers with { path } or { code, message }, and ends
- * with its channel. The compiler stays loaded, so that the next kernel takes a tenth of the time of the first.
+ * with its channel. The compiler stays loaded, so that the next kernel does not wait for that.
  */
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { exitWithParent } from "../core/watchdog.ts";

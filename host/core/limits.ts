@@ -158,7 +158,7 @@ export const TURN_MS = 1_000;
 export const COMPILERS_MAX = 2;
 export const COMPILER_HEAP_MIB = 1024;
 export const COMPILE_MS_MAX = 60_000;
-/** A compiler that has nothing to do is kept for the next kernel for so long, ms: one that starts anew takes 1.5 s, this one 0.2. */
+/** A compiler that has nothing to do is kept for the next kernel for so long, ms: one that starts anew takes 1.5 s, this one 0.2, and 290 MB meanwhile. */
 export const COMPILER_WARM_MS = 5 * 60_000;
 
 /** Time for which a visit goes on between two frames of the stream, ms. */

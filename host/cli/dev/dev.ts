@@ -10,6 +10,9 @@ import { readSources, SourceWatcher } from "./sources.ts";
 import { render } from "./view.ts";
 
 const CLEAR = "\u001b[H\u001b[2J\u001b[3J";
+/** Lines that are too long are cut at the edge rather than go on in the next one, and the other way round. */
+const CUT = "\u001b[?7l";
+const WRAP = "\u001b[?7h";
 
 /** Runs until it is interrupted: rejects with `interrupted`, or with what is wrong with the call or with the engine. */
 export async function devCommand(kernel: string, inputs: string[], flags: DevFlags): Promise<void> {
@@ -104,7 +107,8 @@ class Screen {
     if (!text) return;
     // While the next answer is worked out, the last one stays where it is.
     const keeps = this.isTerminal && shown.kind === "working" && shown.round > 1;
-    const whole = this.isTerminal ? (keeps ? `\u001b[H\u001b[2K${text}` : CLEAR + text) : `${text}\n`;
+    const drawn = shown.kind === "answer" ? CUT + text + WRAP : text;
+    const whole = this.isTerminal ? (keeps ? `\u001b[H\u001b[2K${drawn}` : CLEAR + drawn) : `${text}\n`;
     this.printing = this.printing.then(() => print(whole));
   }
 

@@ -436,6 +436,25 @@ remote(
     await swapCommand(name, kernel, options);
   });
 
+remote(
+  "reprocess",
+  "Another kernel for a stream, over all records that its log has; it takes over when it has caught up.",
+  "hallelujah reprocess weather spread.ts --wait",
+)
+  .argument("<name>", "of the stream")
+  .argument("[kernel]", "the kernel: a .ts file, or a built .wasm")
+  .option("--to <version>", "a version that it has had, in place of a kernel", whole)
+  .option("--max <n>", "Jahs that it may have; as many as there are CPUs if not given", whole)
+  .addOption(
+    new Option("--from <frame>", "oldest: take in what the log has, though more is gone").choices(["oldest"]),
+  )
+  .option("--wait", "until it has taken over")
+  .option("--cancel", "end the one that is under way")
+  .action(async (name, kernel, options) => {
+    const { reprocessCommand } = await import("./reprocess.ts");
+    await reprocessCommand(name, kernel, options);
+  });
+
 remote("history", "List the versions of a stream's kernel.", "hallelujah history weather")
   .argument("<name>", "of the stream")
   .addOption(FORMAT())

@@ -40,9 +40,10 @@ function troublesOf(stream: StreamInfo): string[] {
 }
 
 /** Its state in a few words. */
-function standing({ state, max, waits, sinks = [] }: StreamInfo): string {
+function standing({ state, max, waits, reprocess, sinks = [] }: StreamInfo): string {
   if (state === "failed") return state;
   const also = [
+    ...(reprocess ? [`reprocess at ${reprocess.frame} of ${reprocess.frames}`] : []),
     ...(waits === undefined ? [] : ["disk full"]),
     ...(sinks.some(({ error }) => error !== undefined) ? ["sink waits"] : []),
   ];

@@ -51,7 +51,12 @@ export async function historyCommand(name: string, flags: RemoteFlags): Promise<
       "from frame": error === undefined ? from : null,
       at,
       how: sameAs === undefined ? how : `${how} to ${sameAs}`,
-      note: error === undefined ? (trial ? "on trial" : "") : `rolled back: ${error}`,
+      note:
+        error === undefined
+          ? trial
+            ? "on trial"
+            : ""
+          : `${how === "reprocessed" ? "ended" : "rolled back"}: ${error}`,
     })),
     flags,
     "versions",

@@ -74,6 +74,14 @@ export interface SwapOptions {
   signal?: AbortSignal;
 }
 
+/** A kernel that takes in all records again: its source or module, or the number of a version that the stream has had. */
+export interface ReprocessOptions extends SwapOptions {
+  /** Jahs that it may have; as many as the host has CPUs if not given. It never takes those that others need. */
+  max?: number;
+  /** `oldest`: take in what the log has, if that does not reach back to the first record; else it is refused then. */
+  from?: "oldest";
+}
+
 /** What `push` takes: text or bytes of whole records, one after the other, or objects, which become NDJSON. */
 export type Records =
   | string
@@ -206,6 +214,25 @@ export class Hallelujah {
    */
   swap(name: string, options: SwapOptions): Promise<StreamInfo> {
     return this.putSwap(name, options);
+  }
+
+  /**
+   * A kernel takes in all records that a stream has had, beside the one that runs, into a state of its own, and takes over at one frame when
+   * it has caught up. Resolves when that has begun; `stream` tells how far it is (`reprocess`), and `versions` what became of
+   * it. Rejects with `history-trimmed`, `reprocess-misfit`, `reprocess-running`, `stream-on-trial` or
+   * `reprocess-invalid`.
+   */
+  reprocess(name: string, { max, from, ...options }: ReprocessOptions): Promise<StreamInfo> {
+    const more = { max, from };
+    const given = Object.entries(more).flatMap(([key, value]) =>
+      value === undefined ? [] : [[key, String(value)]],
+    );
+    return this.putSwap(name, options, { reprocess: "true", ...Object.fromEntries(given) });
+  }
+
+  /** Ends a reprocess; what it has done is dropped. Rejects with `reprocess-unknown` if there is none, or it has taken over. */
+  async cancelReprocess(name: string, options: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.call("DELETE", `${streamPath(name)}?reprocess=true`, options);
   }
 
   /** What a swap would do; nothing is done. */

@@ -84,6 +84,10 @@ export class Ledger {
   /** How streams stand. */
   told(loads: StreamLoad[], now: number): LedgerCommand[] {
     this.loads = new Map(loads.map((load) => [load.stream, load]));
+    // A stream may have got the Jahs of another since they were claimed.
+    const streams = new Map(loads.flatMap(({ stream, jahs }) => jahs.map(({ jah }) => [jah, stream])));
+    for (const claim of [...this.waiting, ...this.holders.values()])
+      claim.stream = streams.get(claim.jah) ?? claim.stream;
     return this.settle(now);
   }
 

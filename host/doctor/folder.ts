@@ -162,11 +162,12 @@ class StreamCheck {
   }
 
   private *leftovers(): Generator<Finding> {
-    const known = new Set(this.record.stored.map(({ folder }) => folder));
+    const { stored, reprocess } = this.record;
+    const known = new Set([...stored, ...(reprocess?.stored ?? [])].map(({ folder }) => folder));
     for (const name of list(this.folder)) {
       const path = join(this.folder, name);
       if (/\.damaged-\d+$/.test(name)) yield note(`${path} was set aside as damaged`, "it may be removed");
-      else if (/^shard-\d+$/.test(name) && !known.has(name))
+      else if (/^shard-v?\d+$/.test(name) && !known.has(name))
         yield note(`${path} holds state that counts no more`, "it may be removed");
     }
   }

@@ -69,6 +69,7 @@ export function snapshot(
   return stream.atRest(async () => {
     // The log goes on. As it is now, and what is known of it now: nothing is awaited until that is linked.
     const record = structuredClone(stream.record);
+    delete record.reprocess; // its state is not copied
     const files: SnapshotFile[] = [];
     const keep = async (name: string, link: boolean, bytes?: number) => {
       const from = join(stream.folder, name);

@@ -25,7 +25,7 @@ const TIME_KIND = 0xffff;
 export interface FramesParts {
   log: Log;
   tally: Tally;
-  /** Whose log this is, if it is that of another stream: nothing is logged here then. */
+  /** Whose log this is, if it is that of another stream: nothing is logged here then, unless it takes that one's place (`inherit`). */
   owner?: Frames;
   /** The kernel that frames are given to now; event time is the same for all of its versions. */
   kernel: () => KernelDescriptor;
@@ -43,14 +43,14 @@ export interface FramesParts {
 }
 
 export class Frames {
-  readonly shapes: Shapes;
+  shapes: Shapes;
   readonly time: EventTime;
   /** What comes in. */
   readonly rate = new Rates();
   private readonly record: StreamRecord;
   private readonly parts: FramesParts;
   private readonly log: Log;
-  private readonly intake: Intake;
+  private intake: Intake;
   private readonly chains = new Chains();
   /** References of frames that lie in files: their index there. */
   private readonly references = new Map<number, number>();
@@ -59,13 +59,17 @@ export class Frames {
   /** The lowest frame of which all that is known is kept; what was logged since this process began is. */
   private recalledFrom: number;
   private sourcesUnsaved = false;
+  /** Whose log this is, if it is that of another stream. */
+  private owner: Frames | undefined;
+  /** Those that log in this one's place, since it was replaced. */
+  private heir: Frames | undefined;
   /** Those of streams that share this log. */
-  private readonly sharers = new Set<Frames>();
+  private sharers = new Set<Frames>();
   /** The log is needed from here on; nothing is known of that before a checkpoint. */
   private bound = 0;
   private lacking = false;
   /** How many want that the log is not trimmed for now. */
-  private holds = 0;
+  private holds = { count: 0 };
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
 
@@ -75,13 +79,39 @@ export class Frames {
     this.log = parts.log;
     this.recalledFrom = parts.log.next;
     this.time = new EventTime(record.clocks);
-    this.shapes = new Shapes(record.sources, parts.kernel(), (source) => {
+    this.shapes = this.shapesNow();
+    this.owner = parts.owner;
+    this.owner?.sharers.add(this);
+    this.intake = new Intake((frames) => this.append(frames), parts.tally);
+  }
+
+  private shapesNow(): Shapes {
+    return new Shapes(this.record.sources, this.parts.kernel(), (source) => {
       this.sourcesUnsaved = true;
-      parts.onSource(source);
+      this.parts.onSource(source);
       for (const sharer of this.sharers) sharer.sourceCame(source);
     });
-    parts.owner?.sharers.add(this);
-    this.intake = new Intake((frames) => this.append(frames), parts.tally);
+  }
+
+  /**
+   * Takes the place of those whose log it has shared: what comes from now on is logged by this, and who shares the log, or holds it,
+   * does so with this. What is being logged meanwhile is heard of here.
+   */
+  inherit(): void {
+    const before = this.owner;
+    if (!before) throw new TypeError("there is nothing to inherit");
+    this.owner = undefined;
+    delete this.parts.owner;
+    before.sharers.delete(this);
+    this.sharers = before.sharers;
+    before.sharers = new Set();
+    for (const sharer of this.sharers) sharer.owner = this;
+    this.holds = before.holds;
+    this.sourcesUnsaved ||= before.sourcesUnsaved;
+    this.shapes = this.shapesNow();
+    this.intake = before.intake;
+    this.intake.leadTo((frames) => this.append(frames));
+    before.heir = this;
   }
 
   /** The first frame that the log has. */
@@ -139,7 +169,8 @@ export class Frames {
       }),
     );
     const sources = frames.map(({ source }) => source);
-    for (const each of [this, ...this.sharers]) each.logged(first, sources, heads);
+    const logging = this.heir ?? this;
+    for (const each of [logging, ...logging.sharers]) each.logged(first, sources, heads);
     return first + frames.length - 1;
   }
 
@@ -166,13 +197,18 @@ export class Frames {
 
   /** It does not need the log of another stream any more. */
   leave(): void {
-    this.parts.owner?.sharers.delete(this);
+    this.owner?.sharers.delete(this);
   }
 
-  /** Records of another stream that do not count here: those that it takes once more, and those that the kernel cannot read. */
+  /**
+   * Records of another stream, or of a time before a reprocess, that do not count here: those that were taken once more, and those that
+   * the kernel cannot read.
+   */
   private isForeign(frame: number, source: StreamSource): boolean {
-    if (!this.parts.owner) return false;
-    return source.origin === "dead" || misfitOf(source, this.parts.kernelOf(frame)) !== undefined;
+    const { cut } = this.record;
+    if (!this.owner && cut === undefined) return false;
+    const again = source.origin === "dead" && (this.owner !== undefined || frame < cut!);
+    return again || misfitOf(source, this.parts.kernelOf(frame)) !== undefined;
   }
 
   /**
@@ -228,7 +264,7 @@ export class Frames {
   async trimTo(bound: number, lacking: boolean): Promise<void> {
     this.bound = bound;
     this.lacking = lacking;
-    await (this.parts.owner ?? this).trim();
+    await (this.owner ?? this.heir ?? this).trim();
     for (const known of [this.references, this.timeFrames])
       for (const frame of known.keys()) if (frame < bound) known.delete(frame);
     this.recalledFrom = Math.max(this.recalledFrom, bound);
@@ -236,9 +272,10 @@ export class Frames {
 
   /** The log is not trimmed until what this answers is called. */
   hold(): () => void {
-    this.holds++;
+    const { holds } = this;
+    holds.count++;
     return () => {
-      this.holds--;
+      holds.count--;
     };
   }
 
@@ -246,7 +283,7 @@ export class Frames {
   private async trim(): Promise<void> {
     const retain = parseRetain(this.record.retain);
     const all = [this, ...this.sharers];
-    if (this.holds || (retain.kind === "applied" && all.some(({ lacking }) => lacking))) return;
+    if (this.holds.count || (retain.kind === "applied" && all.some(({ lacking }) => lacking))) return;
     const bound = Math.min(...all.map((each) => each.bound));
     await this.log.trim(trimmableBelow(retain, this.log.extents, bound, Date.now()));
   }

@@ -40,6 +40,10 @@ export interface DeployRequest {
   strict?: boolean;
 }
 
+export interface ReprocessRequest extends Pick<DeployRequest, "kernel" | "file" | "max"> {
+  oldest?: boolean;
+}
+
 export type RecordFormat = "ndjson" | "csv" | "lines";
 
 /** A body of records, as it came. */
@@ -116,6 +120,13 @@ export interface Host {
   planSwap(name: string, request: DeployRequest): Promise<SwapPlan>;
   /** The versions of a stream's kernel, the oldest first. */
   versions(name: string): VersionInfo[];
+  /**
+   * Another kernel takes in the records that a stream has had, beside the one that runs, and takes over when it has caught up; resolves when
+   * that has begun. `max` Jahs at most; `oldest`: also if the log begins behind frame 0.
+   */
+  reprocess(name: string, request: ReprocessRequest): Promise<StreamInfo>;
+  /** Ends a reprocess before it takes over. */
+  cancelReprocess(name: string): Promise<void>;
   streams(): StreamInfo[];
   stream(name: string): StreamInfo;
   change(name: string, change: StreamChange): Promise<StreamInfo>;

@@ -51,7 +51,7 @@ interface Stored {
 
 export class Intake {
   /** Appends frames to the log; resolves with the number of the last when all are written. */
-  private readonly append: (frames: IntakeFrame[]) => Promise<number>;
+  private append: (frames: IntakeFrame[]) => Promise<number>;
   private readonly stored: Stored;
   private readonly flying = new Map<string, Flying>();
   private waiting: Waiting[] = [];
@@ -60,6 +60,11 @@ export class Intake {
   constructor(append: (frames: IntakeFrame[]) => Promise<number>, stored: Stored) {
     this.append = append;
     this.stored = stored;
+  }
+
+  /** What is written from now on is appended by another. */
+  leadTo(append: (frames: IntakeFrame[]) => Promise<number>): void {
+    this.append = append;
   }
 
   /**

@@ -42,7 +42,7 @@ export class Progress {
   private readonly assembler: Assembler;
   /** Frames below this are counted as applied. */
   private countedTo: number;
-  private readonly waiters = new Set<{ frame: number; goOn: () => void }>();
+  private readonly waiters = new Set<{ frame: number; goOn: () => void; giveUp: () => void }>();
   private writing: Promise<void> = Promise.resolve();
   /** Output of the frames from this one on is kept back here. */
   private keptFrom = Infinity;
@@ -153,7 +153,8 @@ export class Progress {
     for (const output of complete) {
       const { frame, rows, late, lateRows } = output;
       this.counts.set(frame, { late });
-      if ((!rows && !lateRows) || this.record.outputEnded) continue;
+      const isOut = frame < (this.record.cut ?? 0); // another version's is there in its place
+      if ((!rows && !lateRows) || isOut || this.record.outputEnded) continue;
       if (output.frame < this.keptFrom) this.put(output);
       else this.kept.push(output);
     }
@@ -197,17 +198,21 @@ export class Progress {
     const { shards } = this.parts;
     if (shards.areReady && shards.lowest >= frame) return Promise.resolve(true);
     return new Promise((done) => {
-      const timer = setTimeout(() => {
-        this.waiters.delete(waiter);
-        done(false);
-      }, patienceMs).unref();
-      const goOn = () => {
+      const end = (reached: boolean) => {
         clearTimeout(timer);
-        done(true);
+        this.waiters.delete(waiter);
+        done(reached);
       };
-      const waiter = { frame, goOn };
+      const timer = setTimeout(() => end(false), patienceMs).unref();
+      const waiter = { frame, goOn: () => end(true), giveUp: () => end(false) };
       this.waiters.add(waiter);
     });
+  }
+
+  /** Nothing more is applied: whoever waits is told so. */
+  giveUp(): void {
+    for (const { giveUp } of this.waiters) giveUp();
+    this.waiters.clear();
   }
 
   /** Something was applied, or a shard is there: whoever waits for that may go on. */

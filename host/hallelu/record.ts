@@ -33,6 +33,15 @@ export interface StreamRecord {
   /** The records of `from` rather than its output: its log, from frame `begin` on. */
   shares?: boolean;
   begin?: number;
+  /**
+   * A reprocess took over at this frame: those below count as they did for it (frames.ts), and their output is not put out. As long as
+   * one is under way, its own record has NEVER here.
+   */
+  cut?: number;
+  /** Folders of state from before it, which may be removed. */
+  dropped?: string[];
+  /** One that is under way (reprocess.ts): a stream that shares this one's log, whose `sources` are kept here alone. */
+  reprocess?: StreamRecord;
   sink: string[];
   /** Inputs of `source` that were read to their end. */
   read?: number;
@@ -60,10 +69,10 @@ export interface VersionRecord {
   file: string;
   /** When it came, ISO 8601, and how. */
   at: string;
-  how: "deployed" | "swapped" | "went back" | "rolled back";
+  how: "deployed" | "swapped" | "went back" | "rolled back" | "reprocessed";
   /** The version that this is the same as. */
   sameAs?: number;
-  /** Why it was rolled back: none of the frames are its own then. */
+  /** Why it was rolled back, or its reprocess given up: none of the frames are its own then. */
   error?: string;
 }
 
@@ -82,6 +91,9 @@ export interface Counts {
   bad: number;
   late: number;
 }
+
+/** A frame that no log reaches. */
+export const NEVER = Number.MAX_SAFE_INTEGER;
 
 interface RegistrationParts {
   save: (record: StreamRecord) => Promise<void>;
@@ -135,8 +147,8 @@ export class Registration {
 }
 
 /** The record as it is where its data lies now: the folder may have been moved or copied since it was written. */
-export function located(record: StreamRecord, data: string): StreamRecord {
-  return { ...record, kernel: join(streamFolder(data, record.name), basename(record.kernel)) };
+export function located(record: StreamRecord, data: string, folderOf = record.name): StreamRecord {
+  return { ...record, kernel: join(streamFolder(data, folderOf), basename(record.kernel)) };
 }
 
 /** The folder of a stream, made if it is not there. */

@@ -54,6 +54,17 @@ export function misfitOf(source: StreamSource, kernel: KernelDescriptor): string
   }
 }
 
+/** Why a kernel cannot read all that a stream has had. */
+export function misfitsOf(sources: StreamSource[], kernel: KernelDescriptor): string[] {
+  return sources.flatMap((each) => unknownColumns(each) ?? misfitOf(each, kernel) ?? []);
+}
+
+/** Sources of older versions do not tell their columns. */
+function unknownColumns({ format, columns, plan, name }: StreamSource): string | undefined {
+  if (format !== "csv" || columns || plan.length <= 2) return undefined; // an empty file has none
+  return `the columns of ${name} are not known, as it was read by an older version; remove and deploy the stream again`;
+}
+
 function takesLines({ input: { fields } }: KernelDescriptor): boolean {
   return fields.length === 1 && fields[0].type === "Text";
 }

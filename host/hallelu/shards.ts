@@ -52,8 +52,8 @@ export class Shards {
   /** Routings that each Jah was told of. */
   private readonly told = new Map<number, Set<number>>();
 
-  /** `owner` hears of the Jahs that are claimed among `all`, of which there may be as many as `cpus`. */
-  constructor(record: StreamRecord, log: Log, owner: JahOwner, all: Jahs, cpus: number) {
+  /** `owner` hears of the Jahs that are claimed among `all`, of which there may be as many as `cpus`. They get the frames below `head` at first. */
+  constructor(record: StreamRecord, log: Log, head: number, owner: JahOwner, all: Jahs, cpus: number) {
     this.record = record;
     this.cpus = cpus;
     this.owner = owner;
@@ -61,7 +61,7 @@ export class Shards {
     const start = record.frame;
     const nobody = { jah: NOBODY, from: 0, to: PARTITIONS };
     this.dispatch = new Dispatch([nobody], start, (frame) => bytesIn(log, frame));
-    this.dispatch.logged(log.next);
+    this.dispatch.logged(head);
     this.vacant = this.dispatch.lost(NOBODY);
   }
 

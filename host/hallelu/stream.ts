@@ -66,6 +66,8 @@ const RECORD_MS = 5_000;
 const ENDING_MS = 10;
 /** How often it is looked whether all shards are of a new version, ms. */
 const SWITCH_LOOK_MS = 2;
+/** How often it is looked whether a trial is over, ms. */
+const TRIAL_LOOK_MS = 50;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
@@ -73,6 +75,11 @@ export interface StreamParts {
   jahs: Jahs;
   /** Whose `log` and `tally` these are, if it shares the records of another stream. */
   owner?: Stream;
+  /**
+   * It is a reprocess of `owner` (reprocess.ts), whose folder and outputs it has, until it takes that one's place: it gets the frames below
+   * this number, which only grows.
+   */
+  until?: () => number;
   log: Log;
   /** What is known of all frames that were logged. */
   tally: Tally;
@@ -133,6 +140,10 @@ export class Stream implements JahOwner {
    * to apply them again. What was in the log before this process may have been in answers.
    */
   private answered: number;
+  /** As long as it is a reprocess: the frame that it must not reach. */
+  private until: (() => number) | undefined;
+  /** Whether another has taken its place. */
+  private isReplaced = false;
   /** When the registry was last told how much is saved, ms. */
   private recordedAt = 0;
   /** Whether it is at rest, and whether somebody wanted it to wake meanwhile. */
@@ -144,6 +155,8 @@ export class Stream implements JahOwner {
   private trialAt = performance.now();
   /** Whether frames are held back, until it is known which version they belong to. */
   private switching = false;
+  /** Whether none are handed out at all. */
+  private frozen = false;
   /** Settles when the registry knows of the last version that was rolled back. */
   private rolledBack: Promise<void> = Promise.resolve();
   /** Jahs that could not start as the disk is full. */
@@ -158,6 +171,7 @@ export class Stream implements JahOwner {
     this.parts = parts;
     this.log = log;
     this.answered = log.next;
+    this.until = parts.until;
     const versions = new Versions(record, folder, kernel);
     this.versions = versions;
     this.outputs = outputs;
@@ -166,7 +180,7 @@ export class Stream implements JahOwner {
     this.visits = this.visitsOf();
     const dead = new DeadLetters(record.dead, (frame) => versions.of(frame).version);
     const registration = new Registration(record, dead, parts);
-    const shards = new Shards(record, log, this, parts.jahs, parts.cpus);
+    const shards = new Shards(record, log, this.head, this, parts.jahs, parts.cpus);
     const frames = new Frames(record, {
       log,
       ...(parts.owner ? { owner: parts.owner.frames } : {}),
@@ -179,6 +193,7 @@ export class Stream implements JahOwner {
       onSource: (source) =>
         shards.send({ type: "source", source, specs: versions.specsOf(record.sources[source]) }),
       onLogged: () => {
+        if (this.until) return; // what follows is told by `follow`
         shards.dispatch.logged(log.next);
         this.busy();
       },
@@ -262,9 +277,14 @@ export class Stream implements JahOwner {
     return this.parts.freeCpus();
   }
 
+  /** The frames below this are its own to apply. */
+  private get head(): number {
+    return Math.min(this.log.next, this.until?.() ?? Infinity);
+  }
+
   /** Whether frames are logged that are not applied everywhere. */
   get isBehind(): boolean {
-    return this.lowest < this.log.next;
+    return this.lowest < this.head;
   }
 
   /** The lowest frame that is not applied everywhere. */
@@ -273,7 +293,9 @@ export class Stream implements JahOwner {
   }
 
   get backlogBytes(): number {
-    return this.log.bytesFrom(this.lowest);
+    const { lowest, head } = this;
+    if (head === this.log.next) return this.log.bytesFrom(lowest);
+    return lowest < head ? this.log.bytesFrom(lowest) - this.log.bytesFrom(head) : 0;
   }
 
   // --- what users do ---------------------------------------------------------------------------------------------
@@ -313,6 +335,7 @@ export class Stream implements JahOwner {
       lowest: () => this.lowest,
       refuse: () => {
         this.refuseIfFailed();
+        this.refuseIfReplaced();
         refuseUnavailable(this.name, undefined, this.shards.unavailable);
       },
       turn: async () => {
@@ -361,9 +384,11 @@ export class Stream implements JahOwner {
 
   /** Resolves when all shards are there and have applied the frames below `next`. Rejects with `no-capacity`. */
   private async awake(next: number): Promise<void> {
+    this.refuseIfReplaced();
     this.wake();
     if (await this.progress.reaches(next, WAKE_PATIENCE_MS)) return;
     this.refuseIfFailed();
+    this.refuseIfReplaced();
     const message = this.shards.hasVacant
       ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
       : `${this.name} is still working through its backlog; ask again later`;
@@ -462,6 +487,18 @@ export class Stream implements JahOwner {
     return this.versions.trial !== undefined && this.lowest <= this.versions.current.from;
   }
 
+  /** Resolves when the trial of its kernel is over. Rejects with `stream-on-trial` if that may take long, as no records come. */
+  async untrialled(): Promise<void> {
+    for (let left = 2 * TRIAL_MS; this.versions.trial; left -= TRIAL_LOOK_MS) {
+      if (left <= 0 || (this.isUnproven && !this.isBehind)) {
+        const { name, record } = this;
+        const message = `version ${record.version} of ${name} is on trial, as it has taken in nothing yet; push records first, or go back: hallelujah history ${name}`;
+        throw new HallelujahError("stream-on-trial", message);
+      }
+      await new Promise((done) => setTimeout(done, TRIAL_LOOK_MS));
+    }
+  }
+
   /** Whether the version on trial has shown that it works: a stream without records shows nothing. */
   private trialIsOver(now: number): boolean {
     if (!this.versions.trial || !this.shards.areReady || this.isUnproven) return false;
@@ -499,6 +536,86 @@ export class Stream implements JahOwner {
       if (jah.state !== "claimed")
         this.parts.jahs.kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
     return true;
+  }
+
+  // --- a reprocess (reprocess.ts) ----------------------------------------------------------------------------------
+
+  /** Of a reprocess: it may have more frames than the last time. */
+  follow(): void {
+    this.dispatch.logged(this.head);
+    this.busy(); // all its shards have to be there when it takes over
+  }
+
+  /** Whether every shard has applied the frames below `frame`, within `patienceMs`. */
+  reaches(frame: number, patienceMs: number): Promise<boolean> {
+    return this.progress.reaches(frame, patienceMs);
+  }
+
+  /** Whoever has the turn lets nobody have a frame that none had before, until what this answers is called. */
+  holdFresh(): () => void {
+    this.switching = true;
+    return () => {
+      this.switching = false;
+      this.frozen = false;
+      this.pump();
+    };
+  }
+
+  /**
+   * While nothing fresh is handed out: the frame below which another may leave off what this has done. All output of the frames below is
+   * on its way to disk, none of those from there on. Resolves with undefined if it is not there within `patienceMs`: a shard is
+   * being brought back, or is slow.
+   */
+  async boundary(patienceMs: number): Promise<number | undefined> {
+    const { shards, progress, outputs, lateOutputs } = this;
+    if (shards.areReady) {
+      const { fresh } = this.dispatch;
+      if (!(await progress.reaches(fresh, patienceMs))) return undefined;
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<boolean>((done) => (timer = setTimeout(done, patienceMs, false).unref()));
+      const isOut = await Promise.race([progress.outputUpTo(fresh).then(() => true), late]);
+      clearTimeout(timer);
+      return isOut ? fresh : undefined;
+    }
+    // What nobody holds is as it was saved; output may be further, and is whole.
+    if ([...this.jahs.values()].some(({ state }) => state !== "claimed")) return undefined;
+    this.frozen = true; // one that comes now would do again what was lost
+    await progress.outputUpTo(0); // what there is is on disk
+    return Math.max(this.lowest, outputs.lastFrame + 1, lateOutputs.lastFrame + 1);
+  }
+
+  /**
+   * It takes the place of the stream whose records it has taken in again: it is told apart from it by nothing from here on. The registry
+   * says so already.
+   */
+  succeed(before: Stream, record: StreamRecord): void {
+    for (const key of Object.keys(this.record))
+      if (!(key in record)) delete this.record[key as keyof StreamRecord];
+    Object.assign(this.record, record);
+    this.until = undefined;
+    delete this.parts.until;
+    delete this.parts.owner;
+    this.answered = Math.max(before.answered, record.cut!);
+    this.frames.inherit();
+    this.dispatch.logged(this.log.next);
+    before.retire();
+    this.note(
+      "info",
+      `version ${record.version} of ${this.name}, ${record.file}, takes over at frame ${record.cut}`,
+    );
+    this.busy();
+  }
+
+  /** Another has taken its place, with its log and its outputs: it lets its Jahs go, and whoever waits for it. */
+  private retire(): void {
+    this.isReplaced = true;
+    this.tell("remove");
+    this.progress.giveUp();
+  }
+
+  private refuseIfReplaced(): void {
+    if (this.isReplaced)
+      throw new HallelujahError("shard-lost", `a reprocess has just taken over ${this.name}; ask again`);
   }
 
   private placesOf(frame: number): KernelPlaces {
@@ -655,6 +772,7 @@ export class Stream implements JahOwner {
   private async closeFiles(): Promise<void> {
     await this.progress.written;
     this.frames.leave();
+    if (this.until) return; // all is the other stream's
     const log = this.record.shares ? undefined : this.log.close();
     await Promise.all([log, this.outputs.close(), this.lateOutputs.close()]);
   }
@@ -944,6 +1062,7 @@ export class Stream implements JahOwner {
 
   /** Hands out what can be handed out. */
   pump(): void {
+    if (this.frozen) return;
     const fresh = !this.lifecycle.isParking && !this.switching;
     const damaged = this.shards.handOut(this.frames, fresh);
     for (const { routing, frame, reason } of damaged) this.frameDamaged(routing, frame, reason);

@@ -41,6 +41,7 @@ import type {
   OutputRows,
   PushBody,
   QueryRequest,
+  ReprocessRequest,
   VisitRequest,
 } from "./host.ts";
 import type { Jahs } from "./jahs.ts";
@@ -48,8 +49,10 @@ import { whenRoom } from "./room.ts";
 import { checkSink, runSink, type SinkStanding } from "./sinks.ts";
 import { readSources } from "./sources.ts";
 import { located, streamFolder, type StreamRecord } from "./record.ts";
-import { Stream } from "./stream.ts";
-import { misfitOf, type StreamSource } from "./shapes.ts";
+import { refuseIfReprocessing, Reprocesses, reprocessInfo } from "./reprocesses.ts";
+import type { Running } from "./running.ts";
+import { Stream, type StreamParts } from "./stream.ts";
+import { misfitsOf } from "./shapes.ts";
 import { Tally } from "./tally.ts";
 import { checkFollow, planVisit } from "./visit.ts";
 import type { VisitingKernel } from "./visits.ts";
@@ -74,35 +77,37 @@ export interface StreamsOptions {
   checkpointBytes?: number;
 }
 
-interface Running {
-  stream: Stream;
-  /** Ends what reads for the stream and what takes its output away. */
-  stop: AbortController;
-  /** Settles when those are over. */
-  feeding: Promise<unknown>[];
-  /** How its sinks stand, by their place among `sink`. */
-  sinks: SinkStanding[];
-  /** Why it takes in nothing of its sources for now. */
-  waits?: string | undefined;
-  /** Whether its pushes are refused, as the disk is full. */
-  diskFull: boolean;
-}
-
 export class Streams implements Host {
   private readonly options: StreamsOptions;
   private readonly running = new Map<string, Running>();
   /** Names that are being deployed or removed. */
   private readonly changing = new Set<string>();
   private readonly builder = new Builder();
+  private readonly reprocesses: Reprocesses;
   private readonly startedAt = new Date();
   private timer: NodeJS.Timeout | undefined;
   private ticks = 0;
   private backingUp = false;
+  private isClosed = false;
   /** Whether the Congregation knows that nothing goes on. */
   private toldQuiet = false;
 
   constructor(options: StreamsOptions) {
     this.options = options;
+    const { data, cpus, jahs, registry, journal } = options;
+    this.reprocesses = new Reprocesses({
+      data,
+      cpus: cpus.length,
+      jahs,
+      registry,
+      journal,
+      isThere: (running) => !this.isClosed && this.running.get(running.stream.record.name) === running,
+      isBusy: () => this.backingUp,
+      moduleOf: (name, request) => this.moduleOf(name, request),
+      checkOutput: (stream, kernel) => this.checkOutput(stream, kernel),
+      partsOf: (running, name) => this.partsOf(running, name),
+      write: (running) => this.write(running),
+    });
   }
 
   /** Opens the streams that the registry knows. One that cannot be opened is said so in the journal, and left as it is. */
@@ -122,8 +127,10 @@ export class Streams implements Host {
         for (const { name } of records.filter(({ shares, from }) => shares && from === record.name))
           holds.set(name, stream.frames.hold());
         holds.get(record.name)?.();
+        this.reprocesses.dropOld(running);
         stream.recall();
         if (stream.error !== undefined) continue;
+        this.reprocesses.resume(running);
         if (stream.isBehind) stream.busy();
         else await stream.park();
         this.feed(running);
@@ -136,7 +143,10 @@ export class Streams implements Host {
   private tick(): void {
     const now = performance.now();
     const all = ++this.ticks % RESTING_EVERY === 0;
-    for (const { stream } of this.running.values()) if (all || !stream.isResting) stream.tick(now);
+    for (const { stream, reprocess } of this.running.values()) {
+      if (all || !stream.isResting) stream.tick(now);
+      reprocess?.tick(now);
+    }
     if (this.ticks % LOADS_EVERY) return;
     // Whoever has work has a Jah, or claims one.
     if (this.toldQuiet && !this.options.jahs.all.size) return;
@@ -158,7 +168,10 @@ export class Streams implements Host {
 
   private loads(): StreamLoad[] {
     const now = performance.now();
-    return [...this.running.values()].map(({ stream }) => stream.load(now));
+    const all = [...this.running.values()].flatMap(({ stream, reprocess }) =>
+      reprocess ? [stream, reprocess.green] : [stream],
+    );
+    return all.map((stream) => stream.load(now));
   }
 
   // --- deploying -------------------------------------------------------------------------------------------------
@@ -206,6 +219,7 @@ export class Streams implements Host {
     const { stream } = running;
     const { name } = stream;
     checkSwapOptions(stream, request);
+    refuseIfReprocessing(running, "swap its kernel");
     this.changing.add(name);
     try {
       const { kernel, min, max, retain } = request;
@@ -270,7 +284,12 @@ export class Streams implements Host {
   }
 
   private checkSwap(stream: Stream, descriptor: KernelDescriptor): void {
-    const { name, record } = stream;
+    this.checkOutput(stream, descriptor);
+    stream.checkSwap(descriptor);
+  }
+
+  /** Throws `output-none` if another kernel would leave those without rows who take the output. */
+  private checkOutput({ name, record }: Stream, descriptor: KernelDescriptor): void {
     const follower = [...this.running.values()].find(
       ({ stream: { record: other } }) => other.from === name && !other.shares,
     );
@@ -279,7 +298,37 @@ export class Streams implements Host {
         name,
         follower ? `${follower.stream.name} would get no record` : "its sinks would get no row",
       );
-    stream.checkSwap(descriptor);
+  }
+
+  // --- reprocesses -------------------------------------------------------------------------------------------------
+
+  async reprocess(name: string, request: ReprocessRequest): Promise<StreamInfo> {
+    const running = this.find(name);
+    if (this.changing.has(name)) {
+      const message = `${name} is being deployed, swapped or removed right now; try again`;
+      throw new HallelujahError("stream-exists", message);
+    }
+    this.changing.add(name);
+    try {
+      await this.reprocesses.begin(running, request);
+      return infoOf(running);
+    } finally {
+      this.changing.delete(name);
+    }
+  }
+
+  cancelReprocess(name: string): Promise<void> {
+    return this.reprocesses.cancel(this.find(name));
+  }
+
+  /** Writes what is known of a stream to the registry. */
+  private async write(running: Running): Promise<void> {
+    while (running.cutting) await running.cutting;
+    const { record } = running.stream;
+    if (this.running.get(record.name) !== running) return;
+    const { reprocess } = record;
+    const kept = reprocess ? { ...record, reprocess: { ...reprocess, sources: [] } } : record;
+    await this.options.registry.put(`streams/${record.name}`, kept);
   }
 
   /** The module that a request names. */
@@ -311,11 +360,13 @@ export class Streams implements Host {
         throw new HallelujahError("share-invalid", "share needs from, the stream whose records are shared");
       return false;
     }
-    const { stream } = this.find(from);
+    const { stream, reprocess } = this.find(from);
     if (share || !hasOutput(stream.kernel)) {
       checkSharing(stream, name, kernel, request);
       return true;
     }
+    if (reprocess && !hasOutput(reprocess.green.kernel))
+      throw noOutput(`${from}, once its reprocess has taken over,`, `${name} would get no record`);
     for (let at: string | undefined = from; at !== undefined; at = this.running.get(at)?.stream.record.from) {
       if (at === name)
         throw new HallelujahError("stream-loop", `${name} would take in its own output, by way of ${from}`);
@@ -382,13 +433,17 @@ export class Streams implements Host {
   }
 
   private async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
-    const { data, jahs, registry, journal, parkAfterMs, frameTimeoutMs, checkpointBytes } = this.options;
-    const folder = streamFolder(data, record.name);
+    const folder = streamFolder(this.options.data, record.name);
     const owner = record.shares ? this.find(record.from!).stream : undefined;
     if (owner) record.sources = owner.record.sources; // one list, which grows with it
     const own = owner ? undefined : new Tally();
+    const running: Omit<Running, "stream"> = {
+      stop: new AbortController(),
+      feeding: [],
+      sinks: record.sink.map(() => ({ row: 0 })),
+      diskFull: false,
+    };
     const stream = new Stream(record, {
-      jahs,
       kernel,
       folder,
       ...(owner
@@ -396,26 +451,33 @@ export class Streams implements Host {
         : { log: await Log.open(join(folder, "log"), { digest: own! }), tally: own! }),
       outputs: await Outputs.open(join(folder, "output")),
       lateOutputs: await Outputs.open(join(folder, "late")),
-      cpus: this.options.cpus.length,
-      freeCpus: () => this.freeCpus,
-      save: async (changed) => {
-        if (this.running.has(record.name)) await registry.put(`streams/${record.name}`, changed);
-      },
-      note: (level, message, more) => journal[level]({ stream: record.name, ...more }, message),
+      ...this.partsOf(running as Running, record.name),
+    });
+    const opened: Running = Object.assign(running, { stream });
+    this.running.set(record.name, opened);
+    this.streamsChanged();
+    return opened;
+  }
+
+  /** What a stream has of its host; `running` will have it, and `name` is known to users. */
+  private partsOf(
+    running: Running,
+    name: string,
+  ): Pick<StreamParts, "jahs" | "cpus" | "freeCpus" | "save" | "note"> {
+    const { jahs, journal, parkAfterMs, frameTimeoutMs, checkpointBytes } = this.options;
+    const more = {
       ...(parkAfterMs === undefined ? {} : { parkAfterMs }),
       ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
-    });
-    const running: Running = {
-      stream,
-      stop: new AbortController(),
-      feeding: [],
-      sinks: record.sink.map(() => ({ row: 0 })),
-      diskFull: false,
     };
-    this.running.set(record.name, running);
-    this.streamsChanged();
-    return running;
+    return {
+      jahs,
+      cpus: this.options.cpus.length,
+      freeCpus: () => this.freeCpus,
+      save: () => this.write(running),
+      note: (level, message, details) => journal[level]({ stream: name, ...details }, message),
+      ...more,
+    };
   }
 
   // --- what goes in and out by itself ----------------------------------------------------------------------------
@@ -427,7 +489,7 @@ export class Streams implements Host {
     const watched = (work: Promise<unknown>) => {
       feeding.push(
         work.catch((error: unknown) => {
-          if (!stop.signal.aborted) stream.fail(messageOf(error));
+          if (!stop.signal.aborted) running.stream.fail(messageOf(error));
         }),
       );
     };
@@ -474,15 +536,14 @@ export class Streams implements Host {
 
   /** Logs the frames of `--source`, those that are not logged yet; `onOpen` hears that an input is open. */
   private async readSource(running: Running, onOpen: () => void): Promise<void> {
-    const { stream } = running;
     const { signal } = running.stop;
-    const { record } = stream;
-    const timed = stream.kernel.time !== undefined;
-    const numbers = stream.frames.shapes.sources.flatMap(({ origin }, number) =>
-      origin === "source" ? [number] : [],
-    );
+    const { record, kernel } = running.stream;
+    const timed = kernel.time !== undefined;
+    const { sources } = record;
+    const numbers = sources.flatMap(({ origin }, number) => (origin === "source" ? [number] : []));
     let left = 0;
-    for await (const event of readSources(record.source, stream.kernel, record.read ?? 0, signal)) {
+    for await (const event of readSources(record.source, kernel, record.read ?? 0, signal)) {
+      const { stream } = running;
       switch (event.type) {
         case "inputs":
           if (timed) await this.logged(running, () => stream.frames.openClocks(event.count));
@@ -494,18 +555,20 @@ export class Streams implements Host {
           break;
         case "frame": {
           if (left-- > 0) break;
-          await this.room(stream, signal);
+          await this.room(running, signal);
           if (signal.aborted) return;
           const source = numbers[event.input];
           const body = "bytes" in event ? [Buffer.from(event.bytes)] : [];
           const head = "index" in event ? { index: event.index } : undefined;
-          await this.logged(running, () => stream.frames.append([{ source, body, producers: [] }], [head]));
+          await this.logged(running, () =>
+            running.stream.frames.append([{ source, body, producers: [] }], [head]),
+          );
           break;
         }
         case "ended":
           if (timed) await this.logged(running, () => stream.frames.endClock(event.input));
-          record.read = event.input + 1;
-          await stream.save();
+          running.stream.record.read = event.input + 1;
+          await running.stream.save();
           break;
       }
     }
@@ -531,9 +594,9 @@ export class Streams implements Host {
     }
     const start = stream.frames.nextRowOf(source) ?? outputs.first;
     for await (const { from: row, count, bytes } of outputs.read(start, signal)) {
-      await this.room(stream, signal);
+      await this.room(running, signal);
       const frame = { source, body: [bytes], producers: [] };
-      await this.logged(running, () => stream.frames.append([frame], [{ rows: row + count }]));
+      await this.logged(running, () => running.stream.frames.append([frame], [{ rows: row + count }]));
     }
   }
 
@@ -544,8 +607,8 @@ export class Streams implements Host {
   }
 
   /** Waits while the stream has all the backlog that it may have. */
-  private async room(stream: Stream, signal: AbortSignal): Promise<void> {
-    while (stream.backlogBytes > BACKLOG_BYTES_MAX / 4 && !signal.aborted)
+  private async room(running: Running, signal: AbortSignal): Promise<void> {
+    while (running.stream.backlogBytes > BACKLOG_BYTES_MAX / 4 && !signal.aborted)
       await new Promise((done) => setTimeout(done, TICK_MS));
   }
 
@@ -587,6 +650,8 @@ export class Streams implements Host {
     if (min !== undefined && max !== undefined && max < min)
       throw new HallelujahError("capacity-invalid", `max (${max}) is less than min (${min})`);
     await stream.change(change);
+    const { paused, max: most } = running.stream.record;
+    await running.reprocess?.green.change({ paused: paused || most === 0 });
     this.options.tellLoads(this.loads());
     return infoOf(running);
   }
@@ -603,6 +668,7 @@ export class Streams implements Host {
       this.running.delete(name);
       this.streamsChanged();
       running.stop.abort();
+      await running.reprocess?.remove();
       await Promise.all([running.stream.remove(), ...running.feeding]);
       await this.options.registry.delete(`streams/${name}`);
       if (!keepData) rmSync(streamFolder(this.options.data, name), { recursive: true, force: true });
@@ -636,7 +702,9 @@ export class Streams implements Host {
   }
 
   async retryDeadLetter(name: string, frame: number): Promise<Pushed> {
-    const { bytes, frame: retried } = await this.find(name).stream.retry(frame);
+    const running = this.find(name);
+    refuseIfReprocessing(running, "take its dead letters once more"); // it takes them in itself
+    const { bytes, frame: retried } = await running.stream.retry(frame);
     return { frame: retried, bytes };
   }
 
@@ -645,19 +713,33 @@ export class Streams implements Host {
   }
 
   query(name: string, request: QueryRequest): Promise<Answer> {
-    return this.findAwake(name).query(request);
+    return this.asked(name, (stream) => stream.query(request));
+  }
+
+  /** Asks a stream; once more where a reprocess has taken its place meanwhile. */
+  private async asked(name: string, ask: (stream: Stream) => Promise<Answer>): Promise<Answer> {
+    for (;;) {
+      const stream = this.findAwake(name);
+      try {
+        return await ask(stream);
+      } catch (error) {
+        const now = this.running.get(name);
+        if (!now || now.stream === stream) throw error;
+      }
+    }
   }
 
   async visit(name: string, request: VisitRequest): Promise<Answer> {
-    const { visits } = this.findAwake(name);
-    return visits.visit(await this.visiting(name, request));
+    this.findAwake(name);
+    const visiting = await this.visiting(name, request);
+    return this.asked(name, ({ visits }) => visits.visit(visiting));
   }
 
   async follow(name: string, request: VisitRequest): Promise<AsyncGenerator<VisitResult>> {
-    const { visits } = this.findAwake(name);
-    const { stop } = this.find(name);
-    const signal = AbortSignal.any([stop.signal, ...(request.signal ? [request.signal] : [])]);
-    return visits.follow(await this.visiting(name, request, checkFollow), signal);
+    this.findAwake(name);
+    const running = this.find(name);
+    const signal = AbortSignal.any([running.stop.signal, ...(request.signal ? [request.signal] : [])]);
+    return following(running, await this.visiting(name, request, checkFollow), signal);
   }
 
   /** Throws what the kernel is refused for. */
@@ -718,6 +800,7 @@ export class Streams implements Host {
       for (const each of holds.splice(0)) each();
     };
     try {
+      await Promise.all([...this.running.values()].map(({ reprocess }) => reprocess?.settled));
       const files: SnapshotFile[] = [];
       const entries: [string, unknown][] = [
         ["generation", this.options.registry.get("generation")?.value ?? 0],
@@ -802,8 +885,10 @@ export class Streams implements Host {
 
   /** Parks every stream; what is logged and not applied is gone on with when the host starts again. */
   async close(): Promise<void> {
+    this.isClosed = true;
     clearInterval(this.timer);
     const all = [...this.running.values()];
+    await Promise.all(all.map(({ reprocess }) => reprocess?.close()));
     const close = async ({ stream, stop, feeding }: Running) => {
       stop.abort();
       await Promise.all(feeding);
@@ -816,7 +901,7 @@ export class Streams implements Host {
 }
 
 /** How a stream stands, its sinks included. */
-function infoOf({ stream, sinks, waits }: Running): StreamInfo {
+function infoOf({ stream, sinks, waits, reprocess }: Running): StreamInfo {
   const { kernel, record } = stream;
   return {
     ...stream.info(),
@@ -824,8 +909,26 @@ function infoOf({ stream, sinks, waits }: Running): StreamInfo {
     hasLateOutput: kernel.late,
     ...(kernel.datasets?.length ? { datasets: kernel.datasets.map(datasetInfo) } : {}),
     ...(sinks.length ? { sinks: sinks.map((sink, i) => ({ target: record.sink[i], ...sink })) } : {}),
+    ...(reprocess ? { reprocess: reprocessInfo(reprocess.green) } : {}),
     ...(waits === undefined ? {} : { waits }),
   };
+}
+
+/** The results of a visit that stays, also where a reprocess takes the place of what it visits. */
+async function* following(
+  running: Running,
+  kernel: VisitingKernel,
+  signal: AbortSignal,
+): AsyncGenerator<VisitResult> {
+  for (;;) {
+    const { stream } = running;
+    try {
+      yield* stream.visits.follow(kernel, signal);
+      return;
+    } catch (error) {
+      if (running.stream === stream) throw error;
+    }
+  }
 }
 
 function datasetInfo({ name, fields }: DatasetDescriptor): DatasetInfo {
@@ -888,20 +991,12 @@ function checkSharing(
     refuse(`how long they are kept is said there: PATCH /v1/streams/${stream.name} with retain`);
   if (kernel.time || stream.kernel.time)
     refuse("a kernel with event time has a log of its own; push the records to it as well");
-  const misfits = stream.frames.shapes.sources.flatMap(
-    (each) => unknownColumns(each) ?? misfitOf(each, kernel) ?? [],
-  );
+  const misfits = misfitsOf(stream.frames.shapes.sources, kernel);
   if (misfits.length)
     throw new HallelujahError(
       "share-misfit",
       `the kernel cannot read the records of ${stream.name}:\n${misfits.join("\n")}`,
     );
-}
-
-/** Sources of older versions do not tell their columns. */
-function unknownColumns({ format, columns, plan, name }: StreamSource): string | undefined {
-  if (format !== "csv" || columns || plan.length <= 2) return undefined; // an empty file has none
-  return `the columns of ${name} are not known, as it was read by an older version; remove and deploy the stream again`;
 }
 
 function hasOutput({ emits = true }: KernelDescriptor): boolean {

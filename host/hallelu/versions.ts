@@ -44,8 +44,15 @@ export class Versions {
     return this.record.versions!;
   }
 
+  /** Those that frames belong to: a reprocess leaves none to the ones before it. */
   private get lasting(): VersionRecord[] {
-    return this.all.filter(({ error }) => error === undefined);
+    const lasting = this.all.filter(({ error }) => error === undefined);
+    return lasting.slice(
+      Math.max(
+        0,
+        lasting.findLastIndex(({ how }) => how === "reprocessed"),
+      ),
+    );
   }
 
   /** The one that frames are given to now. */

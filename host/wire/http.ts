@@ -78,6 +78,20 @@ export const DatasetInfo = z
   })
   .openapi("Dataset");
 
+export const ReprocessInfo = z
+  .object({
+    version: z.number().int().describe("of its kernel, once it takes over"),
+    kernel: z.string().describe("name of the kernel's file"),
+    state: StreamState,
+    begin: z.number().int().describe("the frame that it began with"),
+    frame: z.number().int().describe("the lowest frame that it has not applied everywhere"),
+    frames: z.number().int().describe("frames logged"),
+    max: z.number().int(),
+    jahs: z.number().int(),
+    bytesPerSecond: z.number(),
+  })
+  .openapi("Reprocess");
+
 export const StreamInfo = z
   .object({
     name: z.string(),
@@ -119,6 +133,7 @@ export const StreamInfo = z
       .describe("the last records that did not fit, since the host started; of one stream alone"),
     inputsRead: z.number().int().optional().describe("inputs of its sources that were read to their end"),
     sinks: z.array(SinkInfo).optional().describe("where its output goes by itself"),
+    reprocess: ReprocessInfo.optional().describe("another kernel that takes in all records again"),
     waits: z
       .string()
       .optional()
@@ -194,9 +209,12 @@ export const VersionInfo = z
     from: z.number().int().describe("its first frame"),
     file: z.string().describe("name of the kernel's file"),
     at: z.string().describe("ISO 8601"),
-    how: z.enum(["deployed", "swapped", "went back", "rolled back"]),
+    how: z.enum(["deployed", "swapped", "went back", "rolled back", "reprocessed"]),
     sameAs: z.number().int().optional().describe("the version whose kernel it has"),
-    error: z.string().optional().describe("why it was rolled back: no frame is its own"),
+    error: z
+      .string()
+      .optional()
+      .describe("why it was rolled back, or its reprocess given up: no frame is its own"),
     trial: z.boolean().describe("whether it is rolled back if it stops"),
   })
   .openapi("Version");
@@ -251,6 +269,7 @@ export const Problem = z
   .openapi("Problem");
 
 export type StreamInfo = z.infer<typeof StreamInfo>;
+export type ReprocessInfo = z.infer<typeof ReprocessInfo>;
 export type DatasetInfo = z.infer<typeof DatasetInfo>;
 export type StreamProblem = z.infer<typeof StreamProblem>;
 export type ShardInfo = z.infer<typeof ShardInfo>;

@@ -24,6 +24,15 @@ test("a claim gets a free CPU; one that does not wait is refused when there is n
   assert.is(ledger.free, 0);
 });
 
+test("a Jah is of the stream that says so, whoever claimed it", () => {
+  const ledger = new Ledger([0]);
+  ledger.claim(claim(1, "a/reprocess"), 0);
+  ledger.claim(claim(2, "b"), 10);
+  const idle = { jah: 1, kind: "persistent" as const, idleMs: 300 };
+  const load = { stream: "a", min: 1, max: 1, busy: true, backlogSeconds: 0, jahs: [idle] };
+  assert.equal(ledger.told([load], 20), [{ type: "reclaim", jah: 1 }]);
+});
+
 test("an idle Jah gives way at once, a busy one when its turn is over", () => {
   const ledger = new Ledger([0]);
   ledger.claim(claim(1, "a"), 0);

@@ -84,6 +84,12 @@ test("from deploy to rm, as a user types it", async () => {
   assert.is((await host.client.stream("weather")).max, 0);
   assert.match(await prints(["capacity", "weather", "2", "--min", "1"]), /1 to 2 Jahs/);
 
+  assert.is(
+    await prints(["reprocess", "weather", join(packageRoot, "examples", "stations.ts"), "--wait"]),
+    "weather takes in frames 0 to 2 again with stations.ts (version 2); hallelujah ps weather shows how far it is\nweather runs stations.ts (version 2)\n",
+  );
+  assert.match(await prints(["history", "weather", "--format", "csv"]), /^2,stations\.ts,0,.*,reprocessed,/m);
+
   const logs = parseLines(await prints(["logs", "weather"]));
   assert.ok(logs.some(({ msg }) => msg === "deployed stations.ts"));
   assert.is(parseLines(await prints(["logs", "--lines", "2"])).length, 2);
@@ -103,6 +109,7 @@ test("what is wrong is said in a sentence that helps", async () => {
     ["watch", "wether", "--table", "stations"],
     ["ps", "wether"],
     ["capacity", "wether", "1"],
+    ["reprocess", "wether", stations],
     ["pause", "wether"],
     ["resume", "wether"],
     ["stop", "wether"],
@@ -116,6 +123,9 @@ test("what is wrong is said in a sentence that helps", async () => {
     [["query", "weather", "station"], /did you mean stations\?/, 2],
     [["query", "weather", "stations", "--order", "size"], /size/, 2],
     [["query", "weather", "SELECT * FROM stations"], /weather keeps no rows: its kernel has no Dataset/, 1],
+    [["reprocess", "weather"], /name a kernel, or a version with --to/, 2],
+    [["reprocess", "weather", "--cancel"], /no reprocess of weather is under way/, 1],
+    [["reprocess", "weather", stations, "--from", "7"], /oldest/, 2],
     [["capacity", "weather", "many"], /whole number/, 2],
     [["deploy", "Weather", stations], /a stream cannot be called "Weather"/, 2],
     [

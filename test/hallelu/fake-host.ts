@@ -45,6 +45,8 @@ export const fakeHost = (pushed: PushBody[]): Host => ({
       });
     return { created: true, stream: info };
   },
+  reprocess: async () => info,
+  cancelReprocess: async (name) => void (name === "weather" || unknown(name)),
   planSwap: async () => ({ misfits: [], tables: [], removed: [] }),
   versions: () => [
     {

@@ -11,7 +11,7 @@ import type { Log } from "../../host/store/log.ts";
 const test = suite("host/hallelu/frames.ts: a log that several streams share");
 
 /** A log whose frames are a byte and a segment each, its frames, and those of a stream that shares it. */
-function sharedBy(retain: string) {
+function sharedBy(retain: string, count = 1) {
   const trimmed: number[] = [];
   const log = {
     first: 0,
@@ -23,22 +23,26 @@ function sharedBy(retain: string) {
   };
   const kernel = { input: { fields: [] } } as unknown as KernelDescriptor;
   const kernels: KernelDescriptor[] = [];
-  const heard: number[][] = [[], []];
+  const saves: number[] = [];
+  const heard: number[][] = Array.from({ length: count + 1 }, () => []);
   const partsOf = (i: number): FramesParts => ({
     log: log as unknown as Log,
     tally: new Tally(),
     kernel: () => kernel,
     kernelOf: (frame) => kernels[frame] ?? kernel,
     dead: { isSkipped: () => false, voidsOf: () => [] } as unknown as DeadLetters,
-    save: async () => {},
+    save: async () => void saves.push(i),
     onSource: () => {},
     onMisfit: () => {},
     onLogged: () => heard[i].push(log.next),
   });
   const record = { retain, sources: [] } as unknown as StreamRecord;
   const owner = new Frames(record, partsOf(0));
-  const sharer = new Frames({ ...record }, { ...partsOf(1), owner });
-  return { owner, sharer, heard, trimmed, kernels };
+  const sharers = Array.from(
+    { length: count },
+    (_, i) => new Frames({ ...record }, { ...partsOf(i + 1), owner }),
+  );
+  return { owner, sharer: sharers[0], sharers, heard, trimmed, kernels, saves };
 }
 
 const PUSHED: StreamSource = {
@@ -77,6 +81,33 @@ test("nothing is trimmed while somebody holds the log, or lacks a shard", async 
   assert.equal(trimmed, []);
   await sharer.trimTo(9, false);
   assert.equal(trimmed, [9]);
+});
+
+test("one that takes the owner's place logs for all, and they trim with it; what is under way comes to it", async () => {
+  const { owner, sharers, heard, trimmed, saves } = sharedBy("applied", 2);
+  const [heir, other] = sharers;
+  const frame = { source: 0, body: [], producers: [] };
+  const letGo = owner.hold();
+  const body = { format: "ndjson" as const, chunks: [Buffer.from("{}\n")], bytes: 3 };
+  const pushed = owner.push(body);
+  const appended = owner.append([frame]);
+  heir.inherit();
+  assert.is(await appended, 0);
+  assert.is(await pushed, 1);
+  assert.is(await heir.push({ ...body }), 2);
+  const csv = { format: "csv" as const, chunks: [Buffer.from("a\n1\n")], bytes: 4 };
+  saves.length = 0;
+  await heir.push(csv);
+  assert.equal(saves, [1], "another kind of bodies is known before its first one is logged");
+  assert.is(heir.shapes.sources.length, 2, "it knows what bodies look like that came before");
+  assert.equal(heard, [[], [1, 2, 3, 4], [1, 2, 3, 4]]);
+  await other.trimTo(7, false);
+  await heir.trimTo(9, false);
+  assert.equal(trimmed, [], "somebody held the log of the one before");
+  letGo();
+  await owner.trimTo(20, false);
+  await other.trimTo(8, false);
+  assert.equal(trimmed, [7, 8], "the one before has no say");
 });
 
 test("all hear of what is logged, and only the owner maps what it takes once more", async () => {

@@ -68,6 +68,12 @@ const deployQuery = z.object({
     .min(1)
     .optional()
     .describe("a version that the stream has had, in place of a body"),
+  reprocess: z
+    .enum(["true", "false"])
+    .optional()
+    .describe(
+      "the kernel takes in all records again, beside the one that runs, and takes over when it has caught up; `from` may be `oldest`: what the log has",
+    ),
   "dry-run": z.enum(["true", "false"]).optional().describe("say what a swap would do, and do nothing"),
 });
 
@@ -163,6 +169,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       },
       responses: {
         201: json("deployed", schema.StreamInfo),
+        202: json("the reprocess has begun", schema.StreamInfo),
         200: json(
           "swapped: all shards are of the new kernel; or what a swap would do",
           z.union([schema.StreamInfo, schema.SwapPlan]),
@@ -174,6 +181,16 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       const { name } = c.req.valid("param");
       const kernel = to === undefined ? await kernelOf(c) : ({ kind: "version", version: to } as const);
       const expect = c.req.header("if-none-match") ? "new" : c.req.header("if-match") ? "there" : undefined;
+      if (c.req.valid("query").reprocess === "true") {
+        const options = { max, oldest: from === "oldest", file };
+        const others = unfit(c.req.valid("query"));
+        if (others.length)
+          throw new HallelujahError(
+            "reprocess-invalid",
+            `a reprocess replaces the kernel alone, and takes no ${others.join(", ")}`,
+          );
+        return c.json(await host.reprocess(name, { kernel, ...defined(options) }), 202);
+      }
       if (c.req.valid("query")["dry-run"] === "true")
         return c.json(await host.planSwap(name, { kernel, ...(file === undefined ? {} : { file }) }), 200);
       const { created, stream } = await host.deploy(name, {
@@ -248,10 +265,20 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       method: "delete",
       path: "/v1/streams/{name}",
       summary: "Stop a stream and erase it",
-      request: { params: NAME, query: z.object({ keep: z.literal("data").optional() }) },
+      request: {
+        params: NAME,
+        query: z.object({
+          keep: z.literal("data").optional(),
+          reprocess: z.literal("true").optional().describe("end its reprocess, and nothing else"),
+        }),
+      },
       responses: { 204: { description: "it is gone" } },
     }),
     async (c) => {
+      if (c.req.valid("query").reprocess) {
+        await host.cancelReprocess(c.req.valid("param").name);
+        return c.body(null, 204);
+      }
       await host.remove(c.req.valid("param").name, { keepData: c.req.valid("query").keep === "data" });
       return c.body(null, 204);
     },
@@ -575,6 +602,19 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     });
   }
   return app;
+}
+
+/** What a reprocess does not take of the options of a deploy. */
+function unfit({
+  reprocess: _reprocess,
+  max: _max,
+  file: _file,
+  to: _to,
+  from,
+  ...others
+}: z.infer<typeof deployQuery>): string[] {
+  const given = { ...others, ...(from === "oldest" ? {} : { from }) };
+  return Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [name]));
 }
 
 function document(app: OpenAPIHono<Env>): object {

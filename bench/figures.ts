@@ -14,6 +14,7 @@ import { againstPeer, alone, type Context, type Result } from "./results.ts";
 import { devSave } from "./dev.ts";
 import { reconfigure } from "./reconfigure.ts";
 import { recovery } from "./recovery.ts";
+import { reprocess } from "./reprocess.ts";
 import { store } from "./store.ts";
 import { visit } from "./visit.ts";
 
@@ -49,6 +50,8 @@ export const figures: Record<string, Figure> = {
   reconfigure: async (settings) =>
     settings.peersOnly ? [] : reconfigure(settings, generated(settings, "stationsCsv")),
   dev: async (settings) => (settings.peersOnly ? [] : devSave(settings)),
+  reprocess: async (settings) =>
+    settings.peersOnly ? [] : reprocess(settings, generated(settings, "stationsCsv")),
   csv: (settings) => {
     const input = generated(settings, "stationsCsv");
     const peers = [

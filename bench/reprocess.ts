@@ -1,0 +1,73 @@
+/** A reprocess of what a stream has had, beside `run` over the same bytes as a file. */
+import { createReadStream, readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { measure } from "./command.ts";
+import { hallelujah, kernels } from "./engines.ts";
+import { startHost, type TestHost } from "./host.ts";
+import { cores } from "./machine.ts";
+import { root } from "./paths.ts";
+import { beside, type Context, type Result } from "./results.ts";
+
+export interface ReprocessSettings {
+  cli: string;
+  runs: number;
+  rows: number;
+  machine: Context["machine"];
+  outFolder: string;
+  log: (line: string) => void;
+}
+
+/** How often it is looked whether it has taken over, ms. */
+const LOOK_MS = 10;
+
+/** From the call, with the kernel built before, until the new version answers; and from then on the command is over. `file` has lines `station;temperature`. */
+export async function reprocess(settings: ReprocessSettings, file: string): Promise<Result[]> {
+  const { cli, runs, rows, machine, outFolder, log } = settings;
+  const kernel = readFileSync(path.join(root, kernels.csv.file), "utf8");
+  const { command } = hallelujah(cli, "csv", file, cores);
+  const mb = statSync(file).size / 1e6;
+  const found = { ours: [] as number[], run: [] as number[] };
+  const host = await startHost(cli);
+  try {
+    await host.client.deploy("load", { kernel, retain: "all" });
+    const records = Readable.toWeb(createReadStream(file)) as ReadableStream<Uint8Array>;
+    await host.client.push("load", records, {
+      format: "csv",
+      delimiter: ";",
+      columns: ["station", "temperature"],
+    });
+    await applied(host);
+    const wanted = await tableOf(host);
+    for (let round = 0; round <= runs; round++) {
+      const startedAt = performance.now();
+      await host.client.reprocess("load", { kernel });
+      while ((await host.client.stream("load")).reprocess) await sleep(LOOK_MS);
+      const ms = performance.now() - startedAt;
+      if ((await tableOf(host)) !== wanted) throw new Error("reprocess: the answer is another one");
+      const { wallMs } = await measure(command, path.join(outFolder, "reprocess-run.out"));
+      log(`reprocess ${round || "warm-up"}: ${ms.toFixed(0)} ms, run ${wallMs.toFixed(0)} ms`);
+      if (!round) continue;
+      found.ours.push((mb * 1000) / ms);
+      found.run.push((mb * 1000) / wallMs);
+    }
+  } finally {
+    await host.stop();
+  }
+  const peer = { name: "run", values: found.run };
+  const note = "from the call to the new kernel's first answer, beside the whole command over the same bytes";
+  return [beside("reprocess", "MB/s", found.ours, peer, { rows, machine }, note)];
+}
+
+async function applied({ client }: TestHost): Promise<void> {
+  for (;;) {
+    const { frame, frames } = await client.stream("load");
+    if (frame === frames) return;
+    await sleep(LOOK_MS);
+  }
+}
+
+async function tableOf({ client }: TestHost): Promise<string> {
+  return JSON.stringify(await (await client.query("load", "stations")).all());
+}

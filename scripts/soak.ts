@@ -55,8 +55,11 @@ try {
   print(
     `queries          ${rest.answers} answered, ${rest.visits} of them visits; not answered: ${counted(refusals)}`,
   );
-  print(`changes          ${rest.changes - rest.swaps - rest.badKernels} of capacity and shards`);
+  print(
+    `changes          ${rest.changes - rest.swaps - rest.badKernels - rest.reprocesses} of capacity and shards`,
+  );
   print(`swaps            ${rest.swaps}, and ${rest.badKernels} to kernels that stop at once`);
+  print(`reprocesses      ${rest.reprocesses}`);
   print("losses           0");
   process.exit(0);
 } catch (error) {

@@ -44,6 +44,8 @@ export interface SoakSummary {
   /** Swaps to the same kernel, and to one that stops at its first record. */
   swaps: number;
   badKernels: number;
+  /** Reprocesses that began, with the same kernel. */
+  reprocesses: number;
   /** Answers of queries and visits, and how many of them were of visits. */
   answers: number;
   visits: number;
@@ -76,7 +78,9 @@ const WAVE_MS = 4_000;
 /** Longest pauses between two queries of a table, and between two changes, ms. */
 const ASK_MS = 400;
 const CHANGE_MS = 4_000;
-const CHANGES: (StreamChange | "swap" | "bad kernel")[] = [
+const CHANGES: (StreamChange | "swap" | "bad kernel" | "reprocess")[] = [
+  "reprocess",
+  "reprocess",
   "swap",
   "swap",
   "bad kernel",
@@ -101,12 +105,27 @@ const REFUSALS = new Set([
   "busy",
 ]);
 
+/** What cannot be for now: a reprocess is under way, or the kernel is on trial. */
+const PASSES = new Set(["reprocess-running", "stream-on-trial"]);
+
+/** Whether a kernel begins to take in all records again. */
+async function reprocess(client: Hallelujah, name: string, kernel: Uint8Array): Promise<boolean> {
+  try {
+    await client.reprocess(name, { kernel });
+    return true;
+  } catch (error) {
+    if (!PASSES.has((error as HallelujahError).code)) throw error;
+    return false;
+  }
+}
+
 /** A swap; one that is rolled back before it is answered is as good. */
 async function swap(client: Hallelujah, name: string, kernel: Uint8Array): Promise<void> {
   try {
     await client.swap(name, { kernel });
   } catch (error) {
-    if ((error as HallelujahError).code !== "swap-rolled-back") throw error;
+    const { code } = error as HallelujahError;
+    if (code !== "swap-rolled-back" && !PASSES.has(code)) throw error;
   }
 }
 
@@ -156,6 +175,7 @@ class Soak {
     changes: 0,
     swaps: 0,
     badKernels: 0,
+    reprocesses: 0,
     answers: 0,
     visits: 0,
     refusals: {},
@@ -224,9 +244,13 @@ class Soak {
     return summary;
   }
 
-  private async deploy({ name, from, sink }: StreamSpec): Promise<void> {
+  private async deploy({ name, from, sink, keeps }: StreamSpec): Promise<void> {
     const kernel = this.modules.get(name)!.good;
-    const options = { ...(from === undefined ? {} : { from }), ...(sink === undefined ? {} : { sink }) };
+    const options = {
+      ...(from === undefined ? {} : { from }),
+      ...(sink === undefined ? {} : { sink }),
+      ...(keeps ? { retain: "all" } : {}),
+    };
     await this.host.client.deploy(name, { kernel, min: 0, max: 2, ...options });
   }
 
@@ -320,9 +344,16 @@ class Soak {
   private async change(): Promise<void> {
     const chance = this.chance("change");
     const { client } = this.host;
-    const change = async ({ name }: StreamSpec, wish: (typeof CHANGES)[number]) => {
+    const change = async ({ name, keeps }: StreamSpec, wish: (typeof CHANGES)[number]) => {
       const { signal } = this.abandoned;
       const { good, bad } = this.modules.get(name)!;
+      if (wish === "reprocess") {
+        if (!keeps || !(await patiently(() => reprocess(client, name, good), signal))) return;
+        this.summary.changes++;
+        this.summary.reprocesses++;
+        this.say(`${name} is reprocessed`);
+        return;
+      }
       // Each swap is a version of its own, also where it is sent again as its answer was lost.
       if (typeof wish !== "string") await patiently(() => client.change(name, wish), signal);
       else await patiently(() => swap(client, name, wish === "swap" ? good : bad), signal);

@@ -88,6 +88,8 @@ export interface StreamSpec {
   from?: string;
   /** Its output goes to a file of this name. */
   sink?: string;
+  /** Its log keeps everything, so that it can be reprocessed. */
+  keeps?: boolean;
   /** Records as lines, by producer and number. */
   producers: { id: string; record(n: number): string }[];
   /** How its rate compares with that of the fastest. */
@@ -115,6 +117,7 @@ export const STREAMS: StreamSpec[] = [
   {
     name: "stations",
     kernel: example("stations"),
+    keeps: true,
     producers: keyed(["s0", "s1"], STATIONS, (key, n) => `{"station":"${key}","temperature":${n}}\n`),
     share: 1,
     table: {
@@ -127,6 +130,7 @@ export const STREAMS: StreamSpec[] = [
     name: "chains",
     kernel: CHAINS,
     sink: "chains.ndjson",
+    keeps: true,
     producers: keyed(["c0", "c1"], LINES, (key, n) => `{"line":"${key}","n":${n}}\n`),
     share: 0.2,
     table: {

@@ -34,7 +34,9 @@ export async function settle(client: Hallelujah, abandoned: AbortSignal): Promis
     const settled = STREAMS.every(({ name, from }) => {
       const stream = byName.get(name);
       const upstream = from === undefined ? undefined : byName.get(from);
-      return stream && drained(stream) && (!upstream || stream.records >= upstream.outputs);
+      return (
+        stream && !stream.reprocess && drained(stream) && (!upstream || stream.records >= upstream.outputs)
+      );
     });
     if (settled) return;
     if (performance.now() > deadline)

@@ -14,8 +14,9 @@ import { PARTITIONS } from "./dispatch.ts";
 import { NEVER, type StreamRecord } from "./record.ts";
 import type { Stream } from "./stream.ts";
 
-/** Backlog of green at which the cut is tried, bytes. */
+/** Backlog of green at which the cut is tried, bytes, and the time that it takes, s: blue waits for it. */
 const NEAR_BYTES = 4 << 20;
+const NEAR_SECONDS = 0.5;
 /** How long both may take to come to the cut, and the pause after one that did not come about, ms. */
 const PATIENCE_MS = 2_000;
 const RETRY_MS = 500;
@@ -31,6 +32,7 @@ export interface ReprocessFacts {
   /** Whether all of green's shards work, and what it has to do yet up to blue. */
   isReady: boolean;
   backlogBytes: number;
+  backlogSeconds: number;
   /** Whether a cut is under way, or none may be for now. */
   isBusy: boolean;
 }
@@ -39,7 +41,8 @@ export interface ReprocessFacts {
 export function decideReprocess(facts: ReprocessFacts): "go-on" | "cut" | "give-up" {
   if (facts.error !== undefined) return "give-up";
   const mayCut = !facts.isBusy && !facts.isBlueOver && facts.isReady;
-  return mayCut && facts.backlogBytes <= NEAR_BYTES ? "cut" : "go-on";
+  const isNear = facts.backlogBytes <= NEAR_BYTES && facts.backlogSeconds <= NEAR_SECONDS;
+  return mayCut && isNear ? "cut" : "go-on";
 }
 
 /** The record of a new reprocess of `blue`, whose folder has the module. */
@@ -140,7 +143,7 @@ export class Reprocess {
   tick(now: number): void {
     if (this.isOver) return;
     const { green, parts } = this;
-    const { backlogBytes, shards } = green;
+    const { backlogBytes, shards, rates } = green;
     const error = green.error ?? shards.unavailable[0]?.reason;
     green.follow();
     green.tick(now);
@@ -149,6 +152,7 @@ export class Reprocess {
       isBlueOver: parts.blue.error !== undefined,
       isReady: shards.areReady,
       backlogBytes,
+      backlogSeconds: rates.secondsFor(backlogBytes),
       isBusy: this.isCutting || now < this.retryAt || parts.isBusy(),
     });
     if (next === "give-up") parts.giveUp(error!);

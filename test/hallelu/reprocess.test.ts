@@ -222,11 +222,14 @@ test("it gives up for a reason, takes over when it is near, and not while that c
     isBlueOver: false,
     isReady: true,
     backlogBytes: 0,
+    backlogSeconds: 0,
     isBusy: false,
   };
   const cases: [Partial<ReprocessFacts>, string][] = [
     [{}, "cut"],
     [{ backlogBytes: 1 << 30 }, "go-on"],
+    [{ backlogBytes: 1 << 20, backlogSeconds: 0.2 }, "cut"],
+    [{ backlogBytes: 1 << 20, backlogSeconds: 5 }, "go-on"],
     [{ isBusy: true }, "go-on"],
     [{ isReady: false }, "go-on"],
     [{ isBlueOver: true }, "go-on"],
@@ -386,8 +389,9 @@ test("where the registry cannot be written blue goes on, and green with it", asy
   a.work();
   assert.is(blue.info().frame, 3);
   full = false;
-  reprocess.tick(performance.now() + 60_000);
+  reprocess.tick(performance.now() + 6_000);
   b.work();
+  reprocess.tick(performance.now() + 6_000);
   await turns();
   b.work();
   await reprocess.settled;

@@ -7,7 +7,6 @@ import {
   type FieldModel,
   type KernelModel,
   kernelName,
-  PLAIN,
   type RecordModel,
   type StateModel,
   type TableModel,
@@ -17,7 +16,7 @@ import { aliasesOf, upgradeOf } from "./generate-upgrade.ts";
 import { fullType, holdsBlocks, layoutState, sizeOfFields } from "./state-layout.ts";
 import { datasetFunctions, datasetName, describeDataset, rowMethods } from "./generate-datasets.ts";
 import { orderFunctions } from "./generate-order.ts";
-import { AGGREGATES, FIELD_TYPES, wideOf } from "./types.ts";
+import { AGGREGATES, FIELD_TYPES, PLAIN, wideOf } from "./types.ts";
 import {
   type KernelDescriptor,
   type RecordDescriptor,

@@ -15,9 +15,6 @@ export interface AggregateModel {
   type?: string;
 }
 
-/** A field of a state that only `fold` changes: a value as it is. */
-export const PLAIN = "Plain";
-
 /** A class that the compiler replaces: where it stands in the text. */
 interface ClassModel<F> {
   name: string;

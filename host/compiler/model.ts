@@ -10,13 +10,12 @@ import {
   type AggregateModel,
   type FieldModel,
   type KernelModel,
-  PLAIN,
   type RecordModel,
   type TableKind,
   typeText,
 } from "./kernel-model.ts";
 import type { Diagnostic } from "./diagnostics.ts";
-import { AGGREGATES, FIELD_TYPES, KEY_TYPES, TUPLES } from "./types.ts";
+import { AGGREGATES, FIELD_TYPES, KEY_TYPES, PLAIN, TUPLES } from "./types.ts";
 
 // The parser's nodes, as far as they are looked at here.
 interface AnyNode extends Node {

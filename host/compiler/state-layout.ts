@@ -1,7 +1,7 @@
 /** How the fields of a state lie in an entry, and what of it lies in blocks elsewhere. */
 import type { StateField } from "./descriptor.ts";
-import { type AggregateModel, PLAIN, type StateModel } from "./kernel-model.ts";
-import { AGGREGATES } from "./types.ts";
+import type { AggregateModel, StateModel } from "./kernel-model.ts";
+import { AGGREGATES, PLAIN } from "./types.ts";
 
 const PLAIN_LAYOUT = { size: 8, columns: [] as string[] };
 

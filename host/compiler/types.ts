@@ -115,6 +115,9 @@ export interface AggregateType {
 const NUMBERS = ["f64", "f32", "i64", "i32", "i16", "i8", "u64", "u32", "u16", "u8"];
 const ORDERED = [...NUMBERS, "Time", "Decimal"];
 
+/** A field of a state that only `fold` changes: a value as it is. */
+export const PLAIN = "Plain";
+
 export const AGGREGATES: Record<string, AggregateType> = {
   Count: { module: "aggregates", size: 8, columns: [], takes: [], needsType: false },
   Sum: { module: "aggregates", size: 8, columns: [], takes: [...NUMBERS, "Decimal"], needsType: false },

@@ -55,13 +55,17 @@ function fill(path: string): void {
   }
 }
 
+let filling: NodeJS.Timeout | undefined;
+// A test that fails leaves it at work.
+test.after.each(() => clearInterval(filling));
+
 /** Leaves no room on the disk of a host, also where something gives some back; answers what makes room again. */
-function keepFull({ data }: TestHost): () => void {
+function keepFull({ data, process: child }: TestHost): () => void {
   const path = join(data, "ballast");
   fill(path);
-  const timer = setInterval(() => fill(path), REFILL_MS);
+  filling = setInterval(() => child.exitCode === null && fill(path), REFILL_MS);
   return () => {
-    clearInterval(timer);
+    clearInterval(filling);
     rmSync(path);
   };
 }

@@ -423,7 +423,8 @@ class Soak {
     }
     if (kind === "leader") {
       this.say("SIGKILL to the Congregation, and SIGSTOP to the others");
-      const [leader, ...others] = host.processes();
+      // A compiler holds nothing, so that no Congregation ends that of another: it ends with its parent, unless it is stopped.
+      const [leader, ...others] = host.processes().filter(({ kind }) => kind !== "other");
       for (const each of others) signal(each, "SIGSTOP");
       await host.kill([leader]);
     } else if (kind === "everything") {

@@ -1,5 +1,6 @@
 /** A reprocess of what a stream has had, beside `run` over the same bytes as a file. */
 import { createReadStream, readFileSync, statSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,6 +26,7 @@ const LOOK_MS = 10;
 /** From the call, with the kernel built before, until the new version answers; and from then on the command is over. `file` has lines `station;temperature`. */
 export async function reprocess(settings: ReprocessSettings, file: string): Promise<Result[]> {
   const { cli, runs, rows, machine, outFolder, log } = settings;
+  mkdirSync(outFolder, { recursive: true });
   const kernel = readFileSync(path.join(root, kernels.csv.file), "utf8");
   const { command } = hallelujah(cli, "csv", file, cores);
   const mb = statSync(file).size / 1e6;

@@ -423,10 +423,12 @@ class Soak {
     }
     if (kind === "leader") {
       this.say("SIGKILL to the Congregation, and SIGSTOP to the others");
-      // A compiler holds nothing, so that no Congregation ends that of another: it ends with its parent, unless it is stopped.
-      const [leader, ...others] = host.processes().filter(({ kind }) => kind !== "other");
+      const [leader, ...others] = host.processes();
       for (const each of others) signal(each, "SIGSTOP");
-      await host.kill([leader]);
+      const killed = host.kill([leader]);
+      // A compiler holds nothing, so that no Congregation ends that of another: it has to end by itself when it gets on.
+      for (const each of others) if (each.kind === "other") signal(each, "SIGCONT");
+      await killed;
     } else if (kind === "everything") {
       this.say("SIGKILL to everything");
       await host.kill(host.processes());

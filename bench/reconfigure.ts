@@ -4,7 +4,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import { buildKernel, sourceFile } from "../host/compiler/cache.ts";
-import { planDatasetQuery } from "../host/run/dataset-query.ts";
+import { planStreamQuery } from "../host/run/stream-query.ts";
 import { drained, largeBody, post, startHost, type TestHost } from "./host.ts";
 import type { LiveSettings } from "./live.ts";
 import { root } from "./paths.ts";
@@ -115,7 +115,7 @@ async function inDuckDb(connection: DuckDBConnection): Promise<unknown[][]> {
 /** As `hallelujah query` does it. */
 async function inSql({ client }: TestHost): Promise<unknown[][]> {
   const { datasets = [] } = await client.stream(STREAM);
-  const { dataset, planned } = await planDatasetQuery(STREAM, datasets, SQL);
+  const { dataset, planned } = await planStreamQuery(STREAM, { datasets }, SQL);
   const { kernel, bounds } = planned;
   const rows: unknown[][] = [];
   const visit = await client.visit<Record<string, unknown>>(STREAM, { kernel, dataset, bounds });

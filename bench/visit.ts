@@ -12,8 +12,9 @@ import { visitFieldsOf } from "../host/input/plan.ts";
 import { Answers } from "../host/jah/answers.ts";
 import { Mapper } from "../host/jah/mapper.ts";
 import { Owner } from "../host/jah/owner.ts";
-import { type Visit, VisitResult, Visitor } from "../host/jah/visit.ts";
+import { VisitResult, Visitor } from "../host/jah/visit.ts";
 import { createMemory, KernelInstance } from "../host/kernel/instance.ts";
+import type { Bounds, RowSet, VisitField } from "../host/kernel/rows.ts";
 import * as map from "../host/kernel/memory-map.ts";
 import type { Visited } from "../host/wire/visit.ts";
 import { decodeBatch, encodeBatch, ROUTED } from "../host/wire/batch.ts";
@@ -33,7 +34,7 @@ export interface VisitSettings {
 
 interface Loaded {
   memory: WebAssembly.Memory;
-  dataset: Visit["dataset"];
+  dataset: RowSet;
 }
 
 /** All figures of visits. `file` has lines `station;temperature`. */
@@ -152,7 +153,7 @@ function* numbered(file: string): Generator<Buffer> {
 /** A kernel as a Jah keeps it: the code of its module is optimised while it is visited with, and stays so. */
 interface Kernel {
   module: WebAssembly.Module;
-  fields: Visit["fields"];
+  fields: VisitField[];
 }
 
 function kernelAt({ path: file, descriptor }: BuiltKernel): Kernel {
@@ -162,10 +163,10 @@ function kernelAt({ path: file, descriptor }: BuiltKernel): Kernel {
 async function run(
   { memory, dataset }: Loaded,
   { module, fields }: Kernel,
-  bounds: Visit["bounds"] = [],
+  bounds: Bounds[] = [],
 ): Promise<{ ms: number; rows: string[] }> {
   const startedAt = performance.now();
-  const visitor = new Visitor(memory, module, { dataset, fields, from: 0, to: 256, bounds });
+  const visitor = new Visitor(memory, module, { over: { dataset }, fields, from: 0, to: 256, bounds });
   const result = new VisitResult(module, 256 << 20);
   const take = (visited: Visited) => void result.take(visited);
   while (visitor.step(() => false, take));

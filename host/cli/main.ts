@@ -103,6 +103,11 @@ program
   )
   .option("--strict", "stop at the first record that does not fit")
   .option("--from <stream>", "run over the rows that a stream keeps, on its host, instead of files")
+  .option("--dataset <name>", "with --from: which rows: a dataset or a table, where the stream has several")
+  .option(
+    "--hold",
+    "with --from: the stream applies nothing meanwhile: a large table is as of one frame, too",
+  )
   .option("--follow", "with --from: stay, and print the tables again when more rows have come")
   .option("--url <url>", "with --from: of the host; HALLELUJAH_URL, or http://127.0.0.1:7747, if not given")
   .option("--token <token>", "with --from: that the host asks for; HALLELUJAH_TOKEN if not given")
@@ -308,7 +313,7 @@ remote(
   .argument("<name>", "of the stream")
   .argument(
     "<what>",
-    "a table of its kernel; or a query: 'SELECT ... FROM rows', where the name is that of a dataset",
+    "a table of its kernel; or a query: 'SELECT ... FROM rows', where the name is that of a dataset or a table",
   )
   .option("--key <key>", "one row: a text as it is, else JSON, such as '[\"a\",1]'")
   .option("--order <field>", "key, or a field such as temperature.mean; -field for the largest first")
@@ -326,12 +331,13 @@ remote(
 
 remote(
   "visit",
-  "Run a kernel over the rows that a stream keeps.",
+  "Run a kernel over the rows that a stream keeps, or over those of a table.",
   "hallelujah visit flights examples/delays.ts --order -delay.mean --limit 10",
 )
   .argument("<name>", "of the stream")
   .argument("<kernel>", "the kernel: a .ts file")
-  .option("--dataset <name>", "which rows, where the stream has several datasets")
+  .option("--dataset <name>", "which rows: a dataset or a table of the stream, where it has several")
+  .option("--hold", "the stream applies nothing meanwhile: rows of a large table are as of one frame, too")
   .option("--table <name>", "of the kernel; without it all of them, and what it emits")
   .option("--order <field>", "of the table's rows: key, or a field; -field for the largest first")
   .option("--limit <n>", "print at most n rows of a table", positive)
@@ -373,7 +379,7 @@ remote(
     "swap it into this stream, or deploy it where there is none, and query its tables",
   )
   .option("--from <stream>", "run it over the rows that this stream keeps")
-  .option("--dataset <name>", "with --from: which rows, where the stream has several datasets")
+  .option("--dataset <name>", "with --from: which rows: a dataset or a table, where the stream has several")
   .option("--table <name>", "show only this table")
   .option(
     "--order <field>",

@@ -26,6 +26,8 @@ export interface RunFlags {
   types?: Record<string, string>;
   explain?: boolean;
   follow?: boolean;
+  dataset?: string;
+  hold?: boolean;
   url?: string;
   token?: string;
 }
@@ -92,7 +94,7 @@ function checkFlags(kernel: string | undefined, inputs: string[], flags: RunFlag
     throw refuse("missing required argument 'inputs': name files, folders or globs, or - for standard input");
   for (const name of ["explain", "types"] as const)
     if (flags[name] !== undefined && sql === undefined) throw refuse(`--${name} is for --sql`);
-  for (const name of ["follow", "url", "token"] as const)
+  for (const name of ["follow", "url", "token", "dataset", "hold"] as const)
     if (flags[name] !== undefined) throw refuse(`--${name} is for --from, the rows that a stream keeps`);
   for (const name of ["order", "limit", "table"] as const)
     if (flags[name] !== undefined && kernel === undefined)

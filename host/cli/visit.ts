@@ -1,4 +1,4 @@
-/** `hallelujah visit`, and `query` with SQL: another kernel over the rows that a stream keeps. */
+/** `hallelujah visit`, and `query` with SQL: another kernel over the rows that a stream keeps, or over those of a table. */
 import { basename } from "node:path";
 import { HallelujahError } from "../core/errors.ts";
 import { readKernel } from "./deploy.ts";
@@ -6,6 +6,7 @@ import { hostOf, print, printRows, type RemoteFlags, untilInterrupted } from "./
 
 interface VisitFlags extends RemoteFlags {
   dataset?: string;
+  hold?: boolean;
   table?: string;
   order?: string;
   limit?: number;
@@ -18,12 +19,13 @@ export async function visitCommand(name: string, path: string, flags: VisitFlags
   const kernel = readKernel(path);
   if (typeof kernel !== "string")
     throw new HallelujahError("usage", "a visiting kernel is a .ts file: the host compiles it");
-  const { dataset, table, order, limit, timeout, rows } = flags;
+  const { dataset, hold, table, order, limit, timeout, rows } = flags;
   const options = {
     kernel,
     file: basename(path),
     signal: untilInterrupted(),
     ...(dataset === undefined ? {} : { dataset }),
+    ...(hold ? { hold } : {}),
     ...(table === undefined ? {} : { table }),
     ...(order === undefined ? {} : { order }),
     ...(limit === undefined ? {} : { limit }),
@@ -85,7 +87,7 @@ export async function runFromCommand(
   await visitCommand(flags.from, kernel, flags);
 }
 
-/** The query becomes a kernel, which visits the dataset behind FROM; what is left to do with its rows is done here. */
+/** The query becomes a kernel, which visits the dataset or the table behind FROM; what is left to do with its rows is done here. */
 export async function querySqlCommand(
   name: string,
   sql: string,
@@ -95,12 +97,11 @@ export async function querySqlCommand(
     if (flags[option] !== undefined)
       throw new HallelujahError("usage", `--${option} is for tables; a query says it by itself`);
   const host = hostOf(flags);
-  const [{ planDatasetQuery }, { printExplained, writeRows }] = await Promise.all([
-    import("../run/dataset-query.ts"),
+  const [{ planStreamQuery }, { printExplained, writeRows }] = await Promise.all([
+    import("../run/stream-query.ts"),
     import("./sql.ts"),
   ]);
-  const { datasets = [] } = await host.stream(name);
-  const { dataset, planned } = await planDatasetQuery(name, datasets, sql);
+  const { dataset, planned } = await planStreamQuery(name, await host.stream(name), sql);
   if (flags.explain) return printExplained(planned, (text) => void process.stdout.write(text));
   const visit = await host.visit<Record<string, unknown>>(name, {
     kernel: planned.kernel,

@@ -144,8 +144,13 @@ export interface VisitOptions {
   /** Source of the kernel, and the name of its file for messages. */
   kernel: string;
   file?: string;
-  /** Which rows; needed where the stream has several datasets. */
+  /** Which rows: a dataset, or a table. Not needed where the stream has one dataset, or no dataset and one table. */
   dataset?: string;
+  /**
+   * The stream applies nothing until all rows are met. Without it the rows of a table of more than 65,536 entries are as of `frame` or a
+   * later one, each partition for itself.
+   */
+  hold?: boolean;
   /**
    * What rows that count have in common, both inclusive, times in ms and decimals in millionths: pieces of the rows in which none lies
    * within are passed over. The kernel has to leave out what else lies beyond.
@@ -376,9 +381,9 @@ export class Hallelujah {
   }
 
   /**
-   * Runs a kernel over the rows that a stream keeps, where they are. Resolves when its first rows are there: what it emits, then its
+   * Runs a kernel over the rows that a stream keeps, or those of a table, where they are. Resolves when its first rows are there: what it emits, then its
    * tables. Leaving the loop ends it. Rejects with `dataset-missing`, `column-missing`, `column-type`, `compile-failed`, `kernel-trapped`,
-   * `visit-timeout` or `visit-too-large`.
+   * `visit-timeout`, `visit-too-large` or `visit-dropped`.
    */
   async visit<R = Row>(name: string, options: VisitOptions): Promise<Rows<R>> {
     const response = await this.callVisit(name, options, "application/x-ndjson");

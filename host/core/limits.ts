@@ -39,6 +39,13 @@ export const VISIT_ROWS = 1 << 17;
 /** Rows of a dataset whose types a visit converts at a time: whatever they are, 64 fields of them fit the input window. */
 export const VISIT_CONVERTED_ROWS = 8192;
 
+/** Entries of a table that a visit looks for at a time, going once through the index: they take about as long as a step. */
+export const VISIT_SCAN_ENTRIES = 1 << 15;
+/** Bytes of texts of tables that a visit copies into the input window at a time, beside so many rows. */
+export const VISIT_TEXT_BYTES = 8 * MiB;
+/** Entries up to which a table is visited as of one frame, which the stream waits for: some ms of each Jah. */
+export const VISIT_HELD_ENTRIES = 1 << 16;
+
 /** Frames handed to a Jah in one message: enough that messages cost nothing, few enough to share the end evenly. */
 export const RUN_FRAMES = 8;
 

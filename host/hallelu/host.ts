@@ -76,8 +76,10 @@ export interface VisitRequest {
   kernel: Extract<DeployRequest["kernel"], { kind: "source" }>;
   /** The name of its file, for messages. */
   file?: string;
-  /** Which rows; needed where the stream has several datasets. */
+  /** Which rows: a dataset, or a table. Not needed where the stream has one dataset, or no dataset and one table. */
   dataset?: string;
+  /** The stream applies nothing until all rows are met, so that also those of a large table are as of one frame. */
+  hold?: boolean;
   /** Chunks in which no row lies within all of them are passed over; see jah/visit.ts. */
   bounds?: VisitStart["bounds"];
   /** The table that is answered; without it, all of them, and what the kernel emits. */
@@ -134,7 +136,7 @@ export interface Host {
   /** Resolves when the records are in the log. Rejects with `backlog-full` (429) and stores nothing if there is no room. */
   push(name: string, body: PushBody): Promise<Pushed>;
   query(name: string, request: QueryRequest): Promise<Answer>;
-  /** Runs another kernel over the rows that the stream keeps. */
+  /** Runs another kernel over the rows that the stream keeps, or over those of a table. */
   visit(name: string, request: VisitRequest): Promise<Answer>;
   /** The same, over those that come, too: a result whenever there are more, until its client leaves or the stream is gone. */
   follow(name: string, request: VisitRequest): Promise<AsyncGenerator<VisitResult>>;

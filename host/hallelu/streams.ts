@@ -3,12 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { DatasetDescriptor, KernelDescriptor } from "../compiler/descriptor.ts";
+import type { DatasetDescriptor, KernelDescriptor, TableDescriptor } from "../compiler/descriptor.ts";
 import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError, isDiskFull, messageOf, nearest } from "../core/errors.ts";
 import { BACKLOG_BYTES_MAX, SOURCE_OPEN_MS, STREAMS_MAX } from "../core/limits.ts";
 import { parseRetain, RETAIN_DEFAULT } from "../core/retain.ts";
 import { sdkVersion } from "../core/version.ts";
+import { tableColumns } from "../kernel/table-columns.ts";
 import { type Journal, readJournal } from "../store/journal.ts";
 import { replaceFile } from "../store/durable.ts";
 import { Log } from "../store/log.ts";
@@ -16,7 +17,7 @@ import { Outputs } from "../store/outputs.ts";
 import { type Registry, registryText } from "../store/registry.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import {
-  type DatasetInfo,
+  type VisitableInfo,
   type DeadLetterInfo,
   type HostInfo,
   type JahInfo,
@@ -753,7 +754,7 @@ export class Streams implements Host {
     const plan = () => {
       const { versions } = this.findAwake(name);
       const resident = { version: versions.current.version, resident: versions.kernel };
-      return planVisit(name, resident, kernel, request);
+      return planVisit(name, resident, kernel, request, check !== undefined);
     };
     plan();
     return { plan, placeOf: (stack) => placeIn(kernel, stack) };
@@ -908,6 +909,7 @@ function infoOf({ stream, sinks, waits, reprocess }: Running): StreamInfo {
     hasOutput: hasOutput(kernel),
     hasLateOutput: kernel.late,
     ...(kernel.datasets?.length ? { datasets: kernel.datasets.map(datasetInfo) } : {}),
+    ...(kernel.tables.length ? { tableColumns: kernel.tables.map(tableInfo) } : {}),
     ...(sinks.length ? { sinks: sinks.map((sink, i) => ({ target: record.sink[i], ...sink })) } : {}),
     ...(reprocess ? { reprocess: reprocessInfo(reprocess.green) } : {}),
     ...(waits === undefined ? {} : { waits }),
@@ -931,8 +933,18 @@ async function* following(
   }
 }
 
-function datasetInfo({ name, fields }: DatasetDescriptor): DatasetInfo {
+function datasetInfo({ name, fields }: DatasetDescriptor): VisitableInfo {
   return { name, fields: fields.map(({ name: field, type, optional }) => ({ name: field, type, optional })) };
+}
+
+function tableInfo(table: TableDescriptor): VisitableInfo {
+  const fields = tableColumns(table).map(({ name, type, optional, unsupported }) => ({
+    name,
+    type,
+    optional,
+    ...(unsupported === undefined ? {} : { unsupported }),
+  }));
+  return { name: table.name, fields };
 }
 
 /** Rows that are on their way would be lost with an error: where there are no more, who asks again is told why. */

@@ -1,6 +1,8 @@
 /**
  * A visit of a stream: another kernel runs over the rows that its Jahs hold, a few milliseconds at a time between the frames of the stream.
- * All shards begin at one frame boundary, so the visit meets exactly the rows of the frames below it; then the stream goes on. What comes of
+ * All shards begin at one frame boundary, so the visit meets exactly the rows of the frames below it; then the stream goes on. Entries of
+ * tables change in place: of a small table, or where the visit says so, the stream waits at that boundary until all are met; of others each
+ * partition is met as it is when its turn comes. What comes of
  * the rows is merged in the order of (partition, frame of the visit) in the Jah that has the first partitions, so the answer is the same
  * whatever Jahs hold them.
  */
@@ -8,14 +10,15 @@ import { HallelujahError, nearest } from "../core/errors.ts";
 import {
   FOLLOW_BYTES_MAX,
   VISIT_AHEAD_BYTES,
+  VISIT_HELD_ENTRIES,
   VISIT_MS,
   VISIT_MS_MAX,
   VISIT_STATE_BYTES,
 } from "../core/limits.ts";
-import type { DatasetDescriptor, KernelDescriptor } from "../compiler/descriptor.ts";
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { visitFieldsOf } from "../input/plan.ts";
 import type { LiveMethods } from "../wire/live.ts";
-import type { Visited, VisitStart } from "../wire/visit.ts";
+import type { Visited, VisitStart, VisitStep } from "../wire/visit.ts";
 import type { VisitRequest } from "./host.ts";
 import type { Jah } from "./jahs.ts";
 import { answerOf, type Asked, FORMATS, holdAll, planQuery, type Query } from "./query.ts";
@@ -27,20 +30,23 @@ export interface VisitPlan {
   tables: Query[];
   timeoutMs: number;
   rowsMax: number;
+  /** Whether the stream waits at the frame of the visit until all rows are met. */
+  hold: boolean;
   signal: AbortSignal | undefined;
 }
 
 let visits = 0;
 
 /**
- * A request, held against the kernel of the stream. Throws `dataset-missing`, `table-unknown`, `order-unknown`, `kernel-outdated` or
- * `visit-format`.
+ * A request, held against the kernel of the stream; `follows` if the visit is to stay. Throws `dataset-missing`, `table-unknown`,
+ * `order-unknown`, `kernel-outdated` or `visit-format`.
  */
 export function planVisit(
   stream: string,
   { version, resident }: { version: number; resident: KernelDescriptor },
   kernel: { wasm: Uint8Array; descriptor: KernelDescriptor },
   request: Omit<VisitRequest, "kernel" | "file">,
+  follows = false,
 ): VisitPlan {
   const { descriptor } = kernel;
   const {
@@ -51,9 +57,15 @@ export function planVisit(
     timeoutMs = VISIT_MS,
     rowsMax = Infinity,
     bounds = [],
+    hold = false,
     signal,
   } = request;
-  const dataset = datasetOf(stream, resident, request.dataset);
+  const over = residentOf(stream, resident, request.dataset);
+  if (follows && "table" in over)
+    throw new HallelujahError(
+      "visit-format",
+      `rows of ${over.table.name} change in place, so a visit of them cannot stay; ask again, or follow the table itself: hallelujah watch ${stream} --table ${over.table.name}`,
+    );
   const names = table === undefined ? descriptor.tables.map(({ name }) => name) : [table];
   const emits = table === undefined && (descriptor.emits ?? true);
   if (format !== "ndjson" && names.length + Number(emits) > 1)
@@ -68,11 +80,7 @@ export function planVisit(
     start: {
       version,
       wasm: kernel.wasm,
-      dataset: {
-        number: resident.datasets!.indexOf(dataset),
-        name: dataset.name,
-        fields: dataset.fields,
-      },
+      over,
       fields: visitFieldsOf(descriptor),
       bounds,
       format: FORMATS[format],
@@ -80,25 +88,42 @@ export function planVisit(
     tables: names.map((name) => planQuery(descriptor, descriptor.file, { table: name, format, ...more })),
     timeoutMs: Math.min(timeoutMs, VISIT_MS_MAX),
     rowsMax,
+    hold,
     signal,
   };
 }
 
-function datasetOf(stream: string, { datasets = [] }: KernelDescriptor, name?: string): DatasetDescriptor {
-  const names = datasets.map((dataset) => dataset.name);
-  const found = name === undefined && datasets.length === 1 ? datasets[0] : datasets[names.indexOf(name!)];
-  if (found) return found;
-  if (!datasets.length)
+/** What is visited: the dataset or the table of this name; without one the only dataset, or of a kernel that has none its only table. */
+function residentOf(
+  stream: string,
+  { datasets = [], tables }: KernelDescriptor,
+  name: string | undefined,
+): VisitStart["over"] {
+  const all = [...datasets, ...tables];
+  const names = all.map((each) => each.name);
+  const first = datasets.length ? datasets : tables;
+  const number = name === undefined ? (first.length === 1 ? all.indexOf(first[0]) : -1) : names.indexOf(name);
+  if (number >= datasets.length) {
+    const { key, fields } = tables[number - datasets.length];
+    return { table: { number: number - datasets.length, name: names[number], key, fields } };
+  }
+  if (number >= 0) return { dataset: { number, name: names[number], fields: datasets[number].fields } };
+  if (!all.length)
     throw new HallelujahError(
       "dataset-missing",
-      `${stream} keeps no rows that could be visited: its kernel has no Dataset; query its tables, or swap in a kernel that has one`,
+      `${stream} keeps nothing that could be visited: its kernel has neither a Dataset nor a table; swap in a kernel that has one`,
     );
   const has = `it has: ${names.join(", ")}`;
-  if (name === undefined)
-    throw new HallelujahError("dataset-missing", `${stream} has several datasets; say which one\n${has}`);
+  if (name === undefined) {
+    const several = datasets.length ? "datasets" : "tables";
+    throw new HallelujahError(
+      "dataset-missing",
+      `${stream} has several ${several}; say which one (dataset)\n${has}`,
+    );
+  }
   const meant = nearest(name, names);
   const hint = meant ? `; did you mean ${meant}?` : "";
-  throw new HallelujahError("dataset-missing", `${stream} has no dataset ${name}${hint}\n${has}`);
+  throw new HallelujahError("dataset-missing", `${stream} has no dataset or table ${name}${hint}\n${has}`);
 }
 
 /** A visit that stays has one result after the other. Throws `visit-format` where that cannot be. */
@@ -160,6 +185,8 @@ export class Course {
   private readonly jahs: Jah[];
   private readonly stream: Visitable;
   private deadline = Infinity;
+  /** The stream goes on. */
+  private letGo: () => void = () => {};
 
   constructor(plan: VisitPlan, jahs: Jah[], stream: Visitable) {
     this.plan = plan;
@@ -189,25 +216,33 @@ export class Course {
     { least, release }: VisitTurn,
     call: (jah: Jah, i: number) => Promise<{ rows: number }>,
   ): Promise<number> {
-    this.deadline = performance.now() + this.plan.timeoutMs;
+    const { timeoutMs, rowsMax, hold, start } = this.plan;
+    this.deadline = performance.now() + timeoutMs;
+    this.letGo = () => {
+      this.letGo = () => {};
+      for (const jah of this.jahs) void jah.call("release", undefined).catch(() => {});
+      release();
+    };
+    let stays = false;
     try {
       const frame = await holdAll(this.jahs, least);
       const counts = await Promise.all(this.jahs.map(call));
       const rows = counts.reduce((sum, count) => sum + count.rows, 0);
-      if (rows > this.plan.rowsMax)
+      if (rows > rowsMax)
         throw new HallelujahError(
           "visit-too-large",
-          `there are ${rows} rows, and the visit may meet ${this.plan.rowsMax}; allow more`,
+          `there are ${rows} rows, and the visit may meet ${rowsMax}; allow more`,
         );
+      stays = hold || ("table" in start.over && rows <= VISIT_HELD_ENTRIES);
       return frame;
     } finally {
-      for (const jah of this.jahs) void jah.call("release", undefined).catch(() => {});
-      release();
+      if (!stays) this.letGo();
     }
   }
 
   /** It is over. */
   end(): void {
+    this.letGo();
     for (const jah of this.jahs) void jah.call("visitEnd", { visit: this.id }).catch(() => {});
   }
 
@@ -242,10 +277,10 @@ export class Course {
   private async *steps(): AsyncGenerator<Uint8Array> {
     const visit = this.id;
     const [home, ...others] = this.jahs;
-    const ahead = others.map((jah) => new Ahead(() => this.ask(jah, "visitStep", { visit })));
+    const ahead = others.map((jah) => new Ahead(() => this.step(jah)));
     try {
       for (;;) {
-        const { over, emitted } = await this.ask(home, "visitStep", { visit });
+        const { over, emitted } = await this.step(home);
         yield* emitted;
         if (over) break;
       }
@@ -257,7 +292,20 @@ export class Course {
       }
     } finally {
       for (const each of ahead) each.stop();
+      this.letGo();
     }
+  }
+
+  /** Throws `visit-dropped` where rows are gone that it was to meet. */
+  private async step(jah: Jah): Promise<VisitStep> {
+    const step = await this.ask(jah, "visitStep", { visit: this.id });
+    if (!step.dropped) return step;
+    const { over } = this.plan.start;
+    const name = "dataset" in over ? over.dataset.name : over.table.name;
+    throw new HallelujahError(
+      "visit-dropped",
+      `${name} dropped ${step.dropped} rows, as it keeps no more, before the visit came to them; ask again, with hold to have the stream wait meanwhile`,
+    );
   }
 
   private async *tables(): AsyncGenerator<Uint8Array> {
@@ -317,14 +365,14 @@ export class Course {
 
 /** What another Jah visits, before it is merged: as much as may wait. */
 class Ahead {
-  private readonly step: () => Promise<LiveMethods["visitStep"]["answer"]>;
+  private readonly step: () => Promise<VisitStep>;
   private waiting: Visited[][] = [];
   private bytes = 0;
   private over = false;
   private failure: unknown;
   private waiters: (() => void)[] = [];
 
-  constructor(step: () => Promise<LiveMethods["visitStep"]["answer"]>) {
+  constructor(step: () => Promise<VisitStep>) {
     this.step = step;
     void this.run();
   }

@@ -7,7 +7,7 @@ import { begun, Course, ending, type VisitPlan, type VisitTurn } from "./visit.t
 
 /** Times that a visit is begun where shards move or are lost; and what says that they did. */
 const TRIES = 3;
-const PASSING = new Set(["visit-lost", "jah-lost", "shard-lost"]);
+const PASSING = new Set(["visit-lost", "jah-lost", "shard-lost", "visit-dropped"]);
 
 /** The stream, as far as visits need it. */
 interface VisitedStream {
@@ -107,6 +107,8 @@ export class Visits {
     before?: Course,
   ): Promise<T> {
     let goesOn = before;
+    // Where rows were dropped before they were met, the stream waits for the next one.
+    let hold = false;
     for (let tries = TRIES; ; tries--) {
       this.stream.refuse();
       const turn = await this.stream.turn();
@@ -115,7 +117,7 @@ export class Visits {
         goesOn?.end();
         goesOn = undefined;
       }
-      const course = goesOn ?? this.begin(kernel, turn);
+      const course = goesOn ?? this.begin(kernel, turn, hold);
       try {
         const frame = await (goesOn ? course.more(turn) : course.begin(turn));
         this.stream.answered(frame);
@@ -124,15 +126,18 @@ export class Visits {
         course.end();
         const isPassing = error instanceof HallelujahError && PASSING.has(error.code);
         if (!isPassing || tries === 1) throw error;
+        hold ||= error.code === "visit-dropped";
       }
       goesOn = undefined;
     }
   }
 
-  private begin({ plan, placeOf }: VisitingKernel, turn: VisitTurn): Course {
+  private begin({ plan, placeOf }: VisitingKernel, turn: VisitTurn, hold: boolean): Course {
     try {
       const { frameTimeoutMs, worked } = this.stream;
-      return new Course(plan(), turn.jahs, { frameTimeoutMs, worked, placeOf });
+      const planned = plan();
+      const all = hold ? { ...planned, hold } : planned;
+      return new Course(all, turn.jahs, { frameTimeoutMs, worked, placeOf });
     } catch (error) {
       turn.release();
       throw error;

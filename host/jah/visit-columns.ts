@@ -14,8 +14,8 @@ type Filling = { column: number; converted?: ColumnType } | undefined;
 
 const INTEGER = /^[iu](8|16|32|64)$/;
 
-/** The type of a dataset's column, as one of a file. */
-function columnType(type: string): ColumnType {
+/** The type of a column of a dataset or a table, as one of a file. */
+export function columnType(type: string): ColumnType {
   if (INTEGER.test(type)) return { is: "integer", unsigned: type.startsWith("u") };
   if (type === "f64" || type === "f32") return { is: "float", single: type === "f32" };
   if (type === "Time") return { is: "time", unit: "ms" };

@@ -1,106 +1,72 @@
 /**
- * A visit: another kernel runs over rows that lie in the arena of a stream, where they lie. Its instance is made over the same memory, with
- * tables of its own for each visit frame, and nothing in the arena changes. A visit frame is a number of chunks of one
+ * A visit: another kernel runs over rows that lie in the arena of a stream, where they lie: those of a dataset, or the entries of a table. Its instance is made over the same memory, with
+ * tables of its own for each visit frame, and nothing in the arena changes. A visit frame is a part of one
  * partition; its entries come out as routed sections, as those of any frame, to be merged in the order of partitions into a kernel with a
  * memory of its own (`VisitResult`). So the answer is the same whatever Jahs hold the rows.
  */
-import { VISIT_ROWS } from "../core/limits.ts";
 import { KernelInstance, createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
-import { type Bounds, type Chunk, Rows, type RowSet, type VisitField } from "../kernel/rows.ts";
+import type { Bounds, RowSet, VisitField } from "../kernel/rows.ts";
+import type { TableSet } from "../kernel/table-columns.ts";
 import { ROUTED } from "../wire/batch.ts";
 import type { Visited } from "../wire/visit.ts";
 import { type Applied, Owner } from "./owner.ts";
-import { VisitColumns } from "./visit-columns.ts";
+import { RowsSupply } from "./visit-rows.ts";
+import type { VisitFrame, VisitSupply } from "./visit-supply.ts";
+import { TableSupply } from "./visit-table.ts";
 
 export interface Visit {
-  dataset: RowSet;
+  /** What is visited. */
+  over: { dataset: RowSet } | { table: TableSet };
   /** The fields of the record that the visiting kernel takes. */
   fields: VisitField[];
   /** Partitions [from, to) that are visited; none of which is left out may have rows here. */
   from: number;
   to: number;
   /**
-   * What the visiting kernel looks for: chunks in which no row lies within all bounds are passed over. Rows of the others are given to the
-   * kernel as they are, so it has to leave out itself what lies beyond.
+   * What the visiting kernel looks for: chunks of a dataset in which no row lies within all bounds are passed over. Rows of the others are
+   * given to the kernel as they are, so it has to leave out itself what lies beyond.
    */
   bounds?: Bounds[];
   /** How emitted records are rendered; NDJSON if not said. */
   format?: number;
 }
 
-interface VisitFrame {
-  partition: number;
-  index: number;
-  /** Of each, the rows behind the first `from`. */
-  chunks: { chunk: Chunk; from: number }[];
-}
-
 export class Visitor {
   private readonly memory: WebAssembly.Memory;
   private readonly module: WebAssembly.Module;
-  private readonly rows: Rows;
-  private readonly columns: VisitColumns;
-  private readonly visit: Visit;
+  private readonly supply: VisitSupply;
   private readonly format: number;
-  /** What was there when it began, or went on, by address. */
-  private readonly met = new Map<number, Chunk>();
-  private frames: VisitFrame[];
-  private next = 0;
-  /** Rows that were there when the visit began, and dropped before it came to them. */
-  dropped = 0;
 
   /**
-   * `memory` is that of the stream's kernel, `module` the visiting kernel. The rows that are there now are visited, and none that come
-   * later. Throws `column-missing` or `column-type` where a field does not fit.
+   * `memory` is that of the stream's kernel, `module` the visiting kernel. Of a dataset the rows that are there now are visited, and none
+   * that come later; of a table each partition as it is when its turn comes. Throws `column-missing`, `column-type` or `column-unsupported`
+   * where a field does not fit.
    */
   constructor(memory: WebAssembly.Memory, module: WebAssembly.Module, visit: Visit) {
+    const { over, fields, from, to, bounds, format = map.NDJSON } = visit;
     this.memory = memory;
     this.module = module;
-    this.rows = new Rows(memory, visit.dataset);
-    this.columns = new VisitColumns(`the dataset ${visit.dataset.name}`, this.rows, visit.fields);
-    this.visit = visit;
-    this.frames = [...this.fresh()];
-    this.format = visit.format ?? map.NDJSON;
+    this.supply =
+      "table" in over
+        ? new TableSupply(memory, over.table, fields, from, to)
+        : new RowsSupply(memory, over.dataset, fields, from, to, bounds);
+    this.format = format;
   }
 
-  /** Rows of the dataset that are here. */
+  /** Rows that are here. */
   get count(): number {
-    return this.rows.count;
+    return this.supply.count;
   }
 
-  /** Goes on with the rows that came since. Whether it can: not if rows are gone by now that it was to meet. */
+  /** Rows that were there when the visit began, and were dropped before it came to them. */
+  get dropped(): number {
+    return this.supply.dropped;
+  }
+
+  /** Goes on with the rows that came since. Whether it can: not if rows are gone by now, or changed, that it has met. */
   more(): boolean {
-    const { from, to } = this.visit;
-    let still = 0;
-    for (let partition = from; partition < to; partition++)
-      for (const { address, first } of this.rows.chunks(partition))
-        if (this.met.get(address)?.first === first) still++;
-    if (still < this.met.size) return false;
-    this.frames = [...this.fresh()];
-    this.next = 0;
-    return true;
-  }
-
-  /** Frames of the rows that were not met before: chunks of each partition, as many together as a visit frame may have. */
-  private *fresh(): Generator<VisitFrame> {
-    const { from, to, bounds = [] } = this.visit;
-    for (let partition = from; partition < to; partition++) {
-      let frame: VisitFrame = { partition, index: 0, chunks: [] };
-      let count = 0;
-      for (const chunk of this.rows.chunks(partition)) {
-        const known = this.met.get(chunk.address)?.rows ?? 0;
-        this.met.set(chunk.address, chunk);
-        if (known === chunk.rows || !this.rows.mayHold(chunk, bounds)) continue;
-        frame.chunks.push({ chunk, from: known });
-        count += chunk.rows - known;
-        if (count < VISIT_ROWS) continue;
-        yield frame;
-        frame = { partition, index: frame.index + 1, chunks: [] };
-        count = 0;
-      }
-      if (frame.chunks.length) yield frame;
-    }
+    return this.supply.more();
   }
 
   /**
@@ -109,7 +75,10 @@ export class Visitor {
    * has to be instantiated anew over its memory, also when this throws.
    */
   step(enough: () => boolean, take: (visited: Visited) => void): boolean {
-    if (this.next === this.frames.length) return false;
+    const { supply } = this;
+    supply.resume();
+    let frame = supply.next();
+    if (!frame) return false;
     const bytes = new Uint8Array(this.memory.buffer);
     const owners = bytes.slice(map.OWNERS, map.OWNERS + 256);
     bytes[map.VISITING] = 1;
@@ -117,43 +86,41 @@ export class Visitor {
       bytes.fill(0, map.OWNERS, map.OWNERS + 256);
       const kernel = new KernelInstance(this.module, this.memory);
       kernel.exports.start(this.format, COMMA);
-      do {
-        take(this.map(kernel, this.frames[this.next++]));
-      } while (this.next < this.frames.length && !enough());
+      while (frame) {
+        take(mapped(kernel, frame));
+        frame = enough() ? undefined : supply.next();
+      }
       return true;
     } finally {
       bytes[map.VISITING] = 0;
       bytes.set(owners, map.OWNERS);
     }
   }
+}
 
-  private map(kernel: KernelInstance, { partition, index, chunks }: VisitFrame): Visited {
-    const { exports } = kernel;
-    const visited: Visited = { partition, index, rows: 0, bad: 0, parts: [], emitted: [], emittedRows: 0 };
-    exports.beginFrame(partition * 0x10000 + index);
-    const there = new Map(this.rows.chunks(partition).map(({ address, first }) => [address, first]));
-    for (const { chunk, from: known } of chunks) {
-      if (there.get(chunk.address) !== chunk.first) {
-        this.dropped += chunk.rows - known;
-        continue;
-      }
-      for (let from = known; from < chunk.rows; from += this.columns.step) {
-        this.columns.layOut(kernel.bytes, chunk, from, Math.min(from + this.columns.step, chunk.rows));
-        let row = 0;
-        while (exports.mapColumnRows(map.INPUT, row) === map.PART) {
-          row = kernel.u32(map.NEXT);
-          flush(kernel, visited);
-          // The next part lies in the same place.
-          visited.parts.push(visited.parts.pop()!.slice());
-          exports.beginPart();
-        }
-      }
-    }
+function mapped(kernel: KernelInstance, { partition, index, layOut }: VisitFrame): Visited {
+  const { exports } = kernel;
+  const visited: Visited = { partition, index, rows: 0, bad: 0, parts: [], emitted: [], emittedRows: 0 };
+  exports.beginFrame(partition * 0x10000 + index);
+  const nextPart = () => {
     flush(kernel, visited);
-    visited.rows = kernel.u32(map.ROWS_GOOD);
-    visited.bad = kernel.u32(map.ROWS_BAD);
-    return visited;
+    // The next part lies in the same place.
+    visited.parts.push(visited.parts.pop()!.slice());
+    exports.beginPart();
+  };
+  for (const hasTexts of layOut()) {
+    let row = 0;
+    while (exports.mapColumnRows(map.INPUT, row) === map.PART) {
+      row = kernel.u32(map.NEXT);
+      nextPart();
+    }
+    // Keys of tables may lie in the window.
+    if (hasTexts) nextPart();
   }
+  flush(kernel, visited);
+  visited.rows = kernel.u32(map.ROWS_GOOD);
+  visited.bad = kernel.u32(map.ROWS_BAD);
+  return visited;
 }
 
 /** Takes the frame's entries, where they are, and emitted records out as a part. */

@@ -114,7 +114,7 @@ export class Visits {
     while (!this.jah.isFree()) await sleep(BUSY_MS);
     const { visitor, result } = this.of(visit);
     const until = performance.now() + VISIT_STEP_MS;
-    const step: VisitStep = { over: false, rows: 0, emitted: [], visited: [] };
+    const step: VisitStep = { over: false, dropped: 0, rows: 0, emitted: [], visited: [] };
     const take = (visited: Visited) => {
       step.rows += visited.rows + visited.bad;
       if (result) step.emitted.push(...emittedOf(visited, result));
@@ -127,6 +127,7 @@ export class Visits {
         this.jah.restore();
       }
     });
+    step.dropped = visitor.dropped;
     return step;
   }
 

@@ -65,18 +65,19 @@ export const SinkInfo = z
   })
   .openapi("Sink");
 
-export const DatasetInfo = z
+export const VisitableInfo = z
   .object({
     name: z.string(),
     fields: z.array(
       z.object({
         name: z.string().describe("by which fields of a visiting kernel find it"),
         type: z.string().describe("as kernels write it: i32, f64, Text, Time ..."),
-        optional: z.boolean(),
+        optional: z.boolean().describe("whether rows may lack it"),
+        unsupported: z.string().optional().describe("why it cannot be visited, if so"),
       }),
     ),
   })
-  .openapi("Dataset");
+  .openapi("Visitable");
 
 export const ReprocessInfo = z
   .object({
@@ -99,7 +100,11 @@ export const StreamInfo = z
     version: z.number().int().describe("of the kernel, from 1"),
     kernel: z.string().describe("name of the kernel's file"),
     tables: z.array(z.string()),
-    datasets: z.array(DatasetInfo).optional().describe("rows that other kernels can visit"),
+    datasets: z.array(VisitableInfo).optional().describe("rows that other kernels can visit"),
+    tableColumns: z
+      .array(VisitableInfo)
+      .optional()
+      .describe("the columns of the tables, which other kernels can visit, too"),
     min: z.number().int(),
     max: z.number().int(),
     retain: z.string().describe(RETAIN_WORDS),
@@ -270,7 +275,7 @@ export const Problem = z
 
 export type StreamInfo = z.infer<typeof StreamInfo>;
 export type ReprocessInfo = z.infer<typeof ReprocessInfo>;
-export type DatasetInfo = z.infer<typeof DatasetInfo>;
+export type VisitableInfo = z.infer<typeof VisitableInfo>;
 export type StreamProblem = z.infer<typeof StreamProblem>;
 export type ShardInfo = z.infer<typeof ShardInfo>;
 export type JahInfo = z.infer<typeof JahInfo>;

@@ -1,6 +1,20 @@
 /** What a Hallelu and the Jahs of a stream say to each other of a visit: another kernel that runs over the rows that they hold. */
 
-/** A column of a dataset; see kernel/rows.ts. */
+/** A dataset of the stream's kernel; see kernel/rows.ts. */
+interface VisitedDataset {
+  number: number;
+  name: string;
+  fields: VisitedColumn[];
+}
+
+/** A table of it; see kernel/table-columns.ts. */
+interface VisitedTable {
+  number: number;
+  name: string;
+  key: string[];
+  fields: { name: string; aggregate: string; type?: string | undefined; offset: number; columns: string[] }[];
+}
+
 interface VisitedColumn {
   name: string;
   type: string;
@@ -12,14 +26,14 @@ interface VisitedColumn {
 export interface VisitStart {
   /** Tells the visits of a host apart. */
   visit: number;
-  /** The version of the stream's kernel of which the dataset is. */
+  /** The version of the stream's kernel of which is what is visited. */
   version: number;
   /** The visiting kernel. */
   wasm: Uint8Array;
-  dataset: { number: number; name: string; fields: VisitedColumn[] };
+  over: { dataset: VisitedDataset } | { table: VisitedTable };
   /** The fields of the record that it takes. */
   fields: { name: string; type: string; optional: boolean; written: string }[];
-  /** Chunks in which no row lies within all of them are passed over; both inclusive, times in ms, decimals in millionths. */
+  /** Chunks of a dataset in which no row lies within all of them are passed over; both inclusive, times in ms, decimals in millionths. */
   bounds: { field: string; least?: number | bigint; greatest?: number | bigint }[];
   /** How emitted records are rendered; see kernel/memory-map.ts. */
   format: number;
@@ -45,6 +59,8 @@ export interface Visited {
 export interface VisitStep {
   /** Whether all rows that it has were visited. */
   over: boolean;
+  /** Rows that were there when the visit began, and were dropped before it came to them: so far. */
+  dropped: number;
   rows: number;
   /** Where it all comes together: what was emitted; elsewhere: what is to be merged there. */
   emitted: Uint8Array[];

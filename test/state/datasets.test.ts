@@ -397,7 +397,7 @@ test("a visit that goes on meets the rows that came since, once, and not where r
   const [{ shard }] = events.all;
   const module = new WebAssembly.Module(readFileSync(emit.path));
   const visitor = new Visitor(shard.kernel.memory, module, {
-    dataset: rowSets(young)[0],
+    over: { dataset: rowSets(young)[0] },
     fields: visitFieldsOf(emit.descriptor),
     from: 0,
     to: 256,

@@ -13,6 +13,7 @@ import type { Visited } from "../../host/wire/visit.ts";
 import { createMemory, KernelInstance } from "../../host/kernel/instance.ts";
 import * as map from "../../host/kernel/memory-map.ts";
 import { type Bounds, Rows, type RowSet } from "../../host/kernel/rows.ts";
+import type { TableSet } from "../../host/kernel/table-columns.ts";
 import { decodeBatch, encodeBatch, ROUTED } from "../../host/wire/batch.ts";
 import { Shard } from "./shard.ts";
 
@@ -21,6 +22,12 @@ const SOURCE = { format: "ndjson" as const, size: 0, dataStart: 0, delimiter: 0,
 /** The datasets of a kernel, as a visit names them. */
 export function rowSets({ descriptor }: BuiltKernel): RowSet[] {
   return (descriptor.datasets ?? []).map(({ name, fields }, number) => ({ number, name, fields }));
+}
+
+/** A table of a kernel, as a visit names it. */
+export function tableSet({ descriptor }: BuiltKernel, name: string): TableSet {
+  const number = descriptor.tables.findIndex((table) => table.name === name);
+  return { number, ...descriptor.tables[number] };
 }
 
 export interface Owned {
@@ -75,6 +82,8 @@ export class Owners {
 
 export interface VisitOptions {
   dataset?: RowSet;
+  /** Instead of a dataset. */
+  table?: TableSet;
   bounds?: Bounds[];
   /** Between visit frames. */
   between?: () => Promise<void> | void;
@@ -95,7 +104,7 @@ export async function visit(
   owned: Owned[],
   keeper: BuiltKernel,
   visitor: BuiltKernel,
-  { dataset = rowSets(keeper)[0], bounds, between, more }: VisitOptions = {},
+  { dataset = rowSets(keeper)[0], table, bounds, between, more }: VisitOptions = {},
 ): Promise<Answer> {
   const module = new WebAssembly.Module(readFileSync(visitor.path));
   const wishes = visitFieldsOf(visitor.descriptor);
@@ -112,7 +121,7 @@ export async function visit(
   const visitors = owned.map(({ shard, from, to }) => ({
     shard,
     visitor: new Visitor(shard.kernel.memory, module, {
-      dataset,
+      over: table ? { table } : { dataset },
       fields: wishes,
       from,
       to,
@@ -141,7 +150,8 @@ export async function visit(
   return { ...answer, rows, emitted: Buffer.concat(emitted).toString() };
 }
 
-function rowsOf(kernel: KernelInstance, table: number): string[] {
+/** The rows of a table, as `query` shows them. */
+export function rowsOf(kernel: KernelInstance, table: number): string[] {
   const answers = new Answers(() => kernel);
   answers.perform("split", { table, column: -1, descending: false, splitters: [] });
   const render = { table, range: 0, limit: 1e9, format: map.NDJSON, others: [] };

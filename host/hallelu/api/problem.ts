@@ -82,6 +82,7 @@ const STATUS: Record<string, number> = {
   "shard-lost": 503,
   "shard-unavailable": 503,
   "too-many-streams": 503,
+  "visit-dropped": 503,
   "visit-lost": 503,
   "visit-timeout": 504,
   "disk-full": 507,

@@ -93,7 +93,16 @@ const tableQuery = z.object({
 
 const visitQuery = z.object({
   file: z.string().optional().describe("name of the kernel's file, for messages"),
-  dataset: z.string().optional().describe("which rows; needed where the stream has several datasets"),
+  dataset: z
+    .string()
+    .optional()
+    .describe(
+      "which rows: a dataset or a table; not needed where the stream has one dataset, or none and one table",
+    ),
+  hold: z
+    .enum(["true", "false"])
+    .default("false")
+    .describe("the stream applies nothing meanwhile, so that rows of a large table are as of one frame, too"),
   bounds: z
     .string()
     .optional()
@@ -455,7 +464,8 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
     route({
       method: "post",
       path: "/v1/streams/{name}/visit",
-      summary: "Run a kernel over the rows that a stream keeps, as of one frame (Hallelujah-Frame)",
+      summary:
+        "Run a kernel over the rows that a stream keeps, or those of a table, as of one frame (Hallelujah-Frame); entries of a large table as of that one or a later one",
       request: {
         params: NAME,
         query: visitQuery,
@@ -473,7 +483,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       },
     }),
     async (c) => {
-      const { timeout, rows, bounds, follow, ...asked } = c.req.valid("query");
+      const { timeout, rows, bounds, follow, hold, ...asked } = c.req.valid("query");
       const follows = follow === "true";
       const types = follows ? ["application/x-ndjson"] : Object.keys(ROW_TYPES);
       const type = choose(c.req.header("accept"), types) as keyof typeof ROW_TYPES;
@@ -485,6 +495,7 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
         kernel,
         format: ROW_TYPES[type],
         signal: leaving(c.env.outgoing),
+        hold: hold === "true",
         ...defined(asked),
         ...(bounds === undefined ? {} : { bounds: boundsOf(bounds) }),
         ...(timeout === undefined ? {} : { timeoutMs: timeout }),

@@ -1,0 +1,213 @@
+/** Visits as the Hallelu leads them, with Jahs that say what a test has them say: who waits for them, and what is done where rows are dropped. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
+import { VISIT_HELD_ENTRIES } from "../../host/core/limits.ts";
+import type { Jah } from "../../host/hallelu/jahs.ts";
+import { planVisit, type VisitPlan } from "../../host/hallelu/visit.ts";
+import { Visits } from "../../host/hallelu/visits.ts";
+import { VISITS_VERSION } from "../../host/compiler/descriptor.ts";
+import type { VisitStart, VisitStep } from "../../host/wire/visit.ts";
+
+const test = suite("host/hallelu/visits.ts: visits, their Jahs played by the test");
+
+const DATASET: VisitStart["over"] = { dataset: { number: 0, name: "rows", fields: [] } };
+const TABLE: VisitStart["over"] = { table: { number: 0, name: "kept", key: ["Text"], fields: [] } };
+
+function planOf(over: VisitStart["over"], changes: Partial<VisitPlan> = {}): VisitPlan {
+  const start = { version: 1, wasm: new Uint8Array(), over, fields: [], bounds: [], format: 0 };
+  return {
+    start,
+    tables: [],
+    timeoutMs: 60_000,
+    rowsMax: Infinity,
+    hold: false,
+    signal: undefined,
+    ...changes,
+  };
+}
+
+interface Played {
+  rows: number;
+  /** What steps answer: for each visit that is begun, its steps; the last ones are repeated. */
+  steps: Partial<VisitStep>[][];
+}
+
+/** A stream of two Jahs, of which the first answers as `played`; and all that they are asked, in order. */
+function streamOf({ rows, steps }: Played) {
+  const asked: string[] = [];
+  let begun = -1;
+  let at = 0;
+  const over = { over: true, dropped: 0, rows: 0, emitted: [], visited: [] };
+  const jahOf = (first: boolean) => ({
+    call: async (method: string) => {
+      if (first) asked.push(method);
+      if (method === "hold") return { next: 7 };
+      if (method === "visit") {
+        if (first) begun++;
+        at = 0;
+        return { rows: first ? rows : 0 };
+      }
+      if (method === "visitStep")
+        return first ? { ...over, ...steps[Math.min(begun, steps.length - 1)][at++] } : over;
+      return { emitted: [] };
+    },
+  });
+  const jahs = [jahOf(true), jahOf(false)] as unknown as Jah[];
+  const visits = new Visits({
+    name: "s",
+    frameTimeoutMs: 1000,
+    lowest: () => 7,
+    refuse: () => {},
+    turn: async () => ({ jahs, least: 0, release: () => void asked.push("turn over") }),
+    answered: () => {},
+    worked: () => {},
+  });
+  const visit = async (plan: VisitPlan) => {
+    const answer = await visits.visit({ plan: () => plan, placeOf: () => undefined });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of answer.rows) chunks.push(chunk);
+    return { frame: answer.frame, text: Buffer.concat(chunks).toString() };
+  };
+  /** Whether the stream went on before all was met. */
+  const wentOn = () => asked.indexOf("release") < asked.lastIndexOf("visitStep");
+  return { asked, visit, wentOn };
+}
+
+const emitted = (text: string) => [Buffer.from(text)];
+
+test("the stream waits for visits of small tables, and for those that say so; it goes on beside others", async () => {
+  const steps = [
+    [
+      { over: false, emitted: emitted("a\n") },
+      { over: true, emitted: emitted("b\n") },
+    ],
+  ];
+  const cases: [VisitStart["over"], number, boolean, waits: boolean][] = [
+    [DATASET, 10, false, false],
+    [DATASET, 10, true, true],
+    [TABLE, VISIT_HELD_ENTRIES, false, true],
+    [TABLE, VISIT_HELD_ENTRIES + 1, false, false],
+    [TABLE, VISIT_HELD_ENTRIES + 1, true, true],
+  ];
+  for (const [over, rows, hold, waits] of cases) {
+    const { asked, visit, wentOn } = streamOf({ rows, steps });
+    assert.equal(await visit(planOf(over, { hold })), { frame: 7, text: "a\nb\n" });
+    assert.is(wentOn(), !waits, `${rows} rows, hold: ${hold}`);
+    for (const each of ["release", "turn over", "visitEnd"])
+      assert.is(asked.filter((method) => method === each).length, 1, each);
+  }
+});
+
+test("a stream that waits goes on when the visit fails, and when its client leaves", async () => {
+  const failing = streamOf({ rows: 5, steps: [[{ over: false }]] });
+  const left = AbortSignal.abort();
+  for (const plan of [planOf(TABLE, { timeoutMs: -1 }), planOf(TABLE, { signal: left })]) {
+    const error = await failing.visit(plan).then(
+      () => undefined,
+      (why: Error) => why,
+    );
+    assert.ok(error);
+    assert.is(failing.asked.filter((method) => method === "release").length, 1);
+    assert.is(failing.asked.filter((method) => method === "turn over").length, 1);
+    failing.asked.splice(0);
+  }
+});
+
+test("where rows are dropped before they are met, it begins again, and the stream waits", async () => {
+  const { asked, visit } = streamOf({
+    rows: 100,
+    steps: [[{ over: false }, { over: true, dropped: 30 }], [{ over: true, emitted: emitted("all\n") }]],
+  });
+  assert.is((await visit(planOf(DATASET))).text, "all\n");
+  assert.is(asked.filter((method) => method === "visit").length, 2);
+  const second = asked.slice(asked.lastIndexOf("visit"));
+  assert.ok(second.indexOf("release") > second.lastIndexOf("visitStep"));
+});
+
+test("rows that are dropped after something was sent end the answer with what to do", async () => {
+  const { visit } = streamOf({
+    rows: 100,
+    steps: [
+      [
+        { over: false, emitted: emitted("some\n") },
+        { over: true, dropped: 30 },
+      ],
+    ],
+  });
+  const error = await visit(planOf(DATASET)).then(
+    () => assert.unreachable("it was answered"),
+    (why: { code: string; message: string }) => why,
+  );
+  assert.is(error!.code, "visit-dropped");
+  assert.match(error!.message, /rows dropped 30 rows.*hold/);
+});
+
+const field = { name: "n", aggregate: "Count", offset: 0, size: 8, columns: [] };
+const table = (name: string) => ({ name, key: ["Text"], state: "S", fields: [field] });
+const dataset = (name: string) => ({ name, record: "R", fields: [] });
+const kernelOf = (tables: string[], datasets: string[] = []): KernelDescriptor => ({
+  abi: 1,
+  sdk: "",
+  file: "k.ts",
+  input: { name: "R", fields: [], size: 0 },
+  outputs: [],
+  tables: tables.map(table),
+  datasets: datasets.map(dataset),
+  visits: VISITS_VERSION,
+  ordered: false,
+  late: false,
+  emits: false,
+});
+const visiting = { wasm: new Uint8Array(), descriptor: kernelOf(["groups"]) };
+
+function planned(
+  resident: KernelDescriptor,
+  name?: string,
+  follows = false,
+): VisitPlan | { code: string; message: string } {
+  try {
+    const request = { format: "ndjson" as const, ...(name === undefined ? {} : { dataset: name }) };
+    return planVisit("s", { version: 1, resident }, visiting, request, follows);
+  } catch (error) {
+    return error as { code: string; message: string };
+  }
+}
+
+test("a dataset or a table is chosen by its name; the only one by none", () => {
+  const chosen = (plan: ReturnType<typeof planned>) => ("start" in plan ? plan.start.over : plan.code);
+  const both = kernelOf(["a", "b"], ["rows"]);
+  const rows = { dataset: { number: 0, name: "rows", fields: [] } };
+  assert.equal(chosen(planned(both)), rows);
+  assert.equal(chosen(planned(both, "rows")), rows);
+  assert.equal(chosen(planned(both, "b")), {
+    table: { number: 1, name: "b", key: ["Text"], fields: [field] },
+  });
+  assert.equal(chosen(planned(kernelOf(["a"]))), {
+    table: { number: 0, name: "a", key: ["Text"], fields: [field] },
+  });
+  const refusals: [KernelDescriptor, string | undefined, RegExp][] = [
+    [kernelOf(["a", "b"]), undefined, /several tables; say which one.*\nit has: a, b/],
+    [
+      kernelOf(["a"], ["rows", "more"]),
+      undefined,
+      /several datasets; say which one.*\nit has: rows, more, a/,
+    ],
+    [both, "row", /no dataset or table row; did you mean rows\?\nit has: rows, a, b/],
+    [kernelOf([]), undefined, /neither a Dataset nor a table/],
+  ];
+  for (const [resident, name, message] of refusals) {
+    const refused = planned(resident, name) as { code: string; message: string };
+    assert.is(refused.code, "dataset-missing");
+    assert.match(refused.message, message);
+  }
+});
+
+test("a visit of a table does not stay, and says why", () => {
+  const refused = planned(kernelOf(["a"], ["rows"]), "a", true) as { code: string; message: string };
+  assert.is(refused.code, "visit-format");
+  assert.match(refused.message, /rows of a change in place.*hallelujah watch s --table a/);
+  assert.ok("start" in planned(kernelOf(["a"], ["rows"]), "rows", true));
+});
+
+test.run();

@@ -170,6 +170,10 @@ program
   )
   .option("--token <token>", "what callers must have; also HALLELUJAH_TOKEN, which other users cannot see")
   .option("--no-pin", "leave it to the system on which CPU each Jah runs")
+  .option(
+    "--allow-wasm-visits",
+    "take visiting kernels as .wasm, too: whoever may visit a stream can then change what it keeps",
+  )
   .addHelpText("after", "\nExample:\n  hallelujah up --listen 127.0.0.1:7747 --data ./data")
   .action(async (options) => {
     const { upCommand } = await import("./up.ts");
@@ -335,7 +339,7 @@ remote(
   "hallelujah visit flights examples/delays.ts --order -delay.mean --limit 10",
 )
   .argument("<name>", "of the stream")
-  .argument("<kernel>", "the kernel: a .ts file")
+  .argument("<kernel>", "the kernel: a .ts file; a .wasm where the host is up with --allow-wasm-visits")
   .option("--dataset <name>", "which rows: a dataset or a table of the stream, where it has several")
   .option("--hold", "the stream applies nothing meanwhile: rows of a large table are as of one frame, too")
   .option("--table <name>", "of the kernel; without it all of them, and what it emits")

@@ -12,6 +12,7 @@ export interface UpFlags {
   cpus?: string;
   token?: string;
   pin: boolean;
+  allowWasmVisits?: boolean;
 }
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
@@ -35,6 +36,7 @@ export async function upCommand(flags: UpFlags): Promise<void> {
     data,
     cpus,
     pin: flags.pin && !warning,
+    wasmVisits: flags.allowWasmVisits ?? false,
     ...(token === undefined ? {} : { token }),
   });
   const count = `${cpus.length} ${cpus.length === 1 ? "CPU" : "CPUs"}`;

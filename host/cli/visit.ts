@@ -17,8 +17,6 @@ interface VisitFlags extends RemoteFlags {
 
 export async function visitCommand(name: string, path: string, flags: VisitFlags): Promise<void> {
   const kernel = readKernel(path);
-  if (typeof kernel !== "string")
-    throw new HallelujahError("usage", "a visiting kernel is a .ts file: the host compiles it");
   const { dataset, hold, table, order, limit, timeout, rows } = flags;
   const options = {
     kernel,

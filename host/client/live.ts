@@ -141,8 +141,8 @@ export interface QueryOptions {
 }
 
 export interface VisitOptions {
-  /** Source of the kernel, and the name of its file for messages. */
-  kernel: string;
+  /** Source of the kernel, and the name of its file for messages; a module only where the host is up with `--allow-wasm-visits`. */
+  kernel: string | Uint8Array;
   file?: string;
   /** Which rows: a dataset, or a table. Not needed where the stream has one dataset, or no dataset and one table. */
   dataset?: string;

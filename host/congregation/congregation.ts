@@ -34,6 +34,8 @@ export interface CongregationOptions {
   /** Whether Jahs are pinned to their CPUs. */
   pin: boolean;
   token?: string;
+  /** Whether visiting kernels may come as Wasm, which is not checked: such a module can change what a stream keeps. */
+  wasmVisits?: boolean;
 }
 
 export interface Congregation {
@@ -121,7 +123,7 @@ class Host {
       (ended) => this.halleluEnded(ended),
     );
     this.children.add(this.hallelu);
-    const { listen, data, cpus, token } = this.options;
+    const { listen, data, cpus, token, wasmVisits = false } = this.options;
     const secret = this.secret;
     tell(this.hallelu, {
       type: "start",
@@ -129,6 +131,7 @@ class Host {
       data,
       cpus,
       secret,
+      wasmVisits,
       ...(token === undefined ? {} : { token }),
     });
   }

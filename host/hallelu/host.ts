@@ -72,8 +72,8 @@ export interface QueryRequest {
 }
 
 export interface VisitRequest {
-  /** Its source is compiled here. */
-  kernel: Extract<DeployRequest["kernel"], { kind: "source" }>;
+  /** A source is compiled here. A module is trusted: it can change what the stream keeps. */
+  kernel: Exclude<DeployRequest["kernel"], { kind: "version" }>;
   /** The name of its file, for messages. */
   file?: string;
   /** Which rows: a dataset, or a table. Not needed where the stream has one dataset, or no dataset and one table. */

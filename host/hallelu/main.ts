@@ -53,6 +53,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
   const server = await serve(streams, message.listen, {
     journal,
     ...(message.token ? { token: message.token } : {}),
+    wasmVisits: message.wasmVisits ?? false,
   });
   tell({ type: "listening", url: server.url });
   stop = async () => {

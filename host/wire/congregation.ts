@@ -37,6 +37,8 @@ export type ToHallelu =
       /** CPUs that Jahs may have, by their numbers. */
       cpus: number[];
       token?: string;
+      /** Whether visiting kernels may come as Wasm. */
+      wasmVisits?: boolean;
       secret: string;
     }
   /** The claim was met: the process is started and will call. */

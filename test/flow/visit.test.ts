@@ -35,6 +35,16 @@ export function each(flight: Flight): void {
   late.n = flight.n;
   out.emit(late);
 }`;
+/** Airports by how many flights they have, from the table that the stream keeps. */
+const BY_FLIGHTS = `import { Count, Max, Table, Text } from "hallelujah";
+@record class Seen { key: Text; count: i64 }
+@state class Group { airports: Count; last: Max<Text> }
+const groups = new Table<i64, Group>("groups");
+export function each(seen: Seen): void {
+  const group = groups.at(seen.count);
+  group.airports.add();
+  group.last.add(seen.key);
+}`;
 const BATCH = 5_000;
 
 interface Flight {
@@ -84,6 +94,7 @@ let host: TestHost;
 test.before(async () => {
   host = await startHost({
     cpus: 2,
+    args: ["--allow-wasm-visits"],
     env: { HALLELUJAH_PARK_AFTER_MS: "1500", HALLELUJAH_FRAME_TIMEOUT_MS: "4000" },
   });
   await host.client.deploy("kept", { kernel: KEEP, max: 1 });
@@ -118,6 +129,59 @@ test("a visit answers for the rows that are there, in tables, in what it emits, 
       .map((line) => Object.values(JSON.parse(line) as object)),
     delaysOf(40_000),
   );
+});
+
+/** Rows of BY_FLIGHTS over the first so many flights. */
+function groupsOf(count: number): object[] {
+  const counts = new Map<string, number>();
+  for (const { origin } of flights(0, count)) counts.set(origin, (counts.get(origin) ?? 0) + 1);
+  const groups = new Map<number, string[]>();
+  for (const [origin, n] of counts) groups.set(n, [...(groups.get(n) ?? []), origin]);
+  return [...groups]
+    .toSorted(([a], [b]) => a - b)
+    .map(([key, all]) => ({ table: "groups", key, airports: all.length, last: all.toSorted().at(-1) }));
+}
+
+test("a kernel or a query visits a table as it would rows, by the columns that query shows", async () => {
+  const { client } = host;
+  const over = { kernel: BY_FLIGHTS, dataset: "seen" };
+  const wanted = groupsOf(40_000);
+  const visit = await client.visit<TableRow>("kept", over);
+  assert.equal(await visit.all(), wanted);
+  assert.is(visit.frame, (await client.stream("kept")).frame);
+  assert.equal(await (await client.visit<TableRow>("kept", { ...over, hold: true })).all(), wanted);
+  const sql = "SELECT count AS key, count(*) AS airports, max(key) AS last FROM seen GROUP BY 1 ORDER BY 1";
+  const printed = await prints(host.url, ["query", "kept", sql]);
+  assert.equal(
+    printed
+      .trim()
+      .split("\n")
+      .map((line) => ({ table: "groups", ...(JSON.parse(line) as object) })),
+    wanted,
+  );
+  assert.match(await prints(host.url, ["query", "kept", sql, "--explain"]), /class Row {[^}]*count: i64;/);
+  const folder = mkdtempSync(join(tmpdir(), "hallelujah-visit-"));
+  try {
+    const path = join(folder, "by-flights.ts");
+    writeFileSync(path, BY_FLIGHTS);
+    const args = ["visit", "kept", path, "--dataset", "seen"];
+    assert.equal(
+      (await prints(host.url, args))
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as object),
+      wanted,
+    );
+    await refuses(host.url, [...args, "--follow"], /rows of seen change in place/, 1);
+    await refuses(host.url, ["visit", "kept", path], /flights has no column "key"/, 1);
+    // The host is up with --allow-wasm-visits.
+    const module = join(folder, "by-flights.wasm");
+    await prints(host.url, ["build", path, "-o", module]);
+    const from = ["run", module, "--from", "kept", "--dataset", "seen"];
+    assert.is(await prints(host.url, from), await prints(host.url, args));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("records go on coming while it is visited, and each visit holds whole frames", async () => {
@@ -275,6 +339,7 @@ export function each(flight: Flight): void {
     JSON.stringify(await (await client.visit<TableRow>("kept", { kernel })).all());
   const wanted = await whole(both);
   const delays = JSON.stringify(delaysOf(80_000 + BATCH));
+  const groups = JSON.stringify(groupsOf(80_000 + BATCH));
   await client.change("kept", { max: 2 });
   for (const shards of [2, 1]) {
     await client.change("kept", { shards });
@@ -284,6 +349,8 @@ export function each(flight: Flight): void {
         try {
           const { all } = await client.visit<TableRow>("kept", { kernel: DELAYS });
           assert.is(JSON.stringify(shown(await all())), delays);
+          const met = await client.visit<TableRow>("kept", { kernel: BY_FLIGHTS, dataset: "seen" });
+          assert.is(JSON.stringify(await met.all()), groups);
         } catch (error) {
           const { code = "", message } = error as { code?: string; message: string };
           assert.match(code, /^(visit-lost|shard-lost|jah-lost)$/, message);
@@ -313,7 +380,7 @@ test("the command prints what run would", async () => {
     await refuses(
       host.url,
       ["query", "kept", "SELECT n FROM trains"],
-      /no dataset trains.*\nit has: flights/,
+      /no dataset or table trains.*\nit has: flights, seen/,
       1,
     );
   } finally {

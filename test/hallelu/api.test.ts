@@ -16,13 +16,16 @@ let reported: string[] = [];
 const journal = { error: (_more: object, message: string) => void reported.push(message) };
 let server: Serving;
 let guarded: Serving;
+let trusting: Serving;
 test.before(async () => {
   server = await serve(fakeHost(pushed), { host: "127.0.0.1", port: 0 }, { journal });
   guarded = await serve(fakeHost(pushed), { host: "127.0.0.1", port: 0 }, { journal, token: "a-long-token" });
+  trusting = await serve(fakeHost(pushed), { host: "127.0.0.1", port: 0 }, { journal, wasmVisits: true });
 });
 test.after(() => {
   server.close();
   guarded.close();
+  trusting.close();
 });
 test.before.each(() => {
   pushed.length = 0;
@@ -143,6 +146,20 @@ test("an error that nobody foresaw tells the client nothing of the host", async 
   assert.match(reported.join(), "secret");
 });
 
+test("a module visits only where the host was told to take some", async () => {
+  const module = { method: "POST", headers: { "content-type": "application/wasm" }, body: "kernel" };
+  for (const follow of ["", "?follow=true"]) {
+    const path = `/v1/streams/weather/visit${follow}`;
+    const response = await call(path, module);
+    const problem = Problem.parse(await response.clone().json());
+    assert.equal(await refused(response), [403, "wasm-visit-refused"]);
+    assert.match(problem.detail, /--allow-wasm-visits/);
+    const taken = await call(path, module, trusting);
+    assert.is(taken.status, 200);
+    await taken.text();
+  }
+});
+
 test("paths, methods and types that are not there", async () => {
   assert.equal(await refused(await call("/v2/nothing")), [404, "not-found"]);
   assert.equal(await refused(await call("/v1/streams/nobody")), [404, "stream-unknown"]);
@@ -174,7 +191,7 @@ test("paths, methods and types that are not there", async () => {
   const visit = (type: string) =>
     call("/v1/streams/weather/visit", { method: "POST", headers: { "content-type": type }, body: "kernel" });
   assert.is((await visit("text/typescript")).headers.get("hallelujah-frame"), "3");
-  assert.equal(await refused(await visit("application/wasm")), [415, "media-type"]);
+  assert.equal(await refused(await visit("text/plain")), [415, "media-type"]);
   const change = { method: "PATCH", headers: { "content-type": "application/json" } };
   assert.equal(await refused(await call("/v1/streams/weather", { ...change, body: "{" })), [
     400,

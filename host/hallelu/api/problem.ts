@@ -43,6 +43,7 @@ const STATUS: Record<string, number> = {
   "visit-too-large": 400,
   unauthorized: 401,
   "cross-site": 403,
+  "wasm-visit-refused": 403,
   "dataset-missing": 404,
   "dead-letter-elsewhere": 404,
   "dead-letter-unknown": 404,

@@ -127,7 +127,11 @@ const ROW_TYPES = {
 } as const;
 
 /** The application. `report` hears of errors that nobody foresaw. */
-export function createRoutes(host: Host, report: (id: string, error: unknown) => void): OpenAPIHono<Env> {
+export function createRoutes(
+  host: Host,
+  report: (id: string, error: unknown) => void,
+  wasmVisits = false,
+): OpenAPIHono<Env> {
   const app = new OpenAPIHono<Env>({
     defaultHook: (result) => {
       if (!result.success) throw badRequest(result.error);
@@ -469,7 +473,13 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       request: {
         params: NAME,
         query: visitQuery,
-        body: { content: { "text/typescript": { schema: z.string() } } },
+        body: {
+          description: "application/wasm only where the host was started with --allow-wasm-visits",
+          content: {
+            "text/typescript": { schema: z.string() },
+            "application/wasm": { schema: z.string().openapi({ format: "binary" }) },
+          },
+        },
       },
       responses: {
         200: {
@@ -488,8 +498,12 @@ export function createRoutes(host: Host, report: (id: string, error: unknown) =>
       const types = follows ? ["application/x-ndjson"] : Object.keys(ROW_TYPES);
       const type = choose(c.req.header("accept"), types) as keyof typeof ROW_TYPES;
       const kernel = await kernelOf(c);
-      if (kernel.kind !== "source")
-        throw new HallelujahError("media-type", "a visiting kernel is sent as its source, text/typescript");
+      if (kernel.kind === "version") throw new TypeError("a body has no version");
+      if (kernel.kind === "wasm" && !wasmVisits)
+        throw new HallelujahError(
+          "wasm-visit-refused",
+          "this host takes visiting kernels as source only (text/typescript), as a module could change what the stream keeps; send the .ts file, or start the host with --allow-wasm-visits",
+        );
       const { name } = c.req.valid("param");
       const request: VisitRequest = {
         kernel,

@@ -21,6 +21,8 @@ import { createRoutes } from "./routes.ts";
 
 export interface ServeOptions {
   token?: string;
+  /** Whether a visiting kernel may come as Wasm: such a module can do to the stream's state what it likes. */
+  wasmVisits?: boolean;
   journal: { error(more: object, message: string): void };
 }
 
@@ -34,12 +36,12 @@ export interface Serving {
 export async function serve(
   host: Host,
   listen: { host: string; port: number },
-  { token, journal }: ServeOptions,
+  { token, wasmVisits = false, journal }: ServeOptions,
 ): Promise<Serving> {
   const report = (id: string, error: unknown) =>
     journal.error({ id, stack: (error as Error).stack }, `a call failed: ${messageOf(error)}`);
   const guard = new Guard(token, listen.host);
-  const routes = getRequestListener(createRoutes(host, report).fetch, {
+  const routes = getRequestListener(createRoutes(host, report, wasmVisits).fetch, {
     overrideGlobalObjects: false,
     errorHandler: (error) => respond(problemOf(asClients(error), report)),
   });

@@ -39,8 +39,11 @@ export const VISIT_ROWS = 1 << 17;
 /** Rows of a dataset whose types a visit converts at a time: whatever they are, 64 fields of them fit the input window. */
 export const VISIT_CONVERTED_ROWS = 8192;
 
-/** Entries of a table that a visit looks for at a time, going once through the index: they take about as long as a step. */
-export const VISIT_SCAN_ENTRIES = 1 << 15;
+/** Entries of a table that a visit looks at before it asks for the time: a few tenths of a millisecond. Of windows, that it finds at a time. */
+export const VISIT_LOOK_ENTRIES = 1 << 15;
+/** Entries that it finds in one search, 8 bytes each, unless so many searches would not do. */
+export const VISIT_FOUND_ENTRIES = 1 << 18;
+export const VISIT_SEARCHES = 16;
 /** Bytes of texts of tables that a visit copies into the input window at a time, beside so many rows. */
 export const VISIT_TEXT_BYTES = 8 * MiB;
 /** Entries up to which a table is visited as of one frame, which the stream waits for: some ms of each Jah. */

@@ -104,8 +104,9 @@ function residentOf(
   const first = datasets.length ? datasets : tables;
   const number = name === undefined ? (first.length === 1 ? all.indexOf(first[0]) : -1) : names.indexOf(name);
   if (number >= datasets.length) {
-    const { key, fields } = tables[number - datasets.length];
-    return { table: { number: number - datasets.length, name: names[number], key, fields } };
+    const { kind, key, fields } = tables[number - datasets.length];
+    const table = { number: number - datasets.length, name: names[number], key, fields };
+    return { table: kind === undefined ? table : { ...table, kind } };
   }
   if (number >= 0) return { dataset: { number, name: names[number], fields: datasets[number].fields } };
   if (!all.length)

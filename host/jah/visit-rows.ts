@@ -13,6 +13,7 @@ interface ChunkFrame {
 
 export class RowsSupply implements VisitSupply {
   dropped = 0;
+  readonly isFleeting = false;
   private readonly memory: WebAssembly.Memory;
   private readonly rows: Rows;
   private readonly columns: VisitColumns;
@@ -58,8 +59,10 @@ export class RowsSupply implements VisitSupply {
     return true;
   }
 
-  /** Rows that are gone are found when they would be laid out. */
-  resume(): void {}
+  /** It knows all chunks. Those that are gone are missed when they would be laid out. */
+  find(): boolean {
+    return true;
+  }
 
   next(): VisitFrame | undefined {
     const frame = this.frames[this.at];

@@ -18,8 +18,13 @@ export interface VisitSupply {
   readonly dropped: number;
   /** Goes on with the rows that came since there were no more frames. Whether it can. */
   more(): boolean;
-  /** Goes on after frames of the stream may have been applied. */
-  resume(): void;
-  /** The next frame, to be laid out before the stream goes on; undefined if there are no more. */
+  /** Whether what was found has to be met at once: it may not be where it is when the stream has gone on. */
+  readonly isFleeting: boolean;
+  /**
+   * Goes on after frames of the stream may have been applied: looks for what is to be met next, until `enough` says so. Whether it has found
+   * it, or knows that there is no more.
+   */
+  find(enough: () => boolean): boolean;
+  /** The next frame of what was found, to be laid out before the stream goes on. */
   next(): VisitFrame | undefined;
 }

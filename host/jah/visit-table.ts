@@ -1,9 +1,15 @@
 /**
- * The entries of a table as a visiting kernel meets them: partition by partition, each as it is at one moment between two frames of the
- * stream. Some thousand at a time are laid out as columns in the input window; texts stay where they lie.
+ * The entries of a table as a visiting kernel meets them: partition by partition in the order of their hashes, each as it is at one
+ * moment between two frames of the stream. Some thousand at a time are laid out as columns in the input window; texts stay where they lie.
  */
 import { HallelujahError } from "../core/errors.ts";
-import { VISIT_CONVERTED_ROWS, VISIT_SCAN_ENTRIES, VISIT_TEXT_BYTES } from "../core/limits.ts";
+import {
+  VISIT_CONVERTED_ROWS,
+  VISIT_FOUND_ENTRIES,
+  VISIT_LOOK_ENTRIES,
+  VISIT_SEARCHES,
+  VISIT_TEXT_BYTES,
+} from "../core/limits.ts";
 import { type ColumnType, fileColumn, findColumn, type Raw } from "../input/file-column.ts";
 import { fitColumn } from "../input/fit.ts";
 import {
@@ -13,7 +19,7 @@ import {
   KIND,
   writeColumn,
 } from "../kernel/columns.ts";
-import { Entries } from "../kernel/entries.ts";
+import { Entries, type Search } from "../kernel/entries.ts";
 import * as map from "../kernel/memory-map.ts";
 import type { VisitField } from "../kernel/rows.ts";
 import { type Place, type TableColumn, type TableSet, tableColumns } from "../kernel/table-columns.ts";
@@ -25,17 +31,24 @@ const PARTITIONS = 256;
 export class TableSupply implements VisitSupply {
   /** Entries stay until they are met, or are not there for their kernel has removed them. */
   readonly dropped = 0;
+  /** Windows and sessions close, and others take their places. */
+  readonly isFleeting: boolean;
   private readonly entries: Entries;
   private readonly columns: TableColumns;
   private readonly to: number;
+  /** Entries that were there when it began: those of a table that come later are behind them. */
+  private readonly first: number;
   private partition: number;
-  /** Those of the next partitions, the next one first. They hold until the stream's next frame. */
-  private ahead: Float64Array[] = [];
+  private search: Search | undefined;
+  /** What tells the entries of the next partitions, of the next one first. */
+  private found: number[][] = [];
 
   /** Partitions [from, to). Throws `column-missing`, `column-type` or `column-unsupported` where a field does not fit. */
   constructor(memory: WebAssembly.Memory, table: TableSet, fields: VisitField[], from: number, to: number) {
     this.entries = new Entries(memory, table);
     this.columns = new TableColumns(memory, this.entries, table, fields);
+    this.isFleeting = table.kind !== "Table";
+    this.first = this.entries.count;
     this.partition = from;
     this.to = to;
   }
@@ -49,24 +62,32 @@ export class TableSupply implements VisitSupply {
     return false;
   }
 
-  resume(): void {
-    this.ahead = [];
+  find(enough: () => boolean): boolean {
+    const { entries, isFleeting } = this;
+    if (this.found.length || this.partition === this.to) return true;
+    this.search ??= entries.search(this.partition, this.searchTo(), isFleeting ? Infinity : this.first);
+    while (!entries.look(this.search, VISIT_LOOK_ENTRIES)) if (!isFleeting && enough()) return false;
+    this.found = this.search.found;
+    this.search = undefined;
+    return true;
+  }
+
+  /** Up to which partition it looks for entries: so that there are few searches, and what they find is little. */
+  private searchTo(): number {
+    const { count } = this.entries;
+    const some = this.isFleeting ? VISIT_LOOK_ENTRIES : Math.max(VISIT_FOUND_ENTRIES, count / VISIT_SEARCHES);
+    const share = Math.floor((PARTITIONS * some) / Math.max(1, count));
+    return Math.min(this.to, this.partition + Math.max(1, share));
   }
 
   next(): VisitFrame | undefined {
-    while (this.partition < this.to) {
-      if (!this.ahead.length) this.ahead = this.entries.of(this.partition, this.scanTo());
-      const entries = this.ahead.shift()!;
+    for (let found = this.found.shift(); found; found = this.found.shift()) {
       const partition = this.partition++;
-      if (entries.length) return { partition, index: 0, layOut: () => this.columns.layOutAll(entries) };
+      if (!found.length) continue;
+      const entries = this.entries.inOrder(found);
+      return { partition, index: 0, layOut: () => this.columns.layOutAll(entries) };
     }
     return undefined;
-  }
-
-  /** Up to which partition is looked for entries: what a step leaves of them is looked for again. */
-  private scanTo(): number {
-    const share = Math.floor((PARTITIONS * VISIT_SCAN_ENTRIES) / Math.max(1, this.entries.count));
-    return Math.min(this.to, this.partition + Math.max(1, share));
   }
 }
 

@@ -76,7 +76,7 @@ export class Visitor {
    */
   step(enough: () => boolean, take: (visited: Visited) => void): boolean {
     const { supply } = this;
-    supply.resume();
+    if (!supply.find(enough)) return true;
     let frame = supply.next();
     if (!frame) return false;
     const bytes = new Uint8Array(this.memory.buffer);
@@ -88,7 +88,7 @@ export class Visitor {
       kernel.exports.start(this.format, COMMA);
       while (frame) {
         take(mapped(kernel, frame));
-        frame = enough() ? undefined : supply.next();
+        frame = enough() && !supply.isFleeting ? undefined : supply.next();
       }
       return true;
     } finally {

@@ -20,6 +20,8 @@ export interface TableSet {
   /** Its place among the kernel's tables. */
   number: number;
   name: string;
+  /** Entries of a Table stay where they are; of others, and of older modules, which do not say, they may be removed. */
+  kind?: "Table" | "Windows" | "Sessions" | undefined;
   /** Types of the key's parts. */
   key: string[];
   fields: TableField[];

@@ -11,6 +11,7 @@ interface VisitedDataset {
 interface VisitedTable {
   number: number;
   name: string;
+  kind?: "Table" | "Windows" | "Sessions" | undefined;
   key: string[];
   fields: { name: string; aggregate: string; type?: string | undefined; offset: number; columns: string[] }[];
 }

@@ -4,6 +4,8 @@ import * as assert from "uvu/assert";
 import { buildKernel } from "../../host/compiler/cache.ts";
 import { TableSupply } from "../../host/jah/visit-table.ts";
 import type { FieldType } from "../../host/kernel/columns.ts";
+import { hashWord } from "../../host/kernel/entries.ts";
+import { partitionOf } from "../../host/kernel/partitions.ts";
 import { tableColumns } from "../../host/kernel/table-columns.ts";
 import { kernelOf, parseLines, random, type Row, seedOf } from "../run.ts";
 import { Owners, rowsOf, tableSet, visit } from "./datasets.ts";
@@ -161,12 +163,13 @@ import { Text, out } from "hallelujah";
 @record class Station { key: Text; @name("level.count") readings: i64 }
 export function each(station: Station): void { out.emit(station); }`;
 
-test("each entry is met once while the table grows between steps, as it is at that moment", async () => {
+test("the entries of the frame at which it began are met, each once and as it is at that moment, while the table grows", async () => {
   const keep = await buildKernel(kernelOf("stations", STATIONS));
   const emit = await buildKernel(kernelOf("emit-station", EMIT_STATION));
   const draw = random(seed);
   const all = new Owners(keep, 2);
-  await all.add(readings(draw, 3000, 1000));
+  // More than are looked at in one step.
+  for (let i = 0; i < 20; i++) await all.add(readings(draw, 6000, 100_000));
   const counts = () =>
     new Map(
       all.all
@@ -180,20 +183,24 @@ test("each entry is met once while the table grows between steps, as it is at th
   let frames = 0;
   const { emitted } = await visit(all.all, keep, emit, {
     table: tableSet(keep, "stations"),
-    // The index grows several times meanwhile.
+    // The index grows meanwhile.
     between: async () => {
-      if (frames++ < 60) await all.add(readings(draw, 600, 1000 + frames * 500));
+      if (frames++ < 30) await all.add(readings(draw, 3000, 100_000 + frames * 20_000));
     },
   });
   const after = counts();
-  assert.ok(after.size > 8 * before.size);
+  assert.ok(before.size > 65_536 && after.size > 1.5 * before.size);
   const met = new Map<string, number>();
   for (const { key, readings: count } of parseLines(emitted)) {
     assert.not.ok(met.has(key), `${key} was met twice`);
     met.set(key, count);
-    assert.ok(count >= (before.get(key) ?? 1) && count <= after.get(key)!, key);
+    assert.ok(count >= before.get(key)! && count <= after.get(key)!, key);
   }
-  for (const key of before.keys()) assert.ok(met.has(key), `${key} was there and not met`);
+  assert.equal([...met.keys()].toSorted(), [...before.keys()].toSorted());
+  assert.ok(
+    [...met].some(([key, count]) => count > before.get(key)!),
+    "some have changed meanwhile",
+  );
 });
 
 const WINDOWS = `
@@ -247,6 +254,16 @@ test("windows that are open are met once, also while others close and entries ta
     met.add(`${at} ${who}`);
   }
   assert.ok(met.size > 100);
+});
+
+test("words have the hashes that kernels give them", () => {
+  const draw = random(seed);
+  const word = new DataView(new ArrayBuffer(8));
+  for (let i = 0; i < 2000; i++) {
+    for (const half of [0, 4]) word.setUint32(half, i % 7 ? draw() * 2 ** 32 : i % 2 ? 0xffff_ffff : i, true);
+    const partition = partitionOf(["u64"], new Uint8Array(word.buffer), false);
+    assert.is(hashWord(word.getUint32(0, true), word.getUint32(4, true)) >>> 24, partition);
+  }
 });
 
 test("what cannot be read of a table is refused, by its name; other columns are read", async () => {

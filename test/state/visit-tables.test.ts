@@ -256,6 +256,49 @@ test("windows that are open are met once, also while others close and entries ta
   assert.ok(met.size > 100);
 });
 
+test("sessions that are open, and values that fold keeps as they are, are met as query shows them", async () => {
+  const keep = await buildKernel(
+    kernelOf(
+      "folded",
+      `import { Count, Decimal, Sessions, Text, Time, Window } from "hallelujah";
+@record class Event { @time at: Time; who: Text; x: f64; d: Decimal }
+@state class Open { events: Count; n: i32; small: u8; half: f32; whole: f64; odd: bool; last: Time; big: u64; cents: Decimal }
+const open = new Sessions<Text, Open>("open", 3_600_000);
+export function key(event: Event): Text { return event.who; }
+export function fold(event: Event, open: Open): void {
+  open.events.add();
+  open.n -= 3;
+  open.small = <u8>open.n;
+  open.half = <f32>event.x;
+  open.whole += event.x;
+  open.odd = !open.odd;
+  open.last = event.at;
+  open.big = u64.MAX_VALUE / 3 + <u64>open.events.value;
+  open.cents = event.d;
+}
+export function close(window: Window, who: Text, open: Open): void {}`,
+    ),
+  );
+  const columns = tableColumns(tableSet(keep, "open"));
+  const emit = await buildKernel(kernelOf("emit-open", emitting(columns)));
+  const all = new Owners(keep, 2);
+  const draw = random(seed);
+  for (let frame = 0; frame < 4; frame++) {
+    const lines = Array.from({ length: 200 }, (_, i) => {
+      const at = new Date(Date.parse("2024-01-01T00:00:00Z") + (frame * 200 + i) * 1000).toISOString();
+      return `{"at":"${at}","who":"w${Math.floor(draw() * 70)}","x":${draw()},"d":${(i - 100) / 4}}\n`;
+    });
+    await all.add(lines.join(""));
+  }
+  const { emitted, bad } = await visit(all.all, keep, emit, { table: tableSet(keep, "open") });
+  const shown = all.all
+    .flatMap(({ shard }) => rowsOf(shard.kernel, 0))
+    .map((line) => flattened(JSON.parse(line), columns));
+  assert.ok(shown.length > 50);
+  assert.is(bad, 0);
+  assert.equal(sorted(parseLines(emitted)), sorted(shown));
+});
+
 test("words have the hashes that kernels give them", () => {
   const draw = random(seed);
   const word = new DataView(new ArrayBuffer(8));

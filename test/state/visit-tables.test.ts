@@ -5,6 +5,7 @@ import { buildKernel } from "../../host/compiler/cache.ts";
 import { TableSupply } from "../../host/jah/visit-table.ts";
 import type { FieldType } from "../../host/kernel/columns.ts";
 import { hashWord } from "../../host/kernel/entries.ts";
+import { encodeKey } from "../../host/kernel/keys.ts";
 import { partitionOf } from "../../host/kernel/partitions.ts";
 import { tableColumns } from "../../host/kernel/table-columns.ts";
 import { kernelOf, parseLines, random, type Row, seedOf } from "../run.ts";
@@ -307,6 +308,48 @@ test("words have the hashes that kernels give them", () => {
     const partition = partitionOf(["u64"], new Uint8Array(word.buffer), false);
     assert.is(hashWord(word.getUint32(0, true), word.getUint32(4, true)) >>> 24, partition);
   }
+});
+
+test("texts that have to be copied are right where a partition is laid out in several parts", async () => {
+  const keep = await buildKernel(
+    kernelOf("seconds", WINDOWS.replace("@time at", "@time(1_000_000_000) at").replace("3_600_000", "1000")),
+  );
+  const group = await buildKernel(
+    kernelOf(
+      "by-who",
+      `import { Count, Table, Text } from "hallelujah";
+@record class Span { @name("key.1") who: Text }
+@state class Group { spans: Count }
+const groups = new Table<Text, Group>("groups");
+export function each(span: Span): void { groups.at(span.who).spans.add(); }`,
+    ),
+  );
+  // The partition of a window is that of what stands behind its time.
+  const name = (i: number) => `\u0000 ${i} ${"z".repeat(40)}\u0000`;
+  const partition = (i: number) =>
+    partitionOf(["Time", "Text"], encodeKey(["Time", "Text"], ["2024-01-01T00:00:00Z", name(i)]), true);
+  const names = Array.from({ length: 2000 }, (_, i) => i)
+    .filter((i) => partition(i) === partition(0))
+    .map(name);
+  assert.ok(names.length > 3);
+  const all = new Owners(keep, 1);
+  const start = Date.parse("2024-01-01T00:00:00Z");
+  const spans = 20_000;
+  for (let from = 0; from < spans; from += 2000) {
+    const lines = Array.from({ length: 2000 }, (_, i) => {
+      const at = new Date(start + (from + i) * 1000).toISOString();
+      return `${JSON.stringify({ at, who: names[(from + i) % names.length], n: 1 })}\n`;
+    });
+    await all.add(lines.join(""));
+  }
+  const { rows, visited } = await visit(all.all, keep, group, { table: tableSet(keep, "hours") });
+  assert.is(visited, spans);
+  const wanted = names.map((key, i) => ({
+    table: "groups",
+    key,
+    spans: Math.ceil((spans - i) / names.length),
+  }));
+  assert.equal(sorted(rows.map((row) => JSON.parse(row))), sorted(wanted));
 });
 
 test("what cannot be read of a table is refused, by its name; other columns are read", async () => {

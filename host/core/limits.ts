@@ -48,6 +48,8 @@ export const VISIT_SEARCHES = 16;
 export const VISIT_TEXT_BYTES = 8 * MiB;
 /** Entries up to which a table is visited as of one frame, which the stream waits for: some ms of each Jah. */
 export const VISIT_HELD_ENTRIES = 1 << 16;
+/** Bytes of what a kernel emits that are kept while the stream waits for its visit; where there are more, it waits for the client, too. */
+export const VISIT_HELD_BYTES = 16 * MiB;
 
 /** Frames handed to a Jah in one message: enough that messages cost nothing, few enough to share the end evenly. */
 export const RUN_FRAMES = 8;

@@ -10,6 +10,7 @@ import { HallelujahError, nearest } from "../core/errors.ts";
 import {
   FOLLOW_BYTES_MAX,
   VISIT_AHEAD_BYTES,
+  VISIT_HELD_BYTES,
   VISIT_HELD_ENTRIES,
   VISIT_MS,
   VISIT_MS_MAX,
@@ -188,6 +189,8 @@ export class Course {
   private deadline = Infinity;
   /** The stream goes on. */
   private letGo: () => void = () => {};
+  /** Whether it waits for the visit. */
+  private holds = false;
 
   constructor(plan: VisitPlan, jahs: Jah[], stream: Visitable) {
     this.plan = plan;
@@ -224,7 +227,7 @@ export class Course {
       for (const jah of this.jahs) void jah.call("release", undefined).catch(() => {});
       release();
     };
-    let stays = false;
+    this.holds = false;
     try {
       const frame = await holdAll(this.jahs, least);
       const counts = await Promise.all(this.jahs.map(call));
@@ -234,10 +237,10 @@ export class Course {
           "visit-too-large",
           `there are ${rows} rows, and the visit may meet ${rowsMax}; allow more`,
         );
-      stays = hold || ("table" in start.over && rows <= VISIT_HELD_ENTRIES);
+      this.holds = hold || ("table" in start.over && rows <= VISIT_HELD_ENTRIES);
       return frame;
     } finally {
-      if (!stays) this.letGo();
+      if (!this.holds) this.letGo();
     }
   }
 
@@ -275,7 +278,19 @@ export class Course {
     return chunks;
   }
 
+  /** What is emitted. While the stream waits for the visit, so much is kept that it does not wait for the client, too. */
   private async *steps(): AsyncGenerator<Uint8Array> {
+    const kept: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of this.met()) {
+      kept.push(chunk);
+      bytes += chunk.length;
+      if (!this.holds || bytes > VISIT_HELD_BYTES) yield* kept.splice(0);
+    }
+    yield* kept;
+  }
+
+  private async *met(): AsyncGenerator<Uint8Array> {
     const visit = this.id;
     const [home, ...others] = this.jahs;
     const ahead = others.map((jah) => new Ahead(() => this.step(jah)));

@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
-import { VISIT_HELD_ENTRIES } from "../../host/core/limits.ts";
+import { VISIT_HELD_BYTES, VISIT_HELD_ENTRIES } from "../../host/core/limits.ts";
 import type { Jah } from "../../host/hallelu/jahs.ts";
 import { planVisit, type VisitPlan } from "../../host/hallelu/visit.ts";
 import { Visits } from "../../host/hallelu/visits.ts";
@@ -63,15 +63,16 @@ function streamOf({ rows, steps }: Played) {
     answered: () => {},
     worked: () => {},
   });
+  const begin = (plan: VisitPlan) => visits.visit({ plan: () => plan, placeOf: () => undefined });
   const visit = async (plan: VisitPlan) => {
-    const answer = await visits.visit({ plan: () => plan, placeOf: () => undefined });
+    const answer = await begin(plan);
     const chunks: Uint8Array[] = [];
     for await (const chunk of answer.rows) chunks.push(chunk);
     return { frame: answer.frame, text: Buffer.concat(chunks).toString() };
   };
   /** Whether the stream went on before all was met. */
   const wentOn = () => asked.indexOf("release") < asked.lastIndexOf("visitStep");
-  return { asked, visit, wentOn };
+  return { asked, begin, visit, wentOn };
 }
 
 const emitted = (text: string) => [Buffer.from(text)];
@@ -111,6 +112,28 @@ test("a stream that waits goes on when the visit fails, and when its client leav
     assert.is(failing.asked.filter((method) => method === "release").length, 1);
     assert.is(failing.asked.filter((method) => method === "turn over").length, 1);
     failing.asked.splice(0);
+  }
+});
+
+test("a stream that waits for a visit does not wait for its client, unless very much is emitted", async () => {
+  const [small, large] = [emitted("a\n"), [new Uint8Array(VISIT_HELD_BYTES + 1)]];
+  for (const [first, waits] of [
+    [small, false],
+    [large, true],
+  ] as const) {
+    const steps = [
+      [
+        { over: false, emitted: first },
+        { over: true, emitted: emitted("b\n") },
+      ],
+    ];
+    const { asked, begin } = streamOf({ rows: 5, steps });
+    const { rows } = await begin(planOf(TABLE));
+    const iterator = rows[Symbol.asyncIterator]();
+    assert.equal((await iterator.next()).value, first[0]);
+    assert.is(!asked.includes("release"), waits);
+    await iterator.return!();
+    assert.ok(asked.includes("release"));
   }
 });
 

@@ -2,6 +2,11 @@
  * Virtual time: what is put off happens in order of its time, then of when it was put off. While it rules, the clocks and
  * timers of this process are its own, so that code that asks for them runs on virtual time, too.
  */
+/** Node's own. */
+const setNextImmediate = setImmediate;
+/** What happens in one turn of Node's loop. */
+const TURN_IMMEDIATES = 256;
+
 interface Item {
   at: number;
   order: number;
@@ -21,6 +26,8 @@ export class VirtualClock {
   now = 0;
   private readonly queue: Item[] = [];
   private order = 0;
+  /** What happens before time goes on, or soon after. */
+  private readonly immediates: (() => void)[] = [];
 
   later(ms: number, what: () => void): void {
     const item = { at: this.now + ms, order: this.order++, what };
@@ -40,12 +47,38 @@ export class VirtualClock {
     this.later(ms, () => this.every(ms, what));
   }
 
-  /** The next thing happens, and the promises that it settles. */
-  async step(): Promise<void> {
-    const { at, what } = this.take();
-    this.now = at;
-    what();
-    await new Promise((done) => setImmediate(done));
+  /**
+   * One thing after the other happens, each with the promises that it settles before the next; until `isOver`, which is asked before each,
+   * says so. Rejects with what they throw. The clock has to rule.
+   */
+  run(isOver: () => boolean): Promise<void> {
+    return new Promise((done, fail) => {
+      let over = false;
+      const step = () => {
+        try {
+          over = isOver();
+          if (over) return done();
+          const { at, what } = this.take();
+          this.now = at;
+          what();
+          this.immediates.push(step);
+        } catch (error) {
+          over = true;
+          fail(error as Error);
+        }
+      };
+      // Between two immediates of a turn of Node's loop promises are settled as well, and a turn takes longer than most steps.
+      const next = () => {
+        if (!over) this.immediates.shift()?.();
+      };
+      const turn = () => {
+        if (over) return;
+        for (let i = 0; i < TURN_IMMEDIATES; i++) setNextImmediate(next);
+        setNextImmediate(turn);
+      };
+      this.immediates.push(step);
+      turn();
+    });
   }
 
   private take(): Item {
@@ -67,7 +100,7 @@ export class VirtualClock {
 
   /** Takes the place of this process's clocks; answers what puts them back. */
   rule(): () => void {
-    const { setTimeout, clearTimeout } = globalThis;
+    const { setTimeout, clearTimeout, setImmediate } = globalThis;
     const { now: monotonic } = performance;
     const { now: wall } = Date;
     performance.now = () => this.now;
@@ -77,6 +110,9 @@ export class VirtualClock {
       this.later(ms, () => timer.cancelled || what());
       return timer;
     }) as unknown as typeof setTimeout;
+    globalThis.setImmediate = ((what: () => void) => {
+      this.immediates.push(what);
+    }) as unknown as typeof setImmediate;
     globalThis.clearTimeout = ((timer?: Timer) => {
       if (timer instanceof Timer) timer.cancelled = true;
       else clearTimeout(timer);
@@ -84,7 +120,8 @@ export class VirtualClock {
     return () => {
       performance.now = monotonic;
       Date.now = wall;
-      Object.assign(globalThis, { setTimeout, clearTimeout });
+      Object.assign(globalThis, { setTimeout, clearTimeout, setImmediate });
+      for (const what of this.immediates.splice(0)) setImmediate(what);
     };
   }
 }

@@ -154,13 +154,20 @@ export class HostSimulation {
 
   private async until(condition: () => boolean, patienceMs = Infinity): Promise<void> {
     const deadline = this.now + patienceMs;
-    while (!condition()) {
-      await this.clock.step();
-      if (this.error) throw this.error;
-      if (++this.counts.events % 64 === 0)
-        this.rules.check(this.now, [...this.streams.values()], [...this.processes.values()]);
-      if (this.now > deadline) throw new Broken(`it does not come to rest: ${this.standing()}`);
-    }
+    let begun = false;
+    await this.clock.run(() => {
+      if (begun) this.checkStep(deadline);
+      begun = true;
+      return condition();
+    });
+  }
+
+  /** Something has happened. */
+  private checkStep(deadline: number): void {
+    if (this.error) throw this.error;
+    if (++this.counts.events % 64 === 0)
+      this.rules.check(this.now, [...this.streams.values()], [...this.processes.values()]);
+    if (this.now > deadline) throw new Broken(`it does not come to rest: ${this.standing()}`);
   }
 
   /** Time that a word between two processes is under way, ms: now and then, one of them has no CPU. */

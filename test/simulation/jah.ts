@@ -59,10 +59,16 @@ export interface Checkpoint {
 
 /** Records of a frame whose keys fall into partitions [from, to): as it comes, but always the same. */
 export function recordsIn(frame: number, from: number, to: number): number {
-  let count = 0;
-  for (let p = from; p < to; p++) count += (frame * 7 + p * 13) % 5;
-  return count;
+  const below = RECORDS_BELOW[frame % 5];
+  return below[to] - below[from];
 }
+
+/** Of frames by their numbers modulo 5: records of the partitions below each. */
+const RECORDS_BELOW = Array.from({ length: 5 }, (_, frame) => {
+  const below = [0];
+  for (let p = 0; p < PARTITIONS; p++) below.push(below[p] + ((frame * 7 + p * 13) % 5));
+  return below;
+});
 
 /** A shard as it is on disk. */
 interface OnDisk {

@@ -13,7 +13,7 @@ let folders = 0;
 const fresh = () => join(root, String(folders++));
 
 /** A contender that takes the lock some times and writes down when it had it. */
-const contender = join(root, "contender.mts");
+const contender = join(root, "contender.mjs");
 writeFileSync(
   contender,
   `import { appendFileSync } from "node:fs";
@@ -32,7 +32,6 @@ for (let round = 0; round < Number(rounds); round++) {
 
 function contend(folder: string, rounds: number, dies: boolean): Promise<void> {
   const child = fork(contender, [folder, String(rounds), dies ? "yes" : "no"], {
-    execArgv: ["--import", "tsx"],
     stdio: "ignore",
   });
   return new Promise((done) => child.once("exit", () => done()));

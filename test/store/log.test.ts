@@ -381,8 +381,9 @@ test("a full disk refuses an append, keeps nothing of it, and goes on when there
 test("a disk that is really full refuses, loses nothing, and goes on when there is room", () => {
   const disk = folder();
   const script = join(packageRoot, "test", "store", "full-disk.ts");
-  const inside = 'mount -t tmpfs -o size=3m none "$1" && exec "$2" --import tsx "$3" "$1"';
-  const args = ["-Urm", "sh", "-c", inside, "sh", disk, process.execPath, script];
+  const inside = 'mount -t tmpfs -o size=3m none "$0" && exec "$@"';
+  const command = [process.execPath, ...process.execArgv, script, disk];
+  const args = ["-Urm", "sh", "-c", inside, disk, ...command];
   const permitted = spawnSync("unshare", ["-Urm", "sh", "-c", 'mount -t tmpfs none "$1"', "sh", disk]);
   if (permitted.status !== 0) return console.log("skipped: no file system can be mounted here");
   const { stdout, stderr } = spawnSync("unshare", args, {
@@ -490,7 +491,7 @@ test("what was answered is there after its process was killed, at any moment, ag
   const script = join(packageRoot, "test", "store", "append.ts");
   const answered = new Map<number, number>();
   for (let round = 0; round < 5; round++) {
-    const child = spawn(process.execPath, ["--import", "tsx", script, path], { cwd: packageRoot });
+    const child = spawn(process.execPath, [...process.execArgv, script, path], { cwd: packageRoot });
     let said = "";
     child.stderr.on("data", (chunk: Buffer) => (said += chunk));
     const wanted = answered.size + 20 + chance() * 300;

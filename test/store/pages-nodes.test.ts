@@ -98,7 +98,7 @@ test("a newer format, or a newer RocksDB than any known, is refused", async () =
 
 /** What `pages-once.ts` says under a Node: how many pages were there, or an error's code. */
 function once(node: string, folder: string): unknown {
-  const args = ["--import", "tsx", join(import.meta.dirname, "pages-once.ts"), folder];
+  const args = [...process.execArgv, join(import.meta.dirname, "pages-once.ts"), folder];
   return JSON.parse(execFileSync(node, args, { encoding: "utf8", timeout: 30_000 }));
 }
 

@@ -227,7 +227,7 @@ const mounts = onDisk(newFolder(), ["true"]).status === 0;
   () => {
     const disk = newFolder();
     const script = join(import.meta.dirname, "pages-full.ts");
-    const { status, output } = onDisk(disk, [process.execPath, "--import", "tsx", script, disk]);
+    const { status, output } = onDisk(disk, [process.execPath, ...process.execArgv, script, disk]);
     assert.is(status, 0, output);
   },
 );

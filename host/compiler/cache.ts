@@ -25,7 +25,7 @@ import { invalidDescriptor } from "./descriptor-check.ts";
 
 const WASM_MAGIC = 0x6d736100; // "\0asm"
 
-/** Modules kept, and generated sources; the ones not used for longest go first. */
+/** Modules kept, and generated sources, unless `HALLELUJAH_CACHE_FILES` says how many; the ones not used for longest go first. */
 const KEPT_MAX = 256;
 
 export interface BuiltKernel {
@@ -86,12 +86,13 @@ function keep(path: string, content: Uint8Array | string): void {
   writeFileSync(unfinished, content);
   renameSync(unfinished, path); // another process finds the whole file or none
   const files = readdirSync(dirname(path)).filter((name) => extname(name) === extname(path));
-  if (files.length <= KEPT_MAX) return;
+  const max = Number(process.env.HALLELUJAH_CACHE_FILES ?? KEPT_MAX);
+  if (files.length <= max) return;
   const byAge = files
     .map((name) => join(dirname(path), name))
     .map((name) => ({ name, used: statSync(name, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
     .toSorted((a, b) => a.used - b.used);
-  for (const { name } of byAge.slice(0, files.length - KEPT_MAX)) rmSync(name, { force: true });
+  for (const { name } of byAge.slice(0, files.length - max)) rmSync(name, { force: true });
 }
 
 function touch(path: string): void {

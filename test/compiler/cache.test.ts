@@ -1,14 +1,16 @@
 /** Built kernels by what they are: when one is found, and when it has to be built anew. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { buildKernel, findBuilt } from "../../host/compiler/cache.ts";
+import { buildKernel, findBuilt, sourceFile } from "../../host/compiler/cache.ts";
+import { packageRoot } from "../../host/core/package-root.ts";
 
 const test = suite("compiler: the cache");
 const folders: string[] = [];
-const before = process.env.HALLELUJAH_CACHE;
+const { HALLELUJAH_CACHE: before, HALLELUJAH_CACHE_FILES: filesBefore, OTHER_NODE } = process.env;
 
 /** A folder with a kernel and what it imports; answers the kernel's path. */
 function kernelIn(words: { step: string; name?: string }): string {
@@ -54,6 +56,35 @@ test("the same kernel in another folder is found; one that differs in what it im
     undefined,
     "places in the source are named by it",
   );
+});
+
+test("of more files than are kept those go that were not used for longest", () => {
+  const [first, second] = ["1", "2"].map((text) => sourceFile("query", text));
+  utimesSync(first, 1, 1);
+  utimesSync(second, 2, 2);
+  process.env.HALLELUJAH_CACHE_FILES = "2";
+  try {
+    assert.is(sourceFile("query", "1"), first); // it is used again
+    const third = sourceFile("query", "3");
+    assert.equal([first, second, third].map(existsSync), [true, false, true]);
+  } finally {
+    if (filesBefore === undefined) delete process.env.HALLELUJAH_CACHE_FILES;
+    else process.env.HALLELUJAH_CACHE_FILES = filesBefore;
+  }
+});
+
+// So whoever runs under both may share one cache.
+(OTHER_NODE ? test : test.skip)("under another Node the compiler makes the same module", async () => {
+  const kernel = kernelIn({ step: "3" });
+  const { path } = await buildKernel(kernel);
+  const cache = mkdtempSync(join(tmpdir(), "hallelujah-cache-"));
+  folders.push(cache);
+  const main = join(packageRoot, "dist", "cli", "main.js");
+  const out = join(cache, "other.wasm");
+  execFileSync(OTHER_NODE!, [main, "build", kernel, "--output", out], {
+    env: { ...process.env, HALLELUJAH_CACHE: cache },
+  });
+  assert.ok(readFileSync(path).equals(readFileSync(out)));
 });
 
 test.run();

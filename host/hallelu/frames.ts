@@ -75,6 +75,8 @@ export class Frames {
   private lacking = false;
   /** How many want that the log is not trimmed for now. */
   private holds = { count: 0 };
+  /** Frames whose records a Jah of another stream had decoded. */
+  decodedCount = 0;
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
   /** What is decoded of this log for those that share it, if it is its own. */
@@ -443,9 +445,13 @@ export class Frames {
   }
 
   /** A frame was mapped; the one that has to be mapped again, if there is one: it, or one behind it (chains.ts). */
-  mapped({ source, frame, start, end, time }: FrameDone, kept?: Mapped["kept"]): number | undefined {
+  mapped(
+    { source, frame, start, end, time }: FrameDone,
+    { kept, cameDecoded }: Pick<Mapped, "kept" | "cameDecoded"> = {},
+  ): number | undefined {
     if (this.owner) this.owner.decoded?.read(frame, this);
     else this.decoded?.mapped(frame, kept);
+    if (cameDecoded) this.decodedCount++;
     const again = this.chains.mapped(source, frame, start, end)?.frame;
     if (again !== frame && this.parts.kernel().time && source !== NO_SOURCE)
       this.time.mapped(this.clockOf(source), time);

@@ -368,7 +368,7 @@ export class LiveJah {
     } finally {
       this.watchdog.leave();
     }
-    const { parts, keptBytes } = result;
+    const { parts, keptBytes, cameDecoded } = result;
     const done = only ? silent(result.done) : result.done;
     const { frame, source, start, end } = done;
     const time = still ? -Infinity : done.time;
@@ -381,7 +381,12 @@ export class LiveJah {
       else this.peers.send(jah, batch);
     });
     const { keep } = sharing;
-    this.mapped.push({ routing, done, ...(keep && { kept: { id: keep.id, bytes: keptBytes ?? 0 } }) });
+    this.mapped.push({
+      routing,
+      done,
+      ...(keep && { kept: { id: keep.id, bytes: keptBytes ?? 0 } }),
+      ...(cameDecoded && { cameDecoded }),
+    });
     this.work.mapMs += performance.now() - startedAt;
     this.work.mappedBytes += task.kind === "slice" ? task.bytes : done.end - done.start;
     this.work.mappedRecords += done.rows + done.bad;

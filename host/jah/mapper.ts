@@ -45,7 +45,7 @@ export interface MappedFrame {
   /** Bytes of the file of decoded records that was written, if one was. */
   keptBytes?: number;
   /** Whether the records came decoded. */
-  cameDecoded?: boolean;
+  cameDecoded?: true;
 }
 
 /** What is to be kept of the records of a frame for others, or was kept of it by others. */

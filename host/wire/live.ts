@@ -132,6 +132,8 @@ export interface Mapped {
   done: FrameDone;
   /** What was kept of what was decoded: by which attempt, and bytes of its file. */
   kept?: { id: number; bytes: number };
+  /** Its records came decoded. */
+  cameDecoded?: true;
 }
 
 /** What a Jah did since it last told, from which its true rates come (useful time, not wall time). */

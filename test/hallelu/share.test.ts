@@ -161,13 +161,14 @@ test("what the owner's Jah is told to decode for others is waited for, and their
   assert.is(owner.ready, 2, "it waits for nobody");
   owner.tellSharers();
   assert.is(heard[1].length, 1, "there is nothing new");
-  owner.mapped({ ...done, frame: 0 }, { id: keep!.id, bytes: 9 });
+  owner.mapped({ ...done, frame: 0 }, { kept: { id: keep!.id, bytes: 9 } });
   owner.tellSharers();
   assert.is(heard[1].length, 2);
   assert.is(sharer.ready, 2);
   assert.is(sharer.taskOf(0, []).decoded!.path, keep!.path);
   assert.not(sharer.taskOf(1, []).decoded, "nobody has decoded it");
-  sharer.mapped({ ...done, frame: 0 });
+  sharer.mapped({ ...done, frame: 0 }, { cameDecoded: true });
+  assert.is(sharer.decodedCount, 1);
   assert.not(sharer.taskOf(0, []).decoded, "it has been there");
   owner.taskOf(1, []);
   assert.is(sharer.ready, 1);

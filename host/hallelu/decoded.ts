@@ -23,7 +23,7 @@ import type { SourceFormat } from "../wire/jah.ts";
 
 /** A stream that shares the log. */
 export interface DecodedReader {
-  /** The next frame that is handed out there, if any is for now. */
+  /** The next frame that is handed out there; undefined while it is stopped. */
   readonly at: number | undefined;
   kernelOf(frame: number): KernelDescriptor;
 }
@@ -182,11 +182,11 @@ export class DecodedFrames {
       this.files++;
       return this.nextFile++;
     }
-    // Somebody was to read it who does not come to it; whoever reads it now finds out.
-    for (const entry of this.kept.values()) {
-      if (entry.since !== undefined) continue;
-      this.kept.delete(entry.frame);
-      return entry.file;
+    // Who was to read it may be stopped, or was handed the frame and is lost; whoever reads it now finds out.
+    for (const { frame, file, since, readers } of this.kept.values()) {
+      if (since !== undefined || [...readers].some(({ at }) => at !== undefined && at <= frame)) continue;
+      this.kept.delete(frame);
+      return file;
     }
     return undefined;
   }

@@ -43,7 +43,7 @@ export interface FramesParts {
   onLogged: () => void;
   /** What is decoded of this log for those that share it; nothing, if it is left out. */
   decoded?: DecodedFrames;
-  /** The next frame that is handed out, if any is for now and what another stream decodes is of use; left out if it never is. */
+  /** The next frame that is handed out; undefined while the stream is stopped. Left out if what others decode is never of use. */
   at?: () => number | undefined;
 }
 
@@ -142,7 +142,7 @@ export class Frames {
     return Math.min(this.log.next, this.owner?.decoded?.awaitedBy(this) ?? Infinity);
   }
 
-  /** The next frame that is handed out, if any is for now. */
+  /** The next frame that is handed out; undefined while the stream is stopped. */
   get at(): number | undefined {
     return this.parts.at?.();
   }

@@ -287,9 +287,9 @@ export class Stream implements JahOwner {
     return Math.min(this.log.next, this.until?.() ?? Infinity);
   }
 
-  /** The next frame that it hands out, if it is at work and no reprocess. */
+  /** The next frame that it hands out, if it is at work, or is woken by what is logged, and is no reprocess. */
   private get handsOutAt(): number | undefined {
-    const works = this.shards.areReady && this.mayRun && !this.lifecycle.isParking && !this.frozen;
+    const works = this.mayRun && !this.lifecycle.isParking && !this.frozen;
     return works && !this.until ? this.dispatch.fresh : undefined;
   }
 

@@ -195,12 +195,14 @@ test("no file is written that somebody writes, or that holds a frame which may b
   );
 });
 
-test("where all files are taken, the oldest that is there makes room; those that are written do not", () => {
+test("where all files are taken, those make room that nobody comes to any more; those that are written do not", () => {
   const { decoded, readers, keep, done } = setUp(kernelOf(["a"]));
   const all = Array.from({ length: DECODED_FILES_MAX }, (_, frame) => keep(frame)!);
   assert.is(keep(DECODED_FILES_MAX), undefined);
   done(5, all[5].id);
   done(4, all[4].id);
+  assert.is(keep(DECODED_FILES_MAX), undefined);
+  readers[0].at = 5;
   assert.is(keep(DECODED_FILES_MAX)!.path, all[4].path);
   assert.is(decoded.of(4, readers[0]), undefined);
   assert.ok(decoded.of(5, readers[0]));

@@ -6,6 +6,7 @@
  *   0x0001_0000  kernel: static data, then the record heap (bump, released after every record)
  *   0x0100_0000  frame heap: per-frame tables and their blocks (bump, released after every flush)
  *   0x0400_0000  input window: one frame, and slack for wide loads
+ *   0x0500_0000  in its upper half, if the frame ends below: records that were decoded, as rows (record/decoded.ts)
  *   0x05fe_0000  dirty map: a byte for each page of 64 KiB, 1 where the state was changed (dirty.ts)
  *   0x05ff_0000  control block: plan of the columns, problems found, texts for errors
  *   0x0600_0000  output window: routed entries, emitted records, rendered rows
@@ -15,6 +16,12 @@
 export const KERNEL_BASE: usize = 0x0001_0000;
 export const FRAME_HEAP: usize = 0x0100_0000;
 export const INPUT: usize = 0x0400_0000;
+/** Which words of a record a decoded row has, or where it has those of the record; a u32 each. Frames that end below may have such rows. */
+export const DECODED_PLACES: usize = 0x0500_0000;
+export const DECODED_PLACES_MAX: u32 = 128;
+/** Behind it the rows: so many bytes at most. */
+export const DECODED_ROWS: usize = DECODED_PLACES + 0x200;
+export const DECODED_BYTES: usize = 4 << 20;
 /** Where the input window ends and the dirty map starts. */
 export const DIRTY: usize = 0x05fe_0000;
 export const CONTROL: usize = 0x05ff_0000;

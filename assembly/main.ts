@@ -26,6 +26,9 @@ import { startRowsPass } from "./state/chunks";
 import { rowsOfFrame } from "./state/dataset";
 
 export { countQuotes, mapCsv, mapLines, mapNdjson, mapColumnRows };
+export { startDecoded, endDecoded } from "./record/decoded";
+export { decodedTextsFit } from "./generated";
+export { mapDecoded } from "./record/rows";
 export { encodeRange, find, orderBy, rangeSize, render, sample, size, sortRange, split, splitEnd } from "./generated";
 export { splitStep } from "./generated";
 export { arenaEnd };

@@ -11,6 +11,7 @@ import { cores, type Machine } from "./machine.ts";
 import { flightsFile } from "./paths.ts";
 import { PeakSampler } from "./processes.ts";
 import { againstPeer, alone, type Context, type Result } from "./results.ts";
+import { decoded } from "./decoded.ts";
 import { devSave } from "./dev.ts";
 import { reconfigure } from "./reconfigure.ts";
 import { recovery } from "./recovery.ts";
@@ -46,6 +47,13 @@ export const figures: Record<string, Figure> = {
   store: (settings) => store(settings),
   log: (settings) => log(settings),
   recovery: (settings) => recovery(settings),
+  decoded: async (settings) =>
+    settings.peersOnly
+      ? []
+      : decoded(settings, {
+          csv: generated(settings, "stationsCsv"),
+          ndjson: generated(settings, "stationsNdjson"),
+        }),
   visit: async (settings) => (settings.peersOnly ? [] : visit(settings, generated(settings, "stationsCsv"))),
   reconfigure: async (settings) =>
     settings.peersOnly ? [] : reconfigure(settings, generated(settings, "stationsCsv")),

@@ -8,6 +8,7 @@ import { BAD_QUOTES, DONE, FRAME_END, MORE, NEXT, PART, PLAN, PLAN_END, QUOTED, 
 import { TOO_FEW_FIELDS, TOO_MANY_FIELDS, UNCLOSED_QUOTE } from "../abi";
 import { begin, decode, each, isEmptyAbsent, mapPlainRows, PLANNED } from "../generated";
 import { partFull } from "../heap";
+import { dropDecoded } from "./decoded";
 import { problem } from "./problem";
 import { CR, LF, QUOTE, structurals } from "./structure";
 
@@ -66,6 +67,7 @@ function quoted(p: usize, end: usize, delimiters: v128): usize {
 }
 
 function unescape(start: usize, end: usize, doubled: u32): void {
+  dropDecoded();
   const copy = heap.alloc(end - start - doubled + 32);
   let o = copy;
   for (let p = start; p < end; p++) {

@@ -11,6 +11,7 @@ import { partFull } from "../heap";
 import { maskOf } from "../hash";
 import { sameBytes } from "../text";
 import { lineEnd, more, part } from "./csv";
+import { dropDecoded } from "./decoded";
 import { problem } from "./problem";
 
 const LF: u8 = 0x0a;
@@ -98,6 +99,7 @@ let stringEnd: usize = 0;
 function readEscaped(start: usize, stop: usize): usize {
   const last = skipString(start - 1);
   if (!last) return 0;
+  dropDecoded();
   const copy = heap.alloc(last - start + 32);
   let o = copy;
   let p = start;

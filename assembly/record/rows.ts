@@ -1,6 +1,9 @@
-/** Rows of a column frame: what Parquet and Arrow inputs become, and the rows of datasets (see host/kernel/columns.ts for the layout). */
+/**
+ * Rows of a column frame: what Parquet and Arrow inputs become, and the rows of datasets (see host/kernel/columns.ts for the layout).
+ * And rows that another kernel has decoded (decoded.ts).
+ */
 import { DONE, FRAME_END, ROWS_GOOD } from "../abi";
-import { begin, column, each, isExact, mapExactRows } from "../generated";
+import { begin, column, each, isExact, mapDecodedRows, mapExactRows } from "../generated";
 import { partFull } from "../heap";
 import { columnAt, columnRows } from "./columns";
 import { part } from "./csv";
@@ -46,4 +49,12 @@ function mapAnyRows(base: usize, from: u32, count: u32): u32 {
   }
   store<u32>(ROWS_GOOD, good);
   return row;
+}
+
+/** Maps the decoded rows [from, to), of `stride` bytes each. Returns DONE, or PART with the next row in NEXT. */
+export function mapDecoded(from: u32, to: u32, stride: usize): u32 {
+  const good = load<u32>(ROWS_GOOD);
+  const next = mapDecodedRows(from, to, stride);
+  store<u32>(ROWS_GOOD, good + (next - from));
+  return partFull ? part(next) : DONE;
 }

@@ -87,6 +87,7 @@ const descriptor = object({
   tables: list(table, MAX_TABLES),
   datasets: optional(list(dataset, MAX_DATASETS)),
   visits: optional(count),
+  decoded: optional(count),
   ordered: flag,
   time: optional(object({ field: name, lateness: time })),
   late: flag,

@@ -56,6 +56,9 @@ export interface DatasetDescriptor {
 /** Version of how rows are laid out for a kernel that visits them; a module says which one it reads. */
 export const VISITS_VERSION = 1;
 
+/** Version of the rows that a kernel keeps of what it decodes, and takes from others; a module says which one it has. */
+export const DECODED_VERSION = 1;
+
 export interface KernelDescriptor {
   abi: number;
   sdk: string;
@@ -69,6 +72,8 @@ export interface KernelDescriptor {
   datasets?: DatasetDescriptor[];
   /** VISITS_VERSION, if the module can visit rows; older ones cannot. */
   visits?: number;
+  /** DECODED_VERSION, if the module keeps and takes decoded records; older ones do not. */
+  decoded?: number;
   /** Whether owners emit, in the order of frames: there is a `fold`, or there are windows. */
   ordered: boolean;
   /** The field of event time, and how late records may be, ms. */

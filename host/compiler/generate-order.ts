@@ -15,6 +15,7 @@ import { emitFull, emitLate } from "./output";
 import { EVENT_TIME, SILENT } from "./abi";
 import { RECORD_HEADER, keepRecord, sectionAt } from "./fold";
 import { damaged } from "./damaged";
+import { decodedTo, keepDecoded } from "./record/decoded";
 import { releaseFrame, setLasting } from "./heap";
 
 /** How late records may be, ms. */
@@ -32,6 +33,7 @@ export function isTimed(): bool {
 
 /** What is done with the record at hand. */
 export function each(): void {
+  if (decodedTo) keepDecoded(RECORD);
   eachInPlace();
 }
 

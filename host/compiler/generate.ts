@@ -12,6 +12,7 @@ import {
   type TableModel,
 } from "./kernel-model.ts";
 import { columnRead, exactRows } from "./generate-columns.ts";
+import { decodedRows } from "./generate-decoded.ts";
 import { aliasesOf, upgradeOf } from "./generate-upgrade.ts";
 import { fullType, holdsBlocks, layoutState, sizeOfFields } from "./state-layout.ts";
 import { datasetFunctions, datasetName, describeDataset, rowMethods } from "./generate-datasets.ts";
@@ -23,6 +24,7 @@ import {
   type RecordField,
   type StateField,
   type TableDescriptor,
+  DECODED_VERSION,
   VISITS_VERSION,
 } from "./descriptor.ts";
 
@@ -50,6 +52,7 @@ export function describe(model: KernelModel, file: string, abi: number, sdk: str
       ? { datasets: model.datasets.map((each) => describeDataset(each, fieldsOf(model, each.record))) }
       : {}),
     visits: VISITS_VERSION,
+    decoded: DECODED_VERSION,
     ordered: model.fold !== undefined || model.tables.some(({ kind }) => kind !== "Table"),
     ...(model.time ? { time: model.time } : {}),
     late: model.late,
@@ -122,13 +125,14 @@ interface Hidden {
 const HIDDEN_BYTES = 24;
 
 const HEAD = `
-import { IS_NULL, NOT_AN_INTEGER, PLAN, ROWS_GOOD } from "./abi";
+import { DECODED_PLACES, DECODED_ROWS, INPUT, IS_NULL, NOT_AN_INTEGER, PLAN, ROWS_GOOD } from "./abi";
 import { partFull } from "./heap";
 import { CR, LF, structuralsAndQuotes } from "./record/structure";
 import { Text, sameBytes } from "./text";
 import { Time, renderTime } from "./time";
 import { Decimal } from "./decimal";
 import { Optional } from "./optional";
+import { isInFrame } from "./record/decoded";
 import { columnAt, columnBool, columnF64, columnI64, columnPresent, columnText } from "./record/columns";
 import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeField, u64Field } from "./record/field";
 import { boolean, decimal, float, label, nothing, raw, separator, single, put, signed, text, unsigned, format } from "./row";
@@ -426,6 +430,7 @@ ${cases((field) => {
   return 0;
 }
 ${exactRows(fields)}
+${decodedRows(fields)}
 ${plainRows(fields)}
 ${nameTable(fields)}`;
 }

@@ -125,6 +125,19 @@ export const SEGMENT_BYTES = 64 * MiB;
 /** Bytes that a log writes and syncs at once: so many that the sync costs little, and few enough that nobody waits long. */
 export const LOG_BATCH_BYTES = 16 * MiB;
 
+/** Files of decoded records that the Jahs of one stream write for others, of up to 4 MiB each: as many as frames that a Jah may hold. */
+export const DECODED_FILES_MAX = 64;
+
+/** Bytes of a frame from which on its records are decoded for others, too: below, writing and reading a file takes as long as decoding. */
+export const DECODED_FRAME_BYTES_MIN = 64 * KiB;
+
+/** Frames by which a stream may be behind the one that decodes for it: what is decoded for one that comes later would only lie there. */
+export const DECODED_WINDOW_FRAMES = 256;
+
+/** Time for which a stream waits for a frame that is being decoded, and time for which nothing is decoded for others after that, ms. */
+export const DECODED_PATIENCE_MS = 500;
+export const DECODED_REST_MS = 10_000;
+
 /** Bytes of output that a stream keeps for subscribers to come back to. */
 export const OUTPUT_BYTES_KEPT = 1024 * MiB;
 

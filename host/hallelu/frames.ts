@@ -8,9 +8,10 @@ import { damagedError, type Log } from "../store/log.ts";
 import { trimmableBelow } from "../store/retention.ts";
 import { NO_SOURCE } from "../wire/batch.ts";
 import type { FrameDone } from "../wire/jah.ts";
-import type { LiveTask } from "../wire/live.ts";
+import type { LiveTask, Mapped } from "../wire/live.ts";
 import { Chains } from "./chains.ts";
 import type { DeadLetters } from "./dead-letters.ts";
+import type { DecodedFrames } from "./decoded.ts";
 import { EventTime, PUSHES, type SavedClocks, type TimeHead } from "./event-time.ts";
 import type { PushBody } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
@@ -38,8 +39,12 @@ export interface FramesParts {
   onSource: (source: number) => void;
   /** Frames of a source that another stream takes in are passed over, as the kernel cannot read them. */
   onMisfit: (why: string) => void;
-  /** More frames are in the log. */
+  /** More frames may be handed out. */
   onLogged: () => void;
+  /** What is decoded of this log for those that share it; nothing, if it is left out. */
+  decoded?: DecodedFrames;
+  /** The next frame that is handed out; undefined while the stream is stopped. Left out if what others decode is never of use. */
+  at?: () => number | undefined;
 }
 
 export class Frames {
@@ -70,8 +75,12 @@ export class Frames {
   private lacking = false;
   /** How many want that the log is not trimmed for now. */
   private holds = { count: 0 };
+  /** Frames whose records a Jah of another stream had decoded. */
+  decodedCount = 0;
   /** Whether a frame that says how time passes is being logged. */
   private passing = false;
+  /** What is decoded of this log for those that share it, if it is its own. */
+  private decoded: DecodedFrames | undefined;
 
   constructor(record: StreamRecord, parts: FramesParts) {
     this.record = record;
@@ -82,6 +91,7 @@ export class Frames {
     this.shapes = this.shapesNow();
     this.owner = parts.owner;
     this.owner?.sharers.add(this);
+    this.decoded = parts.decoded;
     this.intake = new Intake((frames) => this.append(frames), parts.tally);
   }
 
@@ -106,6 +116,9 @@ export class Frames {
     this.sharers = before.sharers;
     before.sharers = new Set();
     for (const sharer of this.sharers) sharer.owner = this;
+    this.decoded = before.decoded;
+    this.decoded?.giveUp(); // its Jahs end
+    this.decoded?.left(this);
     this.holds = before.holds;
     this.sourcesUnsaved ||= before.sourcesUnsaved;
     this.shapes = this.shapesNow();
@@ -122,6 +135,20 @@ export class Frames {
   /** The number of the next frame. */
   get next(): number {
     return this.log.next;
+  }
+
+  /** The frames below this may be handed out: those from there on are about to be decoded by the stream whose log it is. */
+  get ready(): number {
+    return Math.min(this.log.next, this.owner?.decoded?.awaitedBy(this) ?? Infinity);
+  }
+
+  /** The next frame that is handed out; undefined while the stream is stopped. */
+  get at(): number | undefined {
+    return this.parts.at?.();
+  }
+
+  kernelOf(frame: number): KernelDescriptor {
+    return this.parts.kernelOf(frame);
   }
 
   // --- what is logged --------------------------------------------------------------------------------------------
@@ -198,6 +225,7 @@ export class Frames {
   /** It does not need the log of another stream any more. */
   leave(): void {
     this.owner?.sharers.delete(this);
+    this.owner?.decoded?.left(this);
   }
 
   /**
@@ -389,11 +417,41 @@ export class Frames {
     const clock = this.parts.kernel().time ? this.clockOf(source) : 0;
     const still = this.time.isShared(clock) ? { still: true } : {};
     const only = again?.only ? { only: again.only } : {};
-    return { task, clock, ...still, ...skip, ...only, ...(voids.length ? { voids } : {}) };
+    const sharing = kind === "slice" && !skip.skip && !again ? this.sharingOf(frame, source, bytes) : {};
+    return { task, clock, ...still, ...skip, ...only, ...sharing, ...(voids.length ? { voids } : {}) };
+  }
+
+  /** What a Jah is to keep of a frame for others, or may take from others. */
+  private sharingOf(frame: number, source: number, bytes: number): Pick<LiveTask, "keep" | "decoded"> {
+    if (this.owner) {
+      const decoded = this.owner.decoded?.of(frame, this);
+      return decoded ? { decoded } : {};
+    }
+    const { format } = this.shapes.sources[source];
+    const keep = this.decoded?.keep({ frame, bytes, format }, this.parts.kernelOf(frame), this.sharers);
+    return keep ? { keep } : {};
+  }
+
+  /** Those that share the log are told if they may hand out more. */
+  tellSharers(): void {
+    if (this.decoded?.hasNews) for (const sharer of this.sharers) sharer.parts.onLogged();
+  }
+
+  /** Whoever waits for a frame for too long goes on by itself. */
+  tick(): void {
+    const first = this.owner ?? this;
+    first.decoded?.tick();
+    first.tellSharers();
   }
 
   /** A frame was mapped; the one that has to be mapped again, if there is one: it, or one behind it (chains.ts). */
-  mapped({ source, frame, start, end, time }: FrameDone): number | undefined {
+  mapped(
+    { source, frame, start, end, time }: FrameDone,
+    { kept, cameDecoded }: Pick<Mapped, "kept" | "cameDecoded"> = {},
+  ): number | undefined {
+    if (this.owner) this.owner.decoded?.read(frame, this);
+    else this.decoded?.mapped(frame, kept);
+    if (cameDecoded) this.decodedCount++;
     const again = this.chains.mapped(source, frame, start, end)?.frame;
     if (again !== frame && this.parts.kernel().time && source !== NO_SOURCE)
       this.time.mapped(this.clockOf(source), time);

@@ -127,8 +127,8 @@ export class Progress {
   did(jah: Jah, { mapped, outputs, next, nextClose }: Extract<FromLiveJah, { type: "did" }>): void {
     const { frames, log, shards } = this.parts;
     const { dispatch } = shards;
-    for (const { routing, done } of mapped) {
-      const again = frames.mapped(done);
+    for (const { routing, done, ...shared } of mapped) {
+      const again = frames.mapped(done, shared);
       if (again !== undefined) dispatch.again(routing, again);
       if (again === done.frame) continue;
       if (dispatch.mapped(jah.id, routing, done.frame)) {

@@ -39,7 +39,7 @@ export interface Reported {
   readonly backlogBytes: number;
   /** The lowest frame that is not applied everywhere, and the one that is logged next. */
   readonly lowest: number;
-  readonly frames: { readonly next: number };
+  readonly frames: { readonly next: number; readonly decodedCount: number };
   /** When it last had something to do, ms. */
   readonly lastWorkAt: number;
 }
@@ -109,6 +109,7 @@ export function infoOf(stream: Reported): StreamInfo {
     ...(record.source.length ? { inputsRead: record.read ?? 0 } : {}),
     frame: stream.lowest,
     frames: stream.frames.next,
+    ...(record.shares ? { decodedFrames: stream.frames.decodedCount } : {}),
     ...(error === undefined ? {} : { error }),
   };
 }

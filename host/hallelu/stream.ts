@@ -33,6 +33,7 @@ import { DeadBodies } from "./dead-bodies.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
+import type { DecodedFrames } from "./decoded.ts";
 import { Frames } from "./frames.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
@@ -83,6 +84,8 @@ export interface StreamParts {
   log: Log;
   /** What is known of all frames that were logged. */
   tally: Tally;
+  /** What is decoded of the log for those that share it. */
+  decoded?: DecodedFrames;
   outputs: Outputs;
   /** Of the kernel's `late`. */
   lateOutputs: Outputs;
@@ -194,9 +197,11 @@ export class Stream implements JahOwner {
         shards.send({ type: "source", source, specs: versions.specsOf(record.sources[source]) }),
       onLogged: () => {
         if (this.until) return; // what follows is told by `follow`
-        shards.dispatch.logged(log.next);
+        shards.dispatch.logged(frames.ready);
         this.busy();
       },
+      ...(parts.decoded ? { decoded: parts.decoded } : {}),
+      at: () => this.handsOutAt,
     });
     const fail = (message: string) => this.fail(message);
     this.progress = new Progress(record, {
@@ -280,6 +285,12 @@ export class Stream implements JahOwner {
   /** The frames below this are its own to apply. */
   private get head(): number {
     return Math.min(this.log.next, this.until?.() ?? Infinity);
+  }
+
+  /** The next frame that it hands out, if it is at work, or is woken by what is logged, and is no reprocess. */
+  private get handsOutAt(): number | undefined {
+    const works = this.mayRun && !this.lifecycle.isParking && !this.frozen;
+    return works && !this.until ? this.dispatch.fresh : undefined;
   }
 
   /** Whether frames are logged that are not applied everywhere. */
@@ -939,6 +950,7 @@ export class Stream implements JahOwner {
         this.progress.did(jah, message);
         this.lastWorkAt = performance.now();
         this.pump();
+        this.frames.tellSharers(); // behind what it has handed out itself
         this.settle();
         break;
       case "prepared":
@@ -1081,6 +1093,7 @@ export class Stream implements JahOwner {
   /** Ten times a second, once a second while it rests. */
   tick(now: number): void {
     this.letTimePass();
+    this.frames.tick();
     this.rates.sample(now);
     this.intakeRate.sample(now);
     if (this.trialIsOver(now)) void this.confirm(); // also while it is being parked, which waits for its state to be saved

@@ -1,5 +1,5 @@
 /** All streams of this host: what clients ask for, carried out on them. See host.ts for the contract. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { crc32 } from "node:zlib";
@@ -31,6 +31,7 @@ import {
 } from "../wire/http.ts";
 import { archiveOf, inBackupOrder, snapshot, type SnapshotFile } from "./backup.ts";
 import { admit } from "./admission.ts";
+import { type DecodedFolder, DecodedFrames } from "./decoded.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import { Builder, type CheckedKernel } from "./builder.ts";
 import { readModule } from "./module.ts";
@@ -449,7 +450,11 @@ export class Streams implements Host {
       folder,
       ...(owner
         ? { owner, ...owner.shared }
-        : { log: await Log.open(join(folder, "log"), { digest: own! }), tally: own! }),
+        : {
+            log: await Log.open(join(folder, "log"), { digest: own! }),
+            tally: own!,
+            decoded: new DecodedFrames(decodedFolder(folder), () => performance.now()),
+          }),
       outputs: await Outputs.open(join(folder, "output")),
       lateOutputs: await Outputs.open(join(folder, "late")),
       ...this.partsOf(running as Running, record.name),
@@ -984,6 +989,17 @@ function placeIn({ wasm, descriptor }: CheckedKernel, stack: string): string | u
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Where what is decoded of a stream's log lies; what the process before left there is of no use. */
+function decodedFolder(streamFolder: string): DecodedFolder {
+  const path = join(streamFolder, "decoded");
+  rmSync(path, { recursive: true, force: true });
+  return {
+    path,
+    make: () => mkdirSync(path, { recursive: true }),
+    remove: (file) => rmSync(file, { force: true }),
+  };
 }
 
 /** Whether `kernel` can share the records of a stream. Throws `share-invalid` or `share-misfit`. */

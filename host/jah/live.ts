@@ -341,7 +341,16 @@ export class LiveJah {
     }
   }
 
-  private async mapFrame({ task, routing, clock, still, skip, voids = [], only }: Task): Promise<void> {
+  private async mapFrame({
+    task,
+    routing,
+    clock,
+    still,
+    skip,
+    voids = [],
+    only,
+    ...sharing
+  }: Task): Promise<void> {
     const startedAt = performance.now();
     this.watchdog.enter(task.frame, MAPPING);
     const { targets } = this.routings.get(routing)!;
@@ -350,7 +359,7 @@ export class LiveJah {
       const columns = skip ? undefined : await this.kernels.mapperOf(task.frame).read(task);
       const mapper = this.kernels.mapperOf(task.frame); // others may have used the memory meanwhile
       mapper.route(ownersOf(targets, voids, only), targets.length);
-      result = skip ? mapper.skip(task) : mapper.mapRead(task, undefined, columns);
+      result = skip ? mapper.skip(task) : mapper.mapRead(task, undefined, columns, sharing);
     } catch (error) {
       const failure = failureOf(error, this.kernels.current, task);
       this.kernels.restart(); // whatever it was doing when it stopped
@@ -359,7 +368,7 @@ export class LiveJah {
     } finally {
       this.watchdog.leave();
     }
-    const { parts } = result;
+    const { parts, keptBytes, cameDecoded } = result;
     const done = only ? silent(result.done) : result.done;
     const { frame, source, start, end } = done;
     const time = still ? -Infinity : done.time;
@@ -371,7 +380,13 @@ export class LiveJah {
       if (jah === this.start.jah) this.inbox.add(decodeBatch(batch));
       else this.peers.send(jah, batch);
     });
-    this.mapped.push({ routing, done });
+    const { keep } = sharing;
+    this.mapped.push({
+      routing,
+      done,
+      ...(keep && { kept: { id: keep.id, bytes: keptBytes ?? 0 } }),
+      ...(cameDecoded && { cameDecoded }),
+    });
     this.work.mapMs += performance.now() - startedAt;
     this.work.mappedBytes += task.kind === "slice" ? task.bytes : done.end - done.start;
     this.work.mappedRecords += done.rows + done.bad;

@@ -6,7 +6,9 @@ import { COLUMN_ROWS, FRAME_BYTES, RECORD_BYTES_MAX, SENTINEL_BYTES } from "../c
 import type { Column, FieldWish } from "../kernel/columns.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
+import type { Decoded, KeepDecoded } from "../wire/decoded.ts";
 import type { FrameDone, FrameTask, Problem, SourceSpec } from "../wire/jah.ts";
+import { readDecoded, startKeeping, writeKept } from "./decoded.ts";
 import { RangeReader, type Window } from "./reader.ts";
 
 const EXCERPT_BYTES = 80;
@@ -40,6 +42,16 @@ export interface MappedFrame {
   done: FrameDone;
   /** Parts of routed sections, per owner. */
   parts: Uint8Array[][];
+  /** Bytes of the file of decoded records that was written, if one was. */
+  keptBytes?: number;
+  /** Whether the records came decoded. */
+  cameDecoded?: true;
+}
+
+/** What is to be kept of the records of a frame for others, or was kept of it by others. */
+export interface Sharing {
+  keep?: KeepDecoded;
+  decoded?: Decoded;
 }
 
 export class Mapper {
@@ -103,7 +115,12 @@ export class Mapper {
   }
 
   /** Maps a frame that was read. Nothing is waited for: questions are answered between frames, in the same memory. */
-  mapRead(task: FrameTask, exactStart: number | undefined, frame: ColumnFrame | undefined): MappedFrame {
+  mapRead(
+    task: FrameTask,
+    exactStart: number | undefined,
+    frame: ColumnFrame | undefined,
+    sharing: Sharing = {},
+  ): MappedFrame {
     if (task.kind === "time") return this.skip(task);
     const source = this.sources[task.source];
     this.plan(task.source);
@@ -111,9 +128,10 @@ export class Mapper {
     this.emitted = [];
     this.kernel.exports.beginFrame(task.frame);
     const done = emptyDone(task);
+    let shared: Pick<MappedFrame, "keptBytes" | "cameDecoded"> = {};
     if (task.kind === "range") this.mapRange(task, source, exactStart ?? task.start, done);
     else if (task.kind === "bytes") this.mapBytes(task, source, done);
-    else if (task.kind === "slice") this.mapSlice(task, source, done);
+    else if (task.kind === "slice") shared = this.mapShared(task, source, done, sharing);
     else this.mapRows(frame!, done);
     this.flush(done);
     done.rows += this.kernel.u32(map.ROWS_GOOD);
@@ -121,7 +139,7 @@ export class Mapper {
     done.quoted = this.kernel.u32(map.QUOTED) !== 0;
     done.time = this.kernel.f64(map.EVENT_TIME);
     if (this.emitted.length) done.emitted = Buffer.concat(this.emitted);
-    return { done, parts: this.parts };
+    return { done, parts: this.parts, ...shared };
   }
 
   /** What comes of a frame that was set aside, or has no records: nothing. */
@@ -211,6 +229,41 @@ export class Mapper {
     this.collectProblems(done, task.offset);
     for (const problem of done.problems) problem.line = countLines(bytes, problem.offset - task.offset);
     done.lines = countLines(bytes, bytes.length);
+  }
+
+  /** Records of a log, which others may have decoded, or may want decoded. */
+  private mapShared(
+    task: FrameTask & { kind: "slice" },
+    source: SourceSpec,
+    done: FrameDone,
+    { keep, decoded }: Sharing,
+  ): Pick<MappedFrame, "keptBytes" | "cameDecoded"> {
+    if (decoded && this.mapDecoded(task, decoded, done)) return { cameDecoded: true };
+    const keeps = keep !== undefined && startKeeping(this.kernel, keep, task);
+    this.mapSlice(task, source, done);
+    if (!keeps) return {};
+    const { kernel } = this;
+    const good = kernel.u32(map.ROWS_BAD) ? undefined : kernel.u32(map.ROWS_GOOD);
+    const keptBytes = writeKept(kernel, keep, task, good, kernel.u32(map.QUOTED) !== 0);
+    return keptBytes ? { keptBytes } : {};
+  }
+
+  /** Maps records that another Jah has decoded, if they can be had. */
+  private mapDecoded(task: FrameTask & { kind: "slice" }, decoded: Decoded, done: FrameDone): boolean {
+    const { exports } = this.kernel;
+    const head = readDecoded(this.kernel, decoded, task);
+    if (!head) return false;
+    const { rows, words, quoted } = head;
+    if (decoded.texts) this.reader.readSlice(task);
+    if (decoded.texts && !exports.decodedTextsFit(rows, words * 8, map.INPUT + task.bytes)) return false;
+    let row = 0;
+    while (exports.mapDecoded(row, rows, words * 8) === map.PART) {
+      row = this.kernel.u32(map.NEXT);
+      this.flush(done);
+      exports.beginPart();
+    }
+    new Uint32Array(this.kernel.bytes.buffer, map.QUOTED, 1)[0] = Number(quoted);
+    return true;
   }
 
   /** Records of a log: cut already, so that the window holds them all. */

@@ -12,6 +12,11 @@ export interface KernelExports {
   mapLines(from: number, limit: number, end: number, final: boolean): number;
   mapNdjson(from: number, limit: number, end: number, final: boolean): number;
   mapColumnRows(base: number, from: number): number;
+  /** Modules that say `decoded` in their descriptor have these. */
+  startDecoded(words: number): void;
+  endDecoded(): number;
+  mapDecoded(from: number, to: number, stride: number): number;
+  decodedTextsFit(rows: number, stride: number, end: number): number;
   countQuotes(from: number, end: number): number;
   emittedBytes(): number;
   emittedRows(): number;

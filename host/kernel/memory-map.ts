@@ -6,6 +6,10 @@
 export const KERNEL_BASE = 0x0001_0000;
 export const FRAME_HEAP = 0x0100_0000;
 export const INPUT = 0x0400_0000;
+export const DECODED_PLACES = 0x0500_0000;
+export const DECODED_PLACES_MAX = 128;
+export const DECODED_ROWS = DECODED_PLACES + 0x200;
+export const DECODED_BYTES = 4 << 20;
 export const DIRTY = 0x05fe_0000;
 export const CONTROL = 0x05ff_0000;
 export const OUTPUT = 0x0600_0000;

@@ -129,6 +129,13 @@ export const StreamInfo = z
     lateOutputs: z.number().describe("rows that the kernel's function `late` emitted"),
     frame: z.number().int().describe("the lowest frame that is not applied everywhere"),
     frames: z.number().int().describe("frames logged"),
+    decodedFrames: z
+      .number()
+      .int()
+      .optional()
+      .describe(
+        "of a stream that shares records: frames that the other one had decoded, since the host started",
+      ),
     error: z.string().optional(),
     hasOutput: z.boolean().optional().describe("whether its kernel can emit"),
     hasLateOutput: z.boolean().optional().describe("whether its kernel has a function `late`"),

@@ -1,4 +1,5 @@
 /** What the Hallelu and the Jahs of its live streams say to each other, over one channel for each Jah (wire/channel.ts). */
+import type { Decoded, KeepDecoded } from "./decoded.ts";
 import type { StateFit } from "./fit.ts";
 import type { VisitMethods } from "./visit.ts";
 import type { Failure, FrameDone, FrameTask, OwnerOutput, SourceSpec } from "./jah.ts";
@@ -29,6 +30,10 @@ export interface LiveTask {
    * records, and what was emitted and counted while it was mapped has been.
    */
   only?: [number, number][];
+  /** Others want what is decoded of it. */
+  keep?: KeepDecoded;
+  /** Another Jah has decoded it. */
+  decoded?: Decoded;
 }
 
 /** What the Hallelu keeps in each checkpoint of a shard, beside the state: the stream as it stood at its frame. */
@@ -125,6 +130,10 @@ export type ToLiveJah =
 export interface Mapped {
   routing: number;
   done: FrameDone;
+  /** What was kept of what was decoded: by which attempt, and bytes of its file. */
+  kept?: { id: number; bytes: number };
+  /** Its records came decoded. */
+  cameDecoded?: true;
 }
 
 /** What a Jah did since it last told, from which its true rates come (useful time, not wall time). */

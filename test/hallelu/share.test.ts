@@ -1,27 +1,37 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
+import { DECODED_VERSION, type KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import type { DeadLetters } from "../../host/hallelu/dead-letters.ts";
+import { DecodedFrames } from "../../host/hallelu/decoded.ts";
 import { Frames, type FramesParts } from "../../host/hallelu/frames.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import type { StreamSource } from "../../host/hallelu/shapes.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
+import type { FrameDone } from "../../host/wire/jah.ts";
 import type { Log } from "../../host/store/log.ts";
 
 const test = suite("host/hallelu/frames.ts: a log that several streams share");
 
 /** A log whose frames are a byte and a segment each, its frames, and those of a stream that shares it. */
-function sharedBy(retain: string, count = 1) {
+function sharedBy(
+  retain: string,
+  count = 1,
+  {
+    kernel = { input: { fields: [] } } as unknown as KernelDescriptor,
+    bytes = 1,
+    decoded,
+    at,
+  }: Partial<Pick<FramesParts, "decoded" | "at">> & { kernel?: KernelDescriptor; bytes?: number } = {},
+) {
   const trimmed: number[] = [];
   const log = {
     first: 0,
     next: 0,
     extents: [],
-    place: () => ({ kind: 0, path: "", offset: 0, bytes: 1 }),
+    place: () => ({ kind: 0, path: "", offset: 0, bytes }),
     appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
     trim: async (below: number) => void trimmed.push(below),
   };
-  const kernel = { input: { fields: [] } } as unknown as KernelDescriptor;
   const kernels: KernelDescriptor[] = [];
   const saves: number[] = [];
   const heard: number[][] = Array.from({ length: count + 1 }, () => []);
@@ -35,6 +45,8 @@ function sharedBy(retain: string, count = 1) {
     onSource: () => {},
     onMisfit: () => {},
     onLogged: () => heard[i].push(log.next),
+    ...(decoded && !i ? { decoded } : {}),
+    ...(at ? { at } : {}),
   });
   const record = { retain, sources: [] } as unknown as StreamRecord;
   const owner = new Frames(record, partsOf(0));
@@ -132,6 +144,37 @@ test("a frame is read, or passed over, by what the kernel reads that it belongs 
   assert.not(sharer.taskOf(0, []).skip);
   assert.is(sharer.taskOf(1, []).skip, true);
   assert.not(owner.taskOf(1, []).skip);
+});
+
+test("what the owner's Jah is told to decode for others is waited for, and theirs are told to read it", async () => {
+  const field = { name: "a", source: "a", type: "i64", optional: false, offset: 0 };
+  const kernel = { decoded: DECODED_VERSION, input: { fields: [field] } } as unknown as KernelDescriptor;
+  const decoded = new DecodedFrames({ path: "f", make: () => {}, remove: () => {} }, () => 0);
+  const { owner, sharer, heard } = sharedBy("all", 1, { kernel, bytes: 1 << 17, decoded, at: () => 0 });
+  owner.shapes.add({ ...PUSHED });
+  const frame = { source: 0, body: [], producers: [] };
+  await owner.append([frame, frame]);
+  const done = { source: 0, start: 0, end: 0, time: 0 } as FrameDone;
+  const { keep } = owner.taskOf(0, []);
+  assert.equal(keep!.words, [0]);
+  assert.is(sharer.ready, 0);
+  assert.is(owner.ready, 2, "it waits for nobody");
+  owner.tellSharers();
+  assert.is(heard[1].length, 1, "there is nothing new");
+  owner.mapped({ ...done, frame: 0 }, { kept: { id: keep!.id, bytes: 9 } });
+  owner.tellSharers();
+  assert.is(heard[1].length, 2);
+  assert.is(sharer.ready, 2);
+  assert.is(sharer.taskOf(0, []).decoded!.path, keep!.path);
+  assert.not(sharer.taskOf(1, []).decoded, "nobody has decoded it");
+  sharer.mapped({ ...done, frame: 0 }, { cameDecoded: true });
+  assert.is(sharer.decodedCount, 1);
+  assert.not(sharer.taskOf(0, []).decoded, "it has been there");
+  owner.taskOf(1, []);
+  assert.is(sharer.ready, 1);
+  sharer.leave();
+  assert.is(sharer.ready, 2);
+  assert.not(owner.taskOf(1, []).keep, "nobody wants it");
 });
 
 test.run();

@@ -17,8 +17,11 @@ import type { FromHallelu } from "../../host/wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
 import { VirtualClock } from "./clock.ts";
-import { type Checkpoint, type Costs, SimulatedJah, type World } from "./jah.ts";
+import { SimulatedDisk } from "./disk.ts";
+import { type Costs, SimulatedJah, type World } from "./jah.ts";
+import { restoreShards } from "../../host/jah/restore.ts";
 import { Broken, type Process, Rules, type Watched } from "./rules.ts";
+import { borrowMemory, State } from "./state.ts";
 import type { Scenario } from "./scenario.ts";
 
 const TICK_MS = 100;
@@ -86,8 +89,7 @@ export class HostSimulation {
   private readonly jahs: Jahs;
   private readonly streams = new Map<string, Running>();
   private readonly processes = new Map<number, Process>();
-  private readonly stores = new Map<string, Checkpoint[]>();
-  private readonly openedBy = new Map<string, number>();
+  private readonly disk: SimulatedDisk;
   /** What the registry says of frames that were set aside, by stream. */
   private readonly registered = new Map<string, DeadLetter[]>();
   /** Of frames that stop the kernel in one partition, those that have had them. */
@@ -104,6 +106,7 @@ export class HostSimulation {
     this.stopwatch = stopwatch;
     this.chance = random(scenario.seed);
     this.luck = random(scenario.seed + 1_000_000);
+    this.disk = new SimulatedDisk(random(scenario.seed + 2_000_000));
     this.rules = new Rules(scenario);
     this.ledger = new Ledger(Array.from({ length: scenario.cpus }, (_, i) => i));
     this.jahs = new Jahs((message) => this.later(this.hop(), () => this.hear(message)), "secret", 1);
@@ -129,7 +132,8 @@ export class HostSimulation {
       for (const { stream } of this.streams.values())
         this.begin(stream.change({ min: 0, max: this.scenario.cpus, paused: false }));
       await this.until(() => this.isAtRest, REST_MS_MAX);
-      this.rules.rest(this.ledger, this.streams.values(), this.stores, this.registered);
+      const read = (folder: string) => this.read(folder);
+      await this.rules.rest(this.ledger, this.streams.values(), read, this.registered);
       this.say("all is done and parked");
     } finally {
       restore();
@@ -234,7 +238,7 @@ export class HostSimulation {
     const { jah, claim } = process;
     this.say(`Jah ${jah.id} of ${claim.stream} dies`);
     this.counts.deaths++;
-    jah.alive = false;
+    jah.die();
     // Its channel may be seen to be closed before its process is seen to have ended.
     if (this.chance() < 0.5) this.later(this.hop(), () => this.exited(jah.id, "SIGKILL"));
     this.later(this.hop() + this.chance() * 20, () => this.ended(jah.id, "SIGKILL"));
@@ -445,7 +449,7 @@ export class HostSimulation {
         const process = this.processes.get(message.jah);
         if (!process) break;
         const end = () => {
-          process.jah.alive = false;
+          process.jah.die();
           this.later(1, () => this.ended(message.jah, "SIGKILL"));
         };
         if (message.graceMs) this.later(message.graceMs, end);
@@ -498,7 +502,7 @@ export class HostSimulation {
     const jah = this.jahs.all.get(id);
     if (!process?.jah.alive) return;
     if (!jah || jah.state === "gone") {
-      process.jah.alive = false;
+      process.jah.die();
       return this.later(1, () => this.ended(id, null));
     }
     this.streams.get(process.claim.stream)?.jahs.set(id, process.jah);
@@ -543,11 +547,10 @@ export class HostSimulation {
       peer: (other) => this.streams.get(stream)?.jahs.get(other),
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,
-      stores: this.stores,
-      openedBy: this.openedBy,
-      writing: () => this.chance() * (this.chance() < 0.2 ? 6000 : 40),
-      failsToWrite: () =>
-        this.eventful && ["storm", "moves"].includes(this.scenario.kind) && this.chance() < 0.1,
+      disk: this.disk,
+      writing: () => this.chance() * (this.chance() < 0.05 ? 6000 : 20),
+      hasFaults: this.hasFaults,
+      failsToWrite: () => this.eventful && this.hasFaults && this.chance() < 0.03,
       hindrance: () => (this.scenario.kind === "vain" ? (this.streams.get(stream)?.jahs.size ?? 1) : 1),
       worked: (ms) => {
         const running = this.streams.get(stream);
@@ -562,7 +565,25 @@ export class HostSimulation {
       broken: (rule) => {
         throw new Broken(`${stream}: ${rule}`);
       },
+      failed: (error) => {
+        this.error ??= error;
+      },
     };
+  }
+
+  /** The newest checkpoint in a folder, as a Jah would read it; undefined if there is none. */
+  private async read(folder: string): Promise<State | undefined> {
+    const nobody = { alive: () => false, later: () => {}, writing: () => 0, fails: () => false };
+    const shard = { store: folder, from: 0, to: PARTITIONS };
+    const [{ memory, meta }] = await restoreShards([shard], borrowMemory, 0, (name) =>
+      this.disk.open(name, nobody),
+    );
+    return meta && new State(memory);
+  }
+
+  /** Whether disks fail, and power. */
+  private get hasFaults(): boolean {
+    return ["storm", "moves"].includes(this.scenario.kind);
   }
 
   private get isAtRest(): boolean {

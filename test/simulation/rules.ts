@@ -6,8 +6,9 @@ import { WAKE_PATIENCE_MS } from "../../host/core/limits.ts";
 import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Claim } from "../../host/congregation/ledger.ts";
-import { type Checkpoint, recordsIn, type SimulatedJah } from "./jah.ts";
+import { recordsIn, type SimulatedJah } from "./jah.ts";
 import type { Scenario } from "./scenario.ts";
+import { giveBack, type State } from "./state.ts";
 
 export class Broken extends Error {}
 
@@ -164,12 +165,12 @@ export class Rules {
   }
 
   /** All is done and parked: no CPU is lost, every claim is answered, every record is where it belongs, once. */
-  rest(
+  async rest(
     ledger: Ledger,
     streams: Iterable<Watched>,
-    stores: Map<string, Checkpoint[]>,
+    read: (folder: string) => Promise<State | undefined>,
     registered: Map<string, DeadLetter[]>,
-  ): void {
+  ): Promise<void> {
     const { cpus } = this.scenario;
     if (ledger.free !== cpus || ledger.jahs.length)
       throw new Broken(`of ${cpus} CPUs ${ledger.free} are free`);
@@ -178,7 +179,7 @@ export class Rules {
     for (const { stream, log } of streams) {
       const { stored } = stream.record;
       if (stored.length !== 1) throw new Broken(`${stream.name} is parked in ${stored.length} folders`);
-      const [state] = stores.get(join(stream.folder, stored[0].folder)) ?? [];
+      const state = await read(join(stream.folder, stored[0].folder));
       if (log.next && !state) throw new Broken(`${stream.name} ends without its state`);
       let total = 0;
       for (let frame = 0; frame < log.next; frame++) total += recordsIn(frame, 0, PARTITIONS);
@@ -192,11 +193,14 @@ export class Rules {
       }
       if (dead.open.length !== (registered.get(stream.name) ?? []).length)
         throw new Broken(`${stream.name} has set frames aside that the registry does not know`);
-      state?.applied.forEach((next, p) => {
+      let held = 0;
+      for (let p = 0; state && p < PARTITIONS; p++) {
+        const next = state.applied(p);
+        held += state.records(p);
         if (next !== log.next)
           throw new Broken(`${stream.name} ends with frame ${next} of ${log.next} in ${p}`);
-      });
-      const held = state?.records.reduce((sum, count) => sum + count, 0) ?? 0;
+      }
+      if (state) giveBack(state.memory);
       if (held !== total) throw new Broken(`${stream.name} holds ${held} of ${total} records`);
       const { records } = stream.info();
       if (records !== counted) throw new Broken(`${stream.name} counted ${records} of ${counted} records`);

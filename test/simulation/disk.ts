@@ -51,8 +51,11 @@ export class SimulatedDisk {
     return (this.folders.get(name)?.entries.size ?? 0) > 0;
   }
 
-  losePower(): void {
-    for (const folder of this.folders.values()) folder.losePower();
+  /** Whoever writes ends; with `power`, so does all that is not on disk. */
+  crash(power: boolean): void {
+    for (const folder of this.folders.values())
+      if (power) folder.losePower();
+      else folder.tear();
   }
 }
 

@@ -88,12 +88,16 @@ class FrameLog {
     return this.log.close();
   }
 
-  /** What was acknowledged before is there, and whatever else is there was written: whole groups of frames. */
-  async holds(acknowledged: readonly number[]): Promise<void> {
+  /**
+   * What was acknowledged before is there, and whatever else is there was written: whole groups of frames. Of what was trimmed some
+   * segments may be back.
+   */
+  async holds({ acknowledged, floor }: FrameLog): Promise<void> {
     if (this.next < acknowledged.length)
       throw new Broken(`${acknowledged.length} frames were acknowledged, and ${this.next} are there`);
     let left = 0;
-    for (let frame = this.first; frame < this.next; frame++) {
+    this.floor = floor;
+    for (let frame = Math.max(this.first, floor); frame < this.next; frame++) {
       const { body } = await this.log.read(frame);
       const [which, follow] = [body.readUInt32LE(0), body.readUInt32LE(4)];
       if ((acknowledged[frame] ?? which) !== which)
@@ -334,9 +338,8 @@ export class HostSimulation {
     this.disk.crash(power);
     this.files.crash(power);
     for (const [name, running] of this.streams) {
-      const { acknowledged } = running.log;
       const opened = await this.open(structuredClone(this.registered.get(name)!));
-      await opened.log.holds(acknowledged);
+      await opened.log.holds(running.log);
       const since = { frames: -1, at: this.now };
       const resumed = { ...running, ...opened, progress: since, highest: { frame: -1, at: this.now } };
       this.streams.set(name, { ...resumed, jahs: new Map(), grows: false });

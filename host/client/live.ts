@@ -403,9 +403,13 @@ export class Hallelujah {
   async *follow<R = Row>(name: string, options: VisitOptions): AsyncGenerator<{ frame: number; rows: R[] }> {
     const response = await this.callVisit(name, { ...options, follow: true }, "application/x-ndjson");
     for await (const line of linesOf(this.chunks(response, options.signal))) {
-      const { problem, ...result } = rowOf<{ frame: number; rows: R[]; problem?: Problem }>(line, this.url);
-      if (problem) throw new HallelujahError(problem.code, problem.detail);
-      yield result;
+      const { problem, frame, rows } = rowOf<{ frame?: number; rows?: R[]; problem?: Problem }>(
+        line,
+        this.url,
+      );
+      if (typeof problem?.code === "string") throw new HallelujahError(problem.code, String(problem.detail));
+      if (!Number.isSafeInteger(frame) || !Array.isArray(rows)) throw notExpected(line, this.url, "result");
+      yield { frame: frame!, rows };
     }
   }
 
@@ -652,9 +656,13 @@ function rowOf<R>(line: string, url: string): R {
   } catch {
     // Said below.
   }
+  throw notExpected(line, url, "JSON object");
+}
+
+function notExpected(line: string, url: string, what: string): HallelujahError {
   const shown = line.length > LINE_SHOWN ? `${line.slice(0, LINE_SHOWN)}...` : line;
-  const message = `${url} sent a line that is no JSON object, ${JSON.stringify(shown)}; is the address a host's?`;
-  throw new HallelujahError("answer-invalid", message);
+  const message = `${url} sent a line that is no ${what}, ${JSON.stringify(shown)}; is the address a host's?`;
+  return new HallelujahError("answer-invalid", message);
 }
 
 /** What a Retry-After says, ms: seconds, or a date (RFC 9110, 10.2.3); undefined if that is neither. */

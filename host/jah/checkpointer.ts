@@ -4,16 +4,20 @@
  * The store's thread writes them. When all are written the Hallelu is told, who says when the checkpoint may be made
  * durable: it must not remember frames whose output could still be lost.
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import { CHECKPOINT_COPY_BYTES } from "../core/limits.ts";
+import { CHECKPOINT_COPY_BYTES, PAGES_WRITE_BYTES } from "../core/limits.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import { clearDirty, copyPages, dirtyPages, markDirty, PAGE_BYTES, pagesEnd } from "../kernel/pages.ts";
 import type { PageStore } from "../store/page-store.ts";
 import type { FromLiveJah, Standing } from "../wire/live.ts";
 import { failureOf } from "./failure.ts";
 
-/** Pages that are handed to the store at a time. */
-const BATCH_PAGES = (4 << 20) / PAGE_BYTES;
+/** How much is copied out at a time: bytes that are not written yet, and pages that are handed to the store in one batch. */
+export interface Portions {
+  copyBytes: number;
+  batchPages: number;
+}
+
+const PORTIONS: Portions = { copyBytes: CHECKPOINT_COPY_BYTES, batchPages: PAGES_WRITE_BYTES / PAGE_BYTES };
 
 /** Pause until a store that cannot be written is asked again to forget, ms. */
 const ABANDON_AGAIN_MS = 1_000;
@@ -38,7 +42,7 @@ export interface Meta {
 
 /** The Jah, as far as this needs it. */
 export interface Checkpointed {
-  kernel(): KernelInstance;
+  kernel(): Pick<KernelInstance, "memory" | "arenaEnd">;
   /** What is to be remembered of this moment. */
   meta(): Omit<Meta, "standing">;
   tell(message: FromLiveJah): void;
@@ -65,6 +69,7 @@ interface Making extends Moment {
 export class Checkpointer {
   private readonly store: PageStore;
   private readonly jah: Checkpointed;
+  private readonly portions: Portions;
   private making: Making | undefined;
   /** The frame of the last checkpoint that is durable, and of the one before it. */
   private saved: Moment | undefined;
@@ -78,9 +83,10 @@ export class Checkpointer {
   private waiters: (Moment & { done: () => void; fail: (error: unknown) => void })[] = [];
 
   /** `saved` is the frame of the checkpoint that the state was read back from. */
-  constructor(store: PageStore, saved: number | undefined, jah: Checkpointed) {
+  constructor(store: PageStore, saved: number | undefined, jah: Checkpointed, portions: Portions = PORTIONS) {
     this.store = store;
     this.jah = jah;
+    this.portions = portions;
     if (saved !== undefined) this.saved = { frame: saved, moves: 0 };
   }
 
@@ -120,8 +126,9 @@ export class Checkpointer {
   /** Copies pages out, as far as they may take memory; when all are written, says so. */
   private goOn(making: Making): void {
     const { pages } = making;
-    while (making.copied < pages.length && making.inFlight < CHECKPOINT_COPY_BYTES) {
-      const batch = pages.slice(making.copied, making.copied + BATCH_PAGES);
+    const { copyBytes, batchPages } = this.portions;
+    while (making.copied < pages.length && making.inFlight < copyBytes) {
+      const batch = pages.slice(making.copied, making.copied + batchPages);
       const bytes = copyPages(this.jah.kernel().memory, batch, this.used.pop());
       making.copied += batch.length;
       making.inFlight += bytes.byteLength;
@@ -185,7 +192,7 @@ export class Checkpointer {
         await this.store.abandon();
         this.abandoning = false;
       } catch {
-        await sleep(ABANDON_AGAIN_MS);
+        await new Promise((done) => setTimeout(done, ABANDON_AGAIN_MS));
       }
     }
     this.jah.wake();

@@ -84,8 +84,9 @@ export class LiveJah {
     channel: Channel<FromLiveJah, ToLiveJah>,
     watchdog: Watchdog,
   ): Promise<LiveJah> {
-    const restored = await restoreShards(start.shards ?? [], start.stateBytesMax, start.begin);
-    const memory = restored[0]?.memory ?? createMemory(start.stateBytesMax);
+    const newMemory = () => createMemory(start.stateBytesMax);
+    const restored = await restoreShards(start.shards ?? [], newMemory, start.begin);
+    const memory = restored[0]?.memory ?? newMemory();
     const store =
       restored[0]?.store ?? (start.store === undefined ? undefined : await openPages(start.store));
     return new LiveJah(memory, restored, store, start, secret, channel, watchdog);

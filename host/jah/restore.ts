@@ -4,7 +4,6 @@ import * as map from "../kernel/memory-map.ts";
 import { growForPages, putPage } from "../kernel/pages.ts";
 import type { PageStore } from "../store/page-store.ts";
 import { openPages } from "../store/pages.ts";
-import { createMemory } from "../kernel/instance.ts";
 import type { Restored, ShardOnDisk } from "../wire/live.ts";
 import type { Meta } from "./checkpointer.ts";
 
@@ -29,18 +28,19 @@ export class ShardError extends HallelujahError {
 
 /**
  * Opens the stores of shards and reads their states, each into a memory of its own in which no kernel was instantiated yet; the
- * one whose frame is lowest comes first, and its store alone stays open. One without a checkpoint begins at frame `begin`. Rejects with `ShardError`, e.g. `store-damaged`.
+ * one whose frame is lowest comes first, and its store alone stays open. One without a checkpoint begins at frame `begin`. `open` opens the store
+ * in a folder. Rejects with `ShardError`, e.g. `store-damaged`.
  */
 export async function restoreShards(
   shards: readonly ShardOnDisk[],
-  stateBytesMax: number,
+  newMemory: () => WebAssembly.Memory,
   begin = 0,
+  open: (folder: string) => Promise<PageStore> = openPages,
 ): Promise<RestoredShard[]> {
   const restored: RestoredShard[] = [];
   for (const shard of shards) {
-    const memory = createMemory(stateBytesMax);
     try {
-      restored.push(await restore(shard, memory, begin));
+      restored.push(await restore(shard, await open(shard.store), newMemory(), begin));
     } catch (error) {
       throw error instanceof HallelujahError ? new ShardError(shard.store, error) : error;
     }
@@ -52,11 +52,11 @@ export async function restoreShards(
 
 async function restore(
   shard: ShardOnDisk,
+  store: PageStore,
   memory: WebAssembly.Memory,
   begin: number,
 ): Promise<RestoredShard> {
   const folder = shard.store;
-  const store = await openPages(folder);
   const damage = store.damage ? [store.damage.message] : [];
   for (const [i, { number, meta }] of store.checkpoints.entries()) {
     const { abi, end, frame, from, to, places, standing } = meta as Meta;

@@ -113,9 +113,18 @@ export function pageBytes(value: Uint8Array): Uint8Array {
   return new Uint8Array(value.buffer, value.byteOffset + PAGE_HEADER, PAGE_BYTES);
 }
 
+/** Visits the pages that a checkpoint has, in order, with the checkpoint under which each lies. */
+export function eachPage(versions: Uint32Array, visit: (page: number, version: number) => void): void {
+  for (let page = 0; page < versions.length; page++) {
+    const version = versions[page];
+    if (version) visit(page, version);
+  }
+}
+
 export function encodeRecord({ number, before, versions, meta }: CheckpointRecord): Buffer {
   const text = Buffer.from(JSON.stringify(meta) ?? "null");
-  const pages = versions.reduce((count, version) => count + (version ? 1 : 0), 0);
+  let pages = 0;
+  eachPage(versions, () => pages++);
   const value = Buffer.alloc(RECORD_HEADER + pages * 8 + text.length);
   value.writeUInt32LE(VERSION, 0);
   value.writeUInt32LE(number, 8);
@@ -123,8 +132,7 @@ export function encodeRecord({ number, before, versions, meta }: CheckpointRecor
   value.writeUInt32LE(pages, 16);
   value.writeUInt32LE(text.length, 20);
   let at = RECORD_HEADER;
-  versions.forEach((version, page) => {
-    if (!version) return;
+  eachPage(versions, (page, version) => {
     value.writeUInt32LE(page, at);
     value.writeUInt32LE(version, at + 4);
     at += 8;

@@ -1,7 +1,7 @@
 /** Reads a segment through, and says which entries it has and what is damaged. Never throws for what the bytes are. */
-import { readSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { checksum } from "./checksum.ts";
+import type { Files } from "./files.ts";
 import { decodeEntry, ENTRY_HEADER, ENTRY_MARK, type EntryHeader } from "./log-format.ts";
 import { SegmentIndex } from "./log-index.ts";
 
@@ -20,12 +20,14 @@ const WHOLE_WINDOW_BYTES = 1 << 20;
 /** Reads a file in large pieces, forwards. */
 export class FileWindow {
   readonly size: number;
+  private readonly files: Files;
   private readonly fd: number;
   private buffer: Buffer;
   private start = 0;
   private length = 0;
 
-  constructor(fd: number, size: number, bytes = WINDOW_BYTES) {
+  constructor(files: Files, fd: number, size: number, bytes = WINDOW_BYTES) {
+    this.files = files;
     this.fd = fd;
     this.size = size;
     this.buffer = Buffer.allocUnsafe(Math.max(1, Math.min(bytes, size)));
@@ -75,16 +77,17 @@ export class FileWindow {
     }
     if (at < this.start || at + wanted > this.start + this.length) {
       this.start = at;
-      this.length = readFully(this.fd, this.buffer, at);
+      this.length = readFully(this.files, this.fd, this.buffer, at);
     }
     return at - this.start;
   }
 }
 
-function readFully(fd: number, buffer: Buffer, at: number): number {
+/** Reads as much as there is and the buffer takes; how much that is. */
+export function readFully(files: Files, fd: number, buffer: Buffer, at: number): number {
   let length = 0;
   while (length < buffer.length) {
-    const got = readSync(fd, buffer, length, buffer.length - length, at + length);
+    const got = files.readSync(fd, buffer, length, buffer.length - length, at + length);
     if (!got) break;
     length += got;
   }
@@ -214,6 +217,6 @@ export function findEntry(
 }
 
 /** A window that suits: large where all bytes are read. */
-export function windowOf(fd: number, size: number, whole: boolean): FileWindow {
-  return new FileWindow(fd, size, whole ? WHOLE_WINDOW_BYTES : WINDOW_BYTES);
+export function windowOf(files: Files, fd: number, size: number, whole: boolean): FileWindow {
+  return new FileWindow(files, fd, size, whole ? WHOLE_WINDOW_BYTES : WINDOW_BYTES);
 }

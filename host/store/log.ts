@@ -13,12 +13,12 @@
  * A torn tail is cut off, with what is there of its group. A place that is damaged and had been synced is kept in mind: its
  * entries cannot be read, all others can.
  */
-import { closeSync, fsyncSync, ftruncateSync, openSync, readdirSync, rmSync } from "node:fs";
-import { type FileHandle, open, unlink } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { LOG_BATCH_BYTES, SEGMENT_BYTES } from "../core/limits.ts";
-import { makeFolder, syncFolder } from "./durable.ts";
+import { syncFolder } from "./durable.ts";
+import { FILES, type Files } from "./files.ts";
 import {
   decodeEntry,
   ENTRY_HEADER,
@@ -83,6 +83,8 @@ export const DISK: Disk = {
 export interface LogOptions {
   segmentBytes?: number;
   disk?: Disk;
+  /** Where it is, if not in files of the system. */
+  files?: Files;
   digest?: Digest;
   /** Whether an append is answered only when it is synced; else `sync` does that for all so far. */
   durable?: boolean;
@@ -104,6 +106,7 @@ export class Log {
   private readonly folder: string;
   private readonly segmentBytes: number;
   private readonly disk: Disk;
+  private readonly files: Files;
   private readonly digest: Digest | undefined;
   private readonly durable: boolean;
   private readonly segments: Segment[] = [];
@@ -125,10 +128,11 @@ export class Log {
   private mustRewrite = false;
 
   private constructor(folder: string, options: LogOptions) {
-    const { segmentBytes = SEGMENT_BYTES, disk = DISK, digest, durable = true } = options;
+    const { segmentBytes = SEGMENT_BYTES, disk = DISK, files = FILES, digest, durable = true } = options;
     this.folder = folder;
     this.segmentBytes = segmentBytes;
     this.disk = disk;
+    this.files = files;
     this.digest = digest;
     this.durable = durable;
   }
@@ -136,19 +140,19 @@ export class Log {
   /** Opens the log in a folder, which is made if it is not there. Rejects with `log-version`. */
   static async open(folder: string, options: LogOptions = {}): Promise<Log> {
     const log = new Log(folder, options);
-    makeFolder(folder);
+    log.files.makeFolder(folder);
     log.openSegments();
     log.recall();
     return log;
   }
 
   private openSegments(): void {
-    const firsts = segmentsIn(this.folder);
+    const firsts = segmentsIn(this.folder, this.files);
     firsts.forEach((first, i) => {
       const path = Segment.pathOf(this.folder, first);
-      const { segment, torn } = Segment.open(path, first, firsts[i + 1]);
+      const { segment, torn } = Segment.open(path, first, firsts[i + 1], this.files);
       if (i < firsts.length - 1) segment.unload();
-      else if (!segment.isSealed) settleTail(this.folder, segment, torn?.byte);
+      else if (!segment.isSealed) settleTail(this.files, this.folder, segment, torn?.byte);
       this.segments.push(segment);
     });
     const last = this.segments.at(-1);
@@ -156,8 +160,8 @@ export class Log {
     // Its making was torn, so that nothing was in it.
     if (last && last.headerDamage !== undefined && !last.count && !last.damages.length) {
       this.segments.pop();
-      rmSync(last.path, { force: true });
-      rmSync(last.sidecar, { force: true });
+      this.files.removeSync(last.path);
+      this.files.removeSync(last.sidecar);
     }
     this.openOrphans();
     this.syncedNext = this.nextNumber;
@@ -165,9 +169,9 @@ export class Log {
 
   /** Sidecars of segments that are gone: trimmed, or missing, if they were the last. */
   private openOrphans(): void {
-    for (const first of numbersIn(this.folder, "idx")) {
-      const orphan = new Segment(Segment.pathOf(this.folder, first), first, 0, 0);
-      if (first < this.first) rmSync(orphan.sidecar, { force: true });
+    for (const first of numbersIn(this.files, this.folder, "idx")) {
+      const orphan = new Segment(Segment.pathOf(this.folder, first), first, 0, 0, this.files);
+      if (first < this.first) this.files.removeSync(orphan.sidecar);
       if (first < this.nextNumber) continue;
       const { count = 0, size = 0 } = orphan.readSidecar() ?? {};
       if (!count) continue;
@@ -303,7 +307,7 @@ export class Log {
   async read(number: number): Promise<{ kind: number; head: Buffer | undefined; body: Buffer }> {
     const { kind, path, offset, headBytes, bytes } = this.place(number);
     const start = offset - headBytes - ENTRY_HEADER;
-    const handle = await open(path, "r");
+    const handle = await this.files.open(path, "r");
     try {
       const length = ENTRY_HEADER + headBytes + bytes;
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, start);
@@ -328,9 +332,9 @@ export class Log {
     for (const segment of this.segments) {
       if (segment.next <= from) continue;
       const index = this.indexOf(segment);
-      const fd = openSync(segment.path, "r");
+      const fd = this.files.openSync(segment.path, "r");
       try {
-        const window = windowOf(fd, segment.size, false);
+        const window = windowOf(this.files, fd, segment.size, false);
         for (let i = Math.max(0, from - segment.first); i < index.count; i++) {
           const { kind, offset, headBytes } = index.at(i);
           const number = segment.first + i;
@@ -350,7 +354,7 @@ export class Log {
           }
         }
       } finally {
-        closeSync(fd);
+        this.files.closeSync(fd);
       }
     }
   }
@@ -361,8 +365,8 @@ export class Log {
       const segment = this.segments.shift()!;
       const at = this.loaded.indexOf(segment);
       if (at >= 0) this.loaded.splice(at, 1);
-      await unlink(segment.path);
-      await unlink(segment.sidecar).catch(() => {});
+      await this.files.unlink(segment.path);
+      await this.files.unlink(segment.sidecar).catch(() => {});
     }
   }
 
@@ -378,7 +382,7 @@ export class Log {
     if (!segment || this.syncedNext === this.nextNumber) return;
     const next = this.nextNumber;
     try {
-      this.handle ??= await open(segment.path, "r+");
+      this.handle ??= await this.files.open(segment.path, "r+");
       if (this.mustRewrite) await this.rewrite(segment, this.handle);
       await this.disk.datasync(this.handle);
     } catch (cause) {
@@ -510,7 +514,7 @@ export class Log {
     const last = this.segments.at(-1);
     const isOpen = last?.until === undefined && last?.next === this.nextNumber && !last.isClosed;
     if (isOpen && last.size < this.segmentBytes) {
-      this.handle ??= await open(last.path, "r+");
+      this.handle ??= await this.files.open(last.path, "r+");
       return last;
     }
     await this.sync();
@@ -533,17 +537,17 @@ export class Log {
     const digest = this.digest?.save() ?? Buffer.alloc(0);
     let handle: FileHandle | undefined;
     try {
-      await unlink(path).catch(() => {}); // one in which nothing could be written
-      handle = await open(path, "wx+");
+      await this.files.unlink(path).catch(() => {}); // one in which nothing could be written
+      handle = await this.files.open(path, "wx+");
       await this.disk.writev(handle, [encodeSegment(first, digest), digest], 0);
       await this.disk.datasync(handle);
       await this.disk.syncFolder(this.folder);
     } catch (cause) {
       await handle?.close();
-      await unlink(path).catch(() => {});
+      await this.files.unlink(path).catch(() => {});
       throw writeError(path, cause);
     }
-    return { segment: Segment.created(path, first, SEGMENT_HEADER + digest.length), handle };
+    return { segment: Segment.created(path, first, SEGMENT_HEADER + digest.length, this.files), handle };
   }
 
   private segmentOf(number: number): Segment {
@@ -571,12 +575,13 @@ export class Log {
 }
 
 /** The first numbers of the segments in a folder, in order. */
-export function segmentsIn(folder: string): number[] {
-  return numbersIn(folder, "seg");
+export function segmentsIn(folder: string, files: Files = FILES): number[] {
+  return numbersIn(files, folder, "seg");
 }
 
-function numbersIn(folder: string, extension: "seg" | "idx"): number[] {
-  return readdirSync(folder)
+function numbersIn(files: Files, folder: string, extension: "seg" | "idx"): number[] {
+  return files
+    .readdirSync(folder)
     .filter((name) => /^\d{16}\.\w+$/.test(name) && name.endsWith(`.${extension}`))
     .map((name) => Number(name.slice(0, 16)))
     .filter(Number.isSafeInteger)
@@ -584,17 +589,17 @@ function numbersIn(folder: string, extension: "seg" | "idx"): number[] {
 }
 
 /** Cuts off a torn tail. What is left may not be synced, as its writer was killed, and is taken for synced from now on. */
-function settleTail(folder: string, { path }: Segment, cutAt: number | undefined): void {
+function settleTail(files: Files, folder: string, { path }: Segment, cutAt: number | undefined): void {
   for (const [name, cut] of [
     [path, cutAt],
     [folder, undefined],
   ] as const) {
-    const fd = openSync(name, cut === undefined ? "r" : "r+");
+    const fd = files.openSync(name, cut === undefined ? "r" : "r+");
     try {
-      if (cut !== undefined) ftruncateSync(fd, cut);
-      fsyncSync(fd);
+      if (cut !== undefined) files.ftruncateSync(fd, cut);
+      files.fsyncSync(fd);
     } finally {
-      closeSync(fd);
+      files.closeSync(fd);
     }
   }
 }

@@ -7,8 +7,9 @@ type Operations = [key: string, value: Buffer | undefined][];
 export class MemoryDatabase implements Database {
   readonly name = "memory";
   newest = 0;
-  /** Thrown by the next write, which then leaves nothing behind. */
+  /** Thrown by the next write, which then leaves nothing behind; or all of it, if it fails late. */
   failure: Error | undefined;
+  failsLate = false;
   private entries = new Map<string, Buffer>();
   /** What a loss of power would leave. */
   private durable = new Map<string, Buffer>();
@@ -65,9 +66,10 @@ export class MemoryDatabase implements Database {
     });
     const failure = this.failure;
     this.failure = undefined;
-    if (failure) throw failure;
+    if (failure && !this.failsLate) throw failure;
     apply(this.entries, operations);
     this.unsynced.push(operations);
+    if (failure) throw failure;
     if (!synced) return;
     this.durable = new Map(this.entries);
     this.unsynced = [];

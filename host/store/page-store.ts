@@ -56,7 +56,7 @@ export interface PageStore {
 
   /**
    * Forgets what was written since the last commit, also after a failure. Resolves with the numbers of those pages, which have
-   * to be written again sooner or later. Rejects if the store still cannot be written; it may be tried again.
+   * to be written again sooner or later. A commit that is found to be on disk although it failed counts from here on. Rejects if the store still cannot be written; it may be tried again.
    */
   abandon(): Promise<Uint32Array>;
 

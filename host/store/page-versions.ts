@@ -10,6 +10,7 @@ import {
   type CheckpointRecord,
   checkpointOf,
   decodeRecord,
+  eachPage,
   encodePage,
   encodeRecord,
   invalidPage,
@@ -53,6 +54,8 @@ export class PageVersions implements PageStore {
   private readonly written = new Set<number>();
   /** What a write or a commit failed with. */
   private failure: unknown;
+  /** What is being committed, or has failed to be. */
+  private committing: CheckpointRecord[] | undefined;
   /** Whether pages that belong to no checkpoint, of a process that was killed, have been deleted. */
   private swept = false;
   private readonly value = Buffer.alloc(PAGE_VALUE_BYTES);
@@ -85,7 +88,7 @@ export class PageVersions implements PageStore {
       if (this.written.size) throw new TypeError("what was written has to be committed or abandoned first");
       this.base = undefined;
       const missing = new Set<number>();
-      record.versions.forEach((version, page) => version && missing.add(page));
+      eachPage(record.versions, (page) => missing.add(page));
       for await (const pages of this.scanPages(record, missing)) await send(pages);
       for await (const pages of this.getPages(record, missing)) await send(pages);
       this.base = record;
@@ -109,15 +112,24 @@ export class PageVersions implements PageStore {
       versions.fill(0, end);
       const record: CheckpointRecord = { number: this.next, before: this.base?.number ?? 0, versions, meta };
       const kept = this.base ? [record, this.base] : [record];
-      await this.change(() => this.writeRecord(record, kept));
-      this.written.clear();
-      this.unreadable = [];
-      this.base = record;
-      this.next++;
-      this.keep(kept);
-      this.database.noteNewest(record.number);
+      await this.change(() => {
+        this.committing = kept;
+        return this.writeRecord(record, kept);
+      });
+      this.committed(kept);
       return record.number;
     });
+  }
+
+  private committed(kept: CheckpointRecord[]): void {
+    const [record] = kept;
+    this.committing = undefined;
+    this.written.clear();
+    this.unreadable = [];
+    this.base = record;
+    this.next++;
+    this.keep(kept);
+    this.database.noteNewest(record.number);
   }
 
   abandon(): Promise<Uint32Array> {
@@ -125,12 +137,26 @@ export class PageVersions implements PageStore {
       const failed = this.failure !== undefined;
       if (failed) await this.database.reopen();
       const pages = Uint32Array.from(this.written);
-      // A commit may be on disk although it failed.
-      if (failed || pages.length) await this.database.write((batch) => this.deleteUnfinished(batch), failed);
+      const { committing } = this;
+      if (committing && (await this.isOnDisk(committing[0]))) await this.commitAgain(committing);
+      else if (failed || pages.length)
+        await this.database.write((batch) => this.deleteUnfinished(batch), failed);
+      this.committing = undefined;
       this.written.clear();
       this.failure = undefined;
       return pages;
     });
+  }
+
+  /** Whether a commit is on disk although it failed: what it took the place of is gone then. */
+  private async isOnDisk({ number }: CheckpointRecord): Promise<boolean> {
+    for (const key of recordKeys(number)) if (await this.database.get(key)) return true;
+    return false;
+  }
+
+  private async commitAgain(kept: CheckpointRecord[]): Promise<void> {
+    await this.database.write((batch) => this.putRecord(kept[0], batch), true);
+    this.committed(kept);
   }
 
   close(): Promise<void> {
@@ -170,10 +196,14 @@ export class PageVersions implements PageStore {
   private async writeRecord(record: CheckpointRecord, kept: CheckpointRecord[]): Promise<void> {
     await this.sweep();
     await this.database.write((batch) => {
-      const value = encodeRecord(record);
-      for (const key of recordKeys(record.number)) batch.put(key, value);
+      this.putRecord(record, batch);
       this.deleteAllBut(kept, batch);
     }, true);
+  }
+
+  private putRecord(record: CheckpointRecord, batch: Batch): void {
+    const value = encodeRecord(record);
+    for (const key of recordKeys(record.number)) batch.put(key, value);
   }
 
   private async readRecords(): Promise<void> {
@@ -294,10 +324,9 @@ export class PageVersions implements PageStore {
     for (const { number, versions } of this.records) {
       if (kept.some((each) => each.number === number)) continue;
       for (const key of recordKeys(number)) batch.delete(key);
-      versions.forEach((version, page) => {
+      eachPage(versions, (page, version) => {
         // Two that go may share a page, which is then deleted twice.
-        if (version && kept.every((each) => each.versions[page] !== version))
-          batch.delete(pageKey(version, page));
+        if (kept.every((each) => each.versions[page] !== version)) batch.delete(pageKey(version, page));
       });
     }
   }
@@ -317,7 +346,7 @@ function rangesOf(record: CheckpointRecord, records: CheckpointRecord[]): KeyRan
   // Keys as numbers, in their order.
   const keys = new Set<number>();
   for (const { versions } of records)
-    versions.forEach((version, page) => version && keys.add(version * PAGES_MAX + page));
+    eachPage(versions, (page, version) => keys.add(version * PAGES_MAX + page));
   const ranges: [first: number, last: number][] = [];
   let skipped = Infinity;
   for (const key of Float64Array.from(keys).sort()) {

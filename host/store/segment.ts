@@ -1,10 +1,18 @@
 /** One segment of a log: its file, and the sidecar beside it from which it is opened without being read. */
-import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
+import { FILES, type Files } from "./files.ts";
 import { decodeSegment, decodeSidecar, encodeSidecar, SEGMENT_HEADER, SIDECAR_HEADER } from "./log-format.ts";
 import { SegmentIndex } from "./log-index.ts";
-import { type Damage, type FileWindow, findEntry, type Scanned, scanSegment, windowOf } from "./log-scan.ts";
+import {
+  type Damage,
+  type FileWindow,
+  findEntry,
+  readFully,
+  type Scanned,
+  scanSegment,
+  windowOf,
+} from "./log-scan.ts";
 
 const NO_DIGEST: Buffer = Buffer.alloc(0);
 
@@ -27,8 +35,10 @@ export class Segment {
   isClosed = false;
   private isScanned = false;
   private loaded: SegmentIndex | undefined;
+  private readonly files: Files;
 
-  constructor(path: string, first: number, size: number, lastAt: number) {
+  constructor(path: string, first: number, size: number, lastAt: number, files: Files) {
+    this.files = files;
     this.path = path;
     this.first = first;
     this.size = size;
@@ -62,8 +72,8 @@ export class Segment {
   }
 
   /** A new one, whose places are known as they are written. */
-  static created(path: string, first: number, size: number): Segment {
-    const segment = new Segment(path, first, size, Date.now());
+  static created(path: string, first: number, size: number, files: Files): Segment {
+    const segment = new Segment(path, first, size, Date.now(), files);
     segment.loaded = new SegmentIndex();
     return segment;
   }
@@ -77,26 +87,27 @@ export class Segment {
     path: string,
     first: number,
     until: number | undefined,
+    files: Files,
   ): { segment: Segment; torn?: Scanned["torn"] } {
-    const fd = openSync(path, "r");
+    const fd = files.openSync(path, "r");
     try {
-      const { size, mtimeMs } = fstatSync(fd);
-      const segment = new Segment(path, first, size, mtimeMs);
+      const { size, mtimeMs } = files.fstatSync(fd);
+      const segment = new Segment(path, first, size, mtimeMs, files);
       segment.until = until;
       if (segment.openSidecar(size)) return { segment };
       return { segment, ...segment.scan(fd, size) };
     } finally {
-      closeSync(fd);
+      files.closeSync(fd);
     }
   }
 
   /** Reads all of a segment, whatever its sidecar says, and tells what is wrong with it. Throws `log-version`. */
   static verify(path: string, first: number, until: number | undefined): Damage[] {
-    const fd = openSync(path, "r");
+    const fd = FILES.openSync(path, "r");
     try {
-      const { size, mtimeMs } = fstatSync(fd);
-      const segment = new Segment(path, first, size, mtimeMs);
-      const window = windowOf(fd, size, true);
+      const { size, mtimeMs } = FILES.fstatSync(fd);
+      const segment = new Segment(path, first, size, mtimeMs, FILES);
+      const window = windowOf(FILES, fd, size, true);
       const at = segment.startOf(window);
       const index = new SegmentIndex();
       const { damages, end, torn } = scanSegment(window, { path, first, at, index, until, whole: true });
@@ -113,7 +124,7 @@ export class Segment {
         found(0, first, first, "what it says of the entries before it was changed");
       return damages;
     } finally {
-      closeSync(fd);
+      FILES.closeSync(fd);
     }
   }
 
@@ -130,26 +141,28 @@ export class Segment {
   }
 
   readSidecar(): ReturnType<typeof decodeSidecar> {
-    return withFile(this.sidecar, (fd) => decodeSidecar(readRange(fd, 0, SIDECAR_HEADER)));
+    return withFile(this.files, this.sidecar, (fd) =>
+      decodeSidecar(readRange(this.files, fd, 0, SIDECAR_HEADER)),
+    );
   }
 
   /** What is known at the segment's end, if it was closed and not written to since. */
   readDigest(): Buffer | undefined {
-    return withFile(this.sidecar, (fd, size) => {
-      const header = decodeSidecar(readRange(fd, 0, SIDECAR_HEADER));
+    return withFile(this.files, this.sidecar, (fd, size) => {
+      const header = decodeSidecar(readRange(this.files, fd, 0, SIDECAR_HEADER));
       if (!header?.digestBytes || header.size !== this.size || header.digestBytes > size) return undefined;
-      const digest = readRange(fd, SIDECAR_HEADER, header.digestBytes);
+      const digest = readRange(this.files, fd, SIDECAR_HEADER, header.digestBytes);
       return crc32(digest) === header.digestSum ? digest : undefined;
     });
   }
 
   /** What is known of all entries before this segment; undefined if that is damaged. */
   readPreface(): Buffer | undefined {
-    return withFile(this.path, (fd, size) => {
-      const header = decodeSegment(readRange(fd, 0, SEGMENT_HEADER), this.path);
+    return withFile(this.files, this.path, (fd, size) => {
+      const header = decodeSegment(readRange(this.files, fd, 0, SEGMENT_HEADER), this.path);
       if (typeof header === "string" || header.first !== this.first) return undefined;
       if (header.digestBytes > size - SEGMENT_HEADER) return undefined;
-      const digest = readRange(fd, SEGMENT_HEADER, header.digestBytes);
+      const digest = readRange(this.files, fd, SEGMENT_HEADER, header.digestBytes);
       return crc32(digest) === header.digestSum ? digest : undefined;
     });
   }
@@ -164,7 +177,7 @@ export class Segment {
       this.isClosed = true;
       return {};
     }
-    const window = windowOf(fd, size, isLast);
+    const window = windowOf(this.files, fd, size, isLast);
     const at = known?.size ?? this.startOf(window);
     const options = { path: this.path, first: this.first, at, until: this.until, whole: isLast };
     const scanned = scanSegment(window, { ...options, index: known?.index ?? new SegmentIndex() });
@@ -232,12 +245,12 @@ export class Segment {
   }
 
   private readColumns(): SegmentIndex | undefined {
-    return withFile(this.sidecar, (fd, size) => {
-      const header = decodeSidecar(readRange(fd, 0, SIDECAR_HEADER));
+    return withFile(this.files, this.sidecar, (fd, size) => {
+      const header = decodeSidecar(readRange(this.files, fd, 0, SIDECAR_HEADER));
       if (!header || header.first !== this.first) return undefined;
       const at = SIDECAR_HEADER + header.digestBytes;
       if (size !== at + SegmentIndex.bytesOf(header.count)) return undefined;
-      const bytes = readRange(fd, at, size - at);
+      const bytes = readRange(this.files, fd, at, size - at);
       return SegmentIndex.decode(bytes, header.count, header.columnsSum, header.size);
     });
   }
@@ -245,9 +258,9 @@ export class Segment {
   /** The sidecar is not to be used. */
   private rescan(): SegmentIndex {
     const { size, count } = this;
-    const fd = openSync(this.path, "r");
+    const fd = this.files.openSync(this.path, "r");
     try {
-      const window = windowOf(fd, size, false);
+      const window = windowOf(this.files, fd, size, false);
       const at = this.startOf(window);
       const until = this.first + count;
       this.take(
@@ -263,49 +276,47 @@ export class Segment {
       if (!this.damages.length) this.writeSidecar();
       return this.loaded!;
     } finally {
-      closeSync(fd);
+      this.files.closeSync(fd);
     }
   }
 
   /** Writes the sidecar. It can be made anew, so it is not synced, and nothing depends on whether it can be written. */
   writeSidecar(digest = NO_DIGEST): void {
-    const { first, size, index, sidecar } = this;
+    const { first, size, index, sidecar, files } = this;
     const { bytes, sum } = index.encode();
     const { count, bodyBytes } = index;
     try {
       const header = encodeSidecar({ first, size, bodyBytes, count, columnsSum: sum }, digest);
-      writeFileSync(`${sidecar}.new`, Buffer.concat([header, digest, bytes]));
-      renameSync(`${sidecar}.new`, sidecar);
+      files.writeFileSync(`${sidecar}.new`, Buffer.concat([header, digest, bytes]));
+      files.renameSync(`${sidecar}.new`, sidecar);
     } catch {
-      rmSync(`${sidecar}.new`, { force: true });
+      files.removeSync(`${sidecar}.new`);
     }
   }
 }
 
-function readRange(fd: number, at: number, bytes: number): Buffer {
+function readRange(files: Files, fd: number, at: number, bytes: number): Buffer {
   const buffer = Buffer.allocUnsafe(bytes);
-  let length = 0;
-  while (length < bytes) {
-    const got = readSync(fd, buffer, length, bytes - length, at + length);
-    if (!got) break;
-    length += got;
-  }
-  return buffer.subarray(0, length);
+  return buffer.subarray(0, readFully(files, fd, buffer, at));
 }
 
 /** Undefined as well if the file cannot be read. */
-function withFile<T>(path: string, read: (fd: number, size: number) => T | undefined): T | undefined {
+function withFile<T>(
+  files: Files,
+  path: string,
+  read: (fd: number, size: number) => T | undefined,
+): T | undefined {
   let fd: number;
   try {
-    fd = openSync(path, "r");
+    fd = files.openSync(path, "r");
   } catch {
     return undefined;
   }
   try {
-    return read(fd, fstatSync(fd).size);
+    return read(fd, files.fstatSync(fd).size);
   } catch {
     return undefined;
   } finally {
-    closeSync(fd);
+    files.closeSync(fd);
   }
 }

@@ -13,6 +13,7 @@ import { restoreBackup } from "../../host/doctor/restore.ts";
 import { archiveOf, BACKUP_FILE } from "../../host/hallelu/backup.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
 import { runSink } from "../../host/hallelu/sinks.ts";
+import { readJournal } from "../../host/store/journal.ts";
 import { Marker } from "../../host/store/marker.ts";
 import { FileRegistry, registryText } from "../../host/store/registry.ts";
 import { seal, unseal } from "../../host/store/sealed.ts";
@@ -342,6 +343,37 @@ test("a backup names only files below its folder", async () => {
     for await (const chunk of tar) chunks.push(chunk as Uint8Array);
     assert.not(await restored(Buffer.concat(chunks), {}), header.name);
   }
+});
+
+// --- the journal ---------------------------------------------------------------------------------------------------
+
+test("the last lines of a journal of any bytes are lines of it, and whole", async () => {
+  const data = folder();
+  mkdirSync(join(data, "logs"));
+  const line = fc
+    .record({ stream: fc.constantFrom("a", "b"), msg: fc.string() })
+    .map((each) => JSON.stringify(each));
+  const journal = fc.array(line).map((lines) => Buffer.from(lines.map((each) => `${each}\n`).join("")));
+  const damaged = fc.tuple(journal, damage).map(([bytes, change]) => change(bytes));
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof(journal, damaged, noise),
+      fc.nat(5),
+      fc.boolean(),
+      async (bytes, count, one) => {
+        writeFileSync(join(data, "logs", "host.ndjson"), bytes);
+        const { signal } = new AbortController();
+        const options = { lines: count, follow: false, signal, ...(one ? { stream: "a" } : {}) };
+        const parts: Buffer[] = [];
+        for await (const part of readJournal(data, options)) parts.push(part);
+        const whole = Buffer.from(bytes).toString("latin1").split("\n").slice(0, -1);
+        const wanted = whole.filter((each) => !one || each.includes('"stream":"a"')).slice(-count);
+        const expected = count ? wanted.map((each) => `${each}\n`).join("") : "";
+        assert.is(Buffer.concat(parts).toString("latin1"), expected);
+      },
+    ),
+    cases(200),
+  );
 });
 
 test.run();

@@ -210,14 +210,23 @@ test("a client that is answered anything: rows, or an error with a code", async 
             for await (const line of host.logs()) lines.push(line);
             return lines;
           }),
+          outcomeOf(async () => (await host.visit("weather", { kernel: "" })).all()),
+          outcomeOf(async () => {
+            for await (const { frame, rows } of host.follow("weather", { kernel: "" })) {
+              assert.ok(Number.isSafeInteger(frame));
+              assert.ok(Array.isArray(rows));
+            }
+          }),
+          outcomeOf(() => host.versions("weather")),
+          outcomeOf(() => host.deadLetters("weather")),
         ]);
         for (const { error } of asked) {
           if (status !== 200) assert.ok(error);
           const { retryAfterMs = 0 } = (error ?? {}) as { retryAfterMs?: number };
           assert.ok(retryAfterMs >= 0 && retryAfterMs < 2 ** 31, `it would wait for ${retryAfterMs} ms`);
         }
-        if (status === 200 && bytes === rows)
-          assert.equal(asked[0].value, [{ a: 1 }, { a: "two" }, { b: null }]);
+        if (status !== 200 || bytes !== rows) return;
+        for (const each of [0, 3]) assert.equal(asked[each].value, [{ a: 1 }, { a: "two" }, { b: null }]);
       },
     ),
     cases(250),

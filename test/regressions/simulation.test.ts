@@ -27,6 +27,11 @@ const FOUND: [number, Partial<Scenario>, string][] = [
     "an owner took a batch under a routing that it was not told of, as it knew a higher one",
   ],
   [716, { kind: "storm" }, "the same, after two deaths"],
+  [
+    87,
+    { kind: "storm" },
+    "after a host was killed, state moved to a Jah that was behind, which applied frames again",
+  ],
 ];
 
 for (const [seed, given, what] of FOUND) {
@@ -54,6 +59,19 @@ test("a frame is applied everywhere only when a shard that is replayed has appli
   assert.is(dispatch.lowest, 4);
   dispatch.appliedUpTo(3, 10);
   assert.is(dispatch.lowest, 10);
+});
+
+test("state that was read back ahead of the others changes hands where it is", () => {
+  const dispatch = new Dispatch([{ jah: 1, from: 0, to: PARTITIONS }], 10, () => 1000);
+  dispatch.lost(1);
+  dispatch.recover({ jah: 2, from: 0, to: 128 }, 10);
+  dispatch.recover({ jah: 3, from: 128, to: PARTITIONS }, 20);
+  for (const jah of [2, 3]) dispatch.joined(jah);
+  dispatch.logged(30);
+  // Its receiver has to apply the frames up to there without it: they are in what moves.
+  assert.is(dispatch.move([{ from: 128, to: PARTITIONS, donor: 3, receiver: 2 }]).start, 20);
+  const early = dispatch.handOut().filter(({ frames }) => frames.some((frame) => frame < 20));
+  assert.ok(early.length && early.every(({ routing }) => routing !== dispatch.routing.id));
 });
 
 test("a frame is set aside for the partitions in which it was applied, not for those that are left to its Jah", () => {

@@ -12,7 +12,13 @@ import { Scaler } from "../../host/hallelu/scaler.ts";
 import type { ScalingMemory } from "../../host/hallelu/scaling.ts";
 import { Shards } from "../../host/hallelu/shards.ts";
 import { Stream } from "../../host/hallelu/stream.ts";
+import { Checkpointer } from "../../host/jah/checkpointer.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
+import { Log } from "../../host/store/log.ts";
+import { SegmentIndex } from "../../host/store/log-index.ts";
+import { scanSegment, windowOf } from "../../host/store/log-scan.ts";
+import { PageVersions } from "../../host/store/page-versions.ts";
+import { Segment } from "../../host/store/segment.ts";
 import type { Scenario } from "./scenario.ts";
 
 export interface Mutant {
@@ -222,6 +228,119 @@ export const MUTANTS: Mutant[] = [
     name: "checkpoints: the donor's is made durable before the receiver's",
     where: { kind: "moves" },
     breaks: () => replace(Checkpoints, "holdBack", () => () => {}),
+  },
+  {
+    name: "pages: what says that a checkpoint is whole is written before its pages",
+    where: { kind: "storm" },
+    breaks: () => {
+      let late: (() => Promise<void>)[] = [];
+      const restore = [
+        replace(
+          PageVersions,
+          "writePages",
+          (real) =>
+            async function (this: Open, pages: Uint32Array, bytes: ArrayBuffer) {
+              const number = this.next;
+              const copy = bytes.slice(0);
+              for (const page of pages) this.written.add(page);
+              late.push(async () => {
+                const { next } = this;
+                this.next = number;
+                await real.call(this, pages, copy);
+                this.next = next;
+              });
+            },
+        ),
+        replace(
+          PageVersions,
+          "writeRecord",
+          (real) =>
+            async function (this: Open, ...given: Open) {
+              await real.apply(this, given);
+              const pages = late;
+              late = [];
+              for (const write of pages) await write();
+            },
+        ),
+      ];
+      return () => {
+        for (const each of restore) each();
+      };
+    },
+  },
+  {
+    name: "pages: those of the checkpoint before go before the new one is whole",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        PageVersions,
+        "writeRecord",
+        (real) =>
+          async function (this: Open, record: Open, kept: Open) {
+            await this.database.write((batch: Open) => this.deleteAllBut([record], batch), false);
+            await real.call(this, record, kept);
+          },
+      ),
+  },
+  {
+    name: "pages: work goes on while some of them are still to be copied",
+    where: { kind: "storm" },
+    breaks: () => replace(Checkpointer, "blocks", () => () => false),
+  },
+  {
+    name: "pages: what says that a checkpoint is whole is not synced",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        PageVersions,
+        "writeRecord",
+        () =>
+          async function (this: Open, record: Open, kept: Open) {
+            await this.sweep();
+            const fill = (batch: Open) => {
+              this.putRecord(record, batch);
+              this.deleteAllBut(kept, batch);
+            };
+            await this.database.write(fill, false);
+          },
+      ),
+  },
+  {
+    name: "log: an append is answered before it is synced",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Log,
+        "writeOrCut",
+        (real) =>
+          async function (this: Open, ...given: Open) {
+            const { disk } = this;
+            this.disk = { ...disk, datasync: async () => {} };
+            await real.apply(this, given).finally(() => (this.disk = disk));
+          },
+      ),
+  },
+  {
+    name: "log: a torn tail is believed",
+    where: { kind: "storm" },
+    breaks: () =>
+      replace(
+        Segment,
+        "scan",
+        () =>
+          function (this: Open, fd: number, size: number) {
+            const { path, first } = this;
+            const window = windowOf(this.files, fd, size, false);
+            const at = this.startOf(window);
+            const index = new SegmentIndex();
+            // As if another segment followed, which says that all of this one was synced.
+            const until = Number.MAX_SAFE_INTEGER;
+            const scanned = scanSegment(window, { path, at, first, index, until, whole: false });
+            this.isScanned = true;
+            this.take({ ...scanned, damages: [] });
+            return {};
+          },
+      ),
   },
   {
     name: "shards: the registry is told of a move before it is saved",

@@ -7,18 +7,22 @@ import { Ledger, type LedgerCommand } from "../../host/congregation/ledger.ts";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
 import { admit } from "../../host/hallelu/admission.ts";
-import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
+import { Log, type LogEntry } from "../../host/store/log.ts";
 import type { FromHallelu } from "../../host/wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
 import { VirtualClock } from "./clock.ts";
-import { type Checkpoint, type Costs, SimulatedJah, type World } from "./jah.ts";
+import { SimulatedDisk } from "./disk.ts";
+import { SimulatedFiles } from "./files.ts";
+import { type Costs, SimulatedJah, type World } from "./jah.ts";
+import { restoreShards } from "../../host/jah/restore.ts";
 import { Broken, type Process, Rules, type Watched } from "./rules.ts";
+import { borrowMemory, State } from "./state.ts";
 import type { Scenario } from "./scenario.ts";
 
 const TICK_MS = 100;
@@ -28,43 +32,86 @@ const REST_MS_MAX = 600_000;
 const FRAME_BYTES = 400_000;
 /** Time before more comes than can be done, where that is so, ms. */
 const GENTLE_MS = 10_000;
+/** Bytes of a segment of a log: some dozens of frames. */
+const SEGMENT_BYTES = 4096;
 /** Bytes of a backlog beyond which nobody pushes. */
 const BACKLOG_BYTES = 200e6;
 
 /** Is asked how long a kind of decision took: what it does, timed. */
 export type Stopwatch = <T>(kind: string, decide: () => T) => T;
 
-/** A log of frames of one size, in memory. */
-class MemoryLog {
-  first = 0;
-  next = 0;
+/** The product's log, over files of the simulated host; its frames count for more bytes than they have. */
+class FrameLog {
+  /** What was acknowledged: for each frame, which one it was. */
+  readonly acknowledged: number[] = [];
+  private readonly log: Log;
+  /** Frames below may be trimmed away, and are not needed. */
+  private floor = 0;
+
+  constructor(log: Log) {
+    this.log = log;
+  }
+  get first(): number {
+    return this.log.first;
+  }
+  get next(): number {
+    return this.log.next;
+  }
   place(frame: number) {
-    if (frame < this.first) throw new Broken(`frame ${frame} is needed, and the log begins at ${this.first}`);
-    return { kind: 0, path: "", offset: 0, bytes: FRAME_BYTES, headBytes: 0, records: 10 };
+    if (frame < this.floor) throw new Broken(`frame ${frame} is needed, and was trimmed below ${this.floor}`);
+    return { ...this.log.place(frame), bytes: FRAME_BYTES };
   }
   bytesFrom(frame: number): number {
-    return Math.max(0, this.next - frame) * FRAME_BYTES;
+    return Math.max(0, this.next - Math.max(frame, this.first)) * FRAME_BYTES;
   }
-  async appendGroup(entries: unknown[]): Promise<{ number: number }> {
-    const number = this.next;
-    this.next += entries.length;
-    return { number };
+  appendGroup(entries: LogEntry[]): Promise<{ number: number }> {
+    return this.log.appendGroup(entries);
   }
   get extents() {
-    return [{ first: this.first, next: this.next, bytes: this.bytesFrom(this.first), lastAt: 0 }];
+    return this.log.extents;
   }
-  async read() {
-    return { kind: 0, body: Buffer.alloc(0) };
+  /** Without its bytes, which would be put aside in files. */
+  async read(frame: number): ReturnType<Log["read"]> {
+    return { ...(await this.log.read(frame)), body: Buffer.alloc(0) };
   }
-  async trim(below: number): Promise<void> {
-    this.first = Math.max(this.first, below);
+  heads(...given: Parameters<Log["heads"]>): ReturnType<Log["heads"]> {
+    return this.log.heads(...given);
   }
-  damageFrom(): undefined {}
-  async close(): Promise<void> {}
+  trim(below: number): Promise<void> {
+    this.floor = Math.max(this.floor, below);
+    return this.log.trim(below);
+  }
+  damageFrom(frame: number): ReturnType<Log["damageFrom"]> {
+    return this.log.damageFrom(frame);
+  }
+  close(): Promise<void> {
+    return this.log.close();
+  }
+
+  /**
+   * What was acknowledged before is there, and whatever else is there was written: whole groups of frames. Of what was trimmed some
+   * segments may be back.
+   */
+  async holds({ acknowledged, floor }: FrameLog): Promise<void> {
+    if (this.next < acknowledged.length)
+      throw new Broken(`${acknowledged.length} frames were acknowledged, and ${this.next} are there`);
+    let left = 0;
+    this.floor = floor;
+    for (let frame = Math.max(this.first, floor); frame < this.next; frame++) {
+      const { body } = await this.log.read(frame);
+      const [which, follow] = [body.readUInt32LE(0), body.readUInt32LE(4)];
+      if ((acknowledged[frame] ?? which) !== which)
+        throw new Broken(`frame ${frame} is another one than was acknowledged`);
+      if (left && follow !== left - 1) throw new Broken(`frame ${frame} follows a part of a group`);
+      left = follow;
+    }
+    if (left) throw new Broken(`the last ${left} frames of a group are not there`);
+    acknowledged.forEach((which, frame) => (this.acknowledged[frame] = which));
+  }
 }
 
 interface Running extends Watched {
-  log: MemoryLog;
+  log: FrameLog;
   jahs: Map<number, SimulatedJah>;
   costs: Costs;
   /** Frames a second while its load is on, and how long it is on and off, ms. */
@@ -74,27 +121,42 @@ interface Running extends Watched {
 export class HostSimulation {
   /** What happened, a line each. */
   readonly story: string[] = [];
-  readonly counts = { events: 0, frames: 0, starts: 0, moves: 0, deaths: 0, answers: 0, refusals: 0 };
+  readonly counts = {
+    events: 0,
+    frames: 0,
+    starts: 0,
+    moves: 0,
+    deaths: 0,
+    crashes: 0,
+    answers: 0,
+    refusals: 0,
+  };
   private readonly scenario: Scenario;
   private readonly stopwatch: Stopwatch;
   private readonly clock = new VirtualClock();
   private readonly chance: () => number;
   /** Of the registry's disk. */
   private readonly luck: () => number;
+  /** Of all other disks, and of power. */
+  private readonly fate: () => number;
   private readonly rules: Rules;
-  private readonly ledger: Ledger;
-  private readonly jahs: Jahs;
+  private ledger: Ledger;
+  private jahs: Jahs;
+  /** How often the host was started; whatever began before is dead. */
+  private boot = 0;
   private readonly streams = new Map<string, Running>();
   private readonly processes = new Map<number, Process>();
-  private readonly stores = new Map<string, Checkpoint[]>();
-  private readonly openedBy = new Map<string, number>();
-  /** What the registry says of frames that were set aside, by stream. */
-  private readonly registered = new Map<string, DeadLetter[]>();
+  private readonly disk: SimulatedDisk;
+  private readonly files: SimulatedFiles;
+  /** What the registry says, by stream. */
+  private readonly registered = new Map<string, StreamRecord>();
   /** Of frames that stop the kernel in one partition, those that have had them. */
   private readonly known = new Map<string, Uint8Array>();
   private revision = 0;
   private readonly revisions = new Map<string, number>();
   private deployed = 0;
+  /** Frames that were pushed. */
+  private pushed = 0;
   private eventful = true;
   /** What was begun and went wrong. */
   private error: unknown;
@@ -104,9 +166,26 @@ export class HostSimulation {
     this.stopwatch = stopwatch;
     this.chance = random(scenario.seed);
     this.luck = random(scenario.seed + 1_000_000);
+    const fate = random(scenario.seed + 2_000_000);
+    this.disk = new SimulatedDisk(fate);
+    this.files = new SimulatedFiles(fate);
+    this.fate = fate;
     this.rules = new Rules(scenario);
-    this.ledger = new Ledger(Array.from({ length: scenario.cpus }, (_, i) => i));
-    this.jahs = new Jahs((message) => this.later(this.hop(), () => this.hear(message)), "secret", 1);
+    this.ledger = this.newLedger();
+    this.jahs = this.newJahs();
+  }
+
+  private newLedger(): Ledger {
+    return new Ledger(Array.from({ length: this.scenario.cpus }, (_, i) => i));
+  }
+
+  /** No number of a Jah is used twice. */
+  private newJahs(): Jahs {
+    const { boot } = this;
+    const hear = (message: FromHallelu) => {
+      if (boot === this.boot) this.hear(message);
+    };
+    return new Jahs((message) => this.later(this.hop(), () => hear(message)), "secret", 1 + boot * 100_000);
   }
 
   /** Virtual time, ms. */
@@ -119,7 +198,7 @@ export class HostSimulation {
     const { streams, ms, steps } = this.scenario;
     const restore = this.clock.rule();
     try {
-      for (let i = 0; i < streams; i++) this.deploy(this.chance() < 0.5 ? 0 : 1);
+      for (let i = 0; i < streams; i++) await this.deploy(this.chance() < 0.5 ? 0 : 1);
       this.clock.every(TICK_MS, () => this.tick());
       this.clock.every(LOADS_MS, () => this.tellLoads());
       this.clock.every(HAPPEN_MS, () => this.happen());
@@ -129,7 +208,8 @@ export class HostSimulation {
       for (const { stream } of this.streams.values())
         this.begin(stream.change({ min: 0, max: this.scenario.cpus, paused: false }));
       await this.until(() => this.isAtRest, REST_MS_MAX);
-      this.rules.rest(this.ledger, this.streams.values(), this.stores, this.registered);
+      const read = (folder: string) => this.read(folder);
+      await this.rules.rest(this.ledger, this.streams.values(), read, this.registered);
       this.say("all is done and parked");
     } finally {
       restore();
@@ -147,8 +227,9 @@ export class HostSimulation {
 
   /** What nobody waits for; it must not fail all the same. */
   private begin(doing: Promise<unknown>): void {
+    const { boot } = this;
     doing.catch((error: unknown) => {
-      this.error ??= error;
+      if (boot === this.boot) this.error ??= error;
     });
   }
 
@@ -205,10 +286,12 @@ export class HostSimulation {
     if (kind === "moves") {
       if (roll < 0.08) this.change(stream, { shards: 1 + Math.floor(this.chance() * cpus) });
       else if (roll < 0.1) this.begin(this.query(running));
+      if (this.fate() < 0.001) this.begin(this.crash(this.fate() < 0.5));
       return;
     }
     const max = Math.floor(this.chance() * (cpus + 1));
-    if (roll < (kind === "storm" ? 0.012 : 0.004)) this.kill();
+    if (kind === "storm" && this.fate() < 0.001) this.begin(this.crash(this.fate() < 0.5));
+    else if (roll < (kind === "storm" ? 0.012 : 0.004)) this.kill();
     else if (roll < 0.016) this.change(stream, { max });
     else if (roll < 0.018) this.change(stream, { max: cpus, paused: false });
     else if (roll < 0.019) this.change(stream, { paused: this.chance() < 0.5 });
@@ -227,8 +310,53 @@ export class HostSimulation {
 
   private push(stream: Stream, frames: number): void {
     this.counts.frames += frames;
-    const frame = { source: 0, body: [], producers: [] };
-    this.begin(stream.frames.append(Array.from({ length: frames }, () => frame)));
+    const bodies = Array.from({ length: frames }, () => this.pushed++);
+    const log = this.streams.get(stream.name)!.log;
+    const appended = stream.frames.append(
+      bodies.map((which, i) => {
+        const body = Buffer.from(Uint32Array.of(which, frames - 1 - i).buffer);
+        return { source: 0, body: [body], producers: [] };
+      }),
+    );
+    this.begin(
+      appended.then(
+        (last) => bodies.forEach((which, i) => (log.acknowledged[last - frames + 1 + i] = which)),
+        (error: unknown) => {
+          const code = error instanceof HallelujahError ? error.code : "";
+          if (!this.hasFaults || !["disk-full", "log-unwritable"].includes(code)) throw error;
+        },
+      ),
+    );
+  }
+
+  /** The whole host ends where it stands, and with it maybe what was not on disk; then it is started again. */
+  private async crash(power: boolean): Promise<void> {
+    this.say(power ? "power goes" : "the host is killed");
+    this.counts.crashes++;
+    for (const { jah } of this.processes.values()) jah.die();
+    this.processes.clear();
+    this.boot++;
+    const before = this.jahs;
+    this.ledger = this.newLedger();
+    this.jahs = this.newJahs();
+    before.close();
+    this.rules.restarted();
+    this.known.clear(); // whatever is in no checkpoint is decided anew
+    this.disk.crash(power);
+    this.files.crash(power);
+    for (const [name, running] of this.streams) {
+      const opened = await this.open(structuredClone(this.registered.get(name)!));
+      await opened.log.holds(running.log);
+      const since = { frames: -1, at: this.now };
+      const resumed = { ...running, ...opened, progress: since, highest: { frame: -1, at: this.now } };
+      this.streams.set(name, { ...resumed, jahs: new Map(), grows: false });
+      const { stream } = opened;
+      // As Streams.resume does it.
+      stream.recall();
+      if (stream.error !== undefined) throw new Broken(`${name} failed: ${stream.error}`);
+      if (stream.isBehind) stream.busy();
+      else this.begin(stream.park());
+    }
   }
 
   private change(stream: Stream, change: object): void {
@@ -241,7 +369,7 @@ export class HostSimulation {
     const { jah, claim } = process;
     this.say(`Jah ${jah.id} of ${claim.stream} dies`);
     this.counts.deaths++;
-    jah.alive = false;
+    jah.die();
     // Its channel may be seen to be closed before its process is seen to have ended.
     if (this.chance() < 0.5) this.later(this.hop(), () => this.exited(jah.id, "SIGKILL"));
     this.later(this.hop() + this.chance() * 20, () => this.ended(jah.id, "SIGKILL"));
@@ -263,11 +391,11 @@ export class HostSimulation {
     this.say(`${stream.name} is removed`);
     this.streams.delete(stream.name);
     await stream.remove();
-    this.admit(1 + Math.floor(this.chance() * 2));
+    await this.admit(1 + Math.floor(this.chance() * 2));
   }
 
   /** A deploy as a user does it: if there is no CPU, what was offered is lowered, until there is one. */
-  private admit(wanted: number): void {
+  private async admit(wanted: number): Promise<void> {
     const { cpus } = this.scenario;
     const min = Math.min(cpus, wanted);
     for (;;) {
@@ -308,37 +436,13 @@ export class HostSimulation {
     }
   }
 
-  private deploy(min: number): void {
+  private async deploy(min: number): Promise<void> {
     const name = `s${this.deployed++}`;
-    const log = new MemoryLog();
-    const outputs = {
-      next: 0,
-      lastFrame: -1,
-      append: async () => {},
-      sync: async () => {},
-      close: async () => {},
-    };
-    const stream = new Stream(recordOf(name, min, this.scenario.cpus), {
-      jahs: this.jahs,
-      log,
-      tally: new Tally(),
-      outputs,
-      lateOutputs: outputs,
-      kernel: KERNEL,
-      folder: `/nowhere/${name}`,
-      cpus: this.scenario.cpus,
-      freeCpus: () => this.freeCpus,
-      save: (record: StreamRecord) => this.register(record),
-      note: (_level: string, message: string) => this.say(`${name}: ${message}`),
-      parkAfterMs: this.scenario.kind === "waves" ? 10_000 : 2000,
-      checkpointBytes: this.scenario.kind === "moves" ? 20 * FRAME_BYTES : undefined,
-    } as unknown as StreamParts);
-    const { dispatch } = stream;
-    const handOut = dispatch.handOut.bind(dispatch);
-    dispatch.handOut = (fresh) => this.stopwatch("dispatch", () => handOut(fresh));
+    const record = recordOf(name, min, this.scenario.cpus);
+    this.registered.set(name, structuredClone(record));
+    const opened = await this.open(record);
     this.streams.set(name, {
-      stream,
-      log,
+      ...opened,
       jahs: new Map(),
       spent: { lackingMs: 0, workingMs: 0 },
       growths: [],
@@ -348,20 +452,68 @@ export class HostSimulation {
       highest: { frame: 0, at: this.now },
     });
     this.say(`${name} is deployed with min ${min}`);
-    stream.wake();
+    opened.stream.wake();
+  }
+
+  private async open(record: StreamRecord): Promise<{ stream: Stream; log: FrameLog }> {
+    const { boot } = this;
+    const { name } = record;
+    const tally = new Tally();
+    const files = this.files.of({
+      later: (ms, what) => this.later(ms, what),
+      writing: () => (this.hasFaults ? this.fate() * (this.fate() < 0.05 ? 200 : 2) : 0),
+      fails: () => this.eventful && this.hasFaults && this.fate() < 0.01,
+    });
+    const opened = await Log.open(`/nowhere/${name}/log`, {
+      ...files,
+      segmentBytes: SEGMENT_BYTES,
+      digest: tally,
+    });
+    const log = new FrameLog(opened);
+    const outputs = {
+      next: 0,
+      lastFrame: -1,
+      append: async () => {},
+      sync: async () => {},
+      close: async () => {},
+    };
+    const stream = new Stream(record, {
+      jahs: this.jahs,
+      log,
+      tally,
+      outputs,
+      lateOutputs: outputs,
+      kernel: KERNEL,
+      folder: `/nowhere/${name}`,
+      cpus: this.scenario.cpus,
+      freeCpus: () => this.freeCpus,
+      save: (changed: StreamRecord) => this.register(changed, boot),
+      note: (_level: string, message: string) => {
+        if (boot === this.boot) this.say(`${name}: ${message}`);
+      },
+      parkAfterMs: this.scenario.kind === "waves" ? 10_000 : 2000,
+      checkpointBytes: this.scenario.kind === "moves" ? 20 * FRAME_BYTES : undefined,
+    } as unknown as StreamParts);
+    const { dispatch } = stream;
+    const handOut = dispatch.handOut.bind(dispatch);
+    dispatch.handOut = (fresh) => this.stopwatch("dispatch", () => handOut(fresh));
+    return { stream, log };
   }
 
   /** Writes a stream's record to the registry, which takes its time and may fail. */
-  private async register({ name, dead }: StreamRecord): Promise<void> {
-    const letters = structuredClone(dead);
+  private async register(record: StreamRecord, boot: number): Promise<void> {
+    if (boot !== this.boot) return new Promise(() => {});
+    const { name } = record;
+    const kept = structuredClone(record);
     const revision = ++this.revision;
     const isSlow = this.scenario.kind === "storm" && this.luck() < 0.2;
     await new Promise<void>((done) => this.later(this.luck() * (isSlow ? 1000 : 5), done));
+    if (boot !== this.boot) return new Promise(() => {});
     if (this.eventful && isSlow && this.luck() < 0.3) throw new Error("the registry cannot be written");
     // One that came later holds this.
     if (revision < (this.revisions.get(name) ?? 0)) return;
     this.revisions.set(name, revision);
-    this.registered.set(name, letters);
+    this.registered.set(name, kept);
   }
 
   /** Some frames of a storm stop the kernel, always in the same place. */
@@ -383,7 +535,7 @@ export class HostSimulation {
 
   /** An owner passes a frame without its records in some partitions: the registry has to know. */
   private passes(stream: string, frame: number, voided: Uint8Array): void {
-    const letters = (this.registered.get(stream) ?? []).filter((letter) => letter.frame === frame);
+    const letters = (this.registered.get(stream)?.dead ?? []).filter((letter) => letter.frame === frame);
     const known = this.known.get(`${stream} ${frame}`);
     voided.forEach((each, p) => {
       if (each && known?.[p])
@@ -452,7 +604,7 @@ export class HostSimulation {
         const process = this.processes.get(message.jah);
         if (!process) break;
         const end = () => {
-          process.jah.alive = false;
+          process.jah.die();
           this.later(1, () => this.ended(message.jah, "SIGKILL"));
         };
         if (message.graceMs) this.later(message.graceMs, end);
@@ -505,7 +657,7 @@ export class HostSimulation {
     const jah = this.jahs.all.get(id);
     if (!process?.jah.alive) return;
     if (!jah || jah.state === "gone") {
-      process.jah.alive = false;
+      process.jah.die();
       return this.later(1, () => this.ended(id, null));
     }
     this.streams.get(process.claim.stream)?.jahs.set(id, process.jah);
@@ -550,11 +702,10 @@ export class HostSimulation {
       peer: (other) => this.streams.get(stream)?.jahs.get(other),
       delay: () => 0.2 + (this.chance() < 0.05 ? this.chance() * 80 : this.chance() * 2),
       doubles: () => this.chance() < 0.05,
-      stores: this.stores,
-      openedBy: this.openedBy,
-      writing: () => this.chance() * (this.chance() < 0.2 ? 6000 : 40),
-      failsToWrite: () =>
-        this.eventful && ["storm", "moves"].includes(this.scenario.kind) && this.chance() < 0.1,
+      disk: this.disk,
+      writing: () => this.chance() * (this.chance() < 0.05 ? 6000 : 20),
+      hasFaults: this.hasFaults,
+      failsToWrite: () => this.eventful && this.hasFaults && this.chance() < 0.03,
       hindrance: () => (this.scenario.kind === "vain" ? (this.streams.get(stream)?.jahs.size ?? 1) : 1),
       worked: (ms) => {
         const running = this.streams.get(stream);
@@ -569,7 +720,25 @@ export class HostSimulation {
       broken: (rule) => {
         throw new Broken(`${stream}: ${rule}`);
       },
+      failed: (error) => {
+        this.error ??= error;
+      },
     };
+  }
+
+  /** The newest checkpoint in a folder, as a Jah would read it; undefined if there is none. */
+  private async read(folder: string): Promise<State | undefined> {
+    const nobody = { alive: () => false, later: () => {}, writing: () => 0, fails: () => false };
+    const shard = { store: folder, from: 0, to: PARTITIONS };
+    const [{ memory, meta }] = await restoreShards([shard], borrowMemory, 0, (name) =>
+      this.disk.open(name, nobody),
+    );
+    return meta && new State(memory);
+  }
+
+  /** Whether disks fail, and power. */
+  private get hasFaults(): boolean {
+    return ["storm", "moves"].includes(this.scenario.kind);
   }
 
   private get isAtRest(): boolean {

@@ -1,19 +1,24 @@
 /**
- * A Jah on virtual time: the real Inbox, and work that takes time. Its state is how many frames each partition has had, and
- * how many records; entries of a frame are how many records it has for the partitions of an owner.
+ * A Jah on virtual time: the real Inbox, Checkpointer and restoring of shards, and work that takes time. Its state is how many frames
+ * each partition has had, and how many records (state.ts); entries of a frame are how many records it has for the
+ * partitions of an owner.
  */
+import { HallelujahError, messageOf } from "../../host/core/errors.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
+import { Checkpointer, type Meta } from "../../host/jah/checkpointer.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
+import { type RestoredShard, restoreShards } from "../../host/jah/restore.ts";
+import { ABI_VERSION } from "../../host/kernel/memory-map.ts";
+import { PAGE_BYTES } from "../../host/kernel/pages.ts";
+import type { PageStore } from "../../host/store/page-store.ts";
 import { type Batch, ROUTED } from "../../host/wire/batch.ts";
-import type {
-  FromLiveJah,
-  LiveRouting,
-  LiveStart,
-  ShardOnDisk,
-  Standing,
-  ToLiveJah,
-  Work,
-} from "../../host/wire/live.ts";
+import type { FromLiveJah, LiveRouting, LiveStart, ToLiveJah, Work } from "../../host/wire/live.ts";
+import type { SimulatedDisk, Writer } from "./disk.ts";
+import { borrowMemory, giveBack, State, STATE_END } from "./state.ts";
+
+/** How a checkpoint goes out: with faults, as that of a large state, of which some pages have to wait until others are written. */
+const PORTIONS = { copyBytes: 2 * PAGE_BYTES, batchPages: 1 };
+const CALM_PORTIONS = { copyBytes: PARTITIONS * PAGE_BYTES, batchPages: 1 };
 
 /** What the world around a Jah does for it. */
 export interface World {
@@ -26,13 +31,11 @@ export interface World {
   delay(): number;
   /** Whether a batch comes twice. */
   doubles(): boolean;
-  /** What is on disk: checkpoints by folder, the newest first, two at most. */
-  stores: Map<string, Checkpoint[]>;
-  /** The Jah that opened each folder last: what is left of those before writes nothing any more. */
-  openedBy: Map<string, number>;
-  /** How long the pages of a checkpoint take to be written, ms. */
+  disk: SimulatedDisk;
+  /** How long a part of a checkpoint takes to be written, ms. */
   writing(): number;
-  /** Whether what is being written cannot be. */
+  /** Whether anything that is written may fail; and whether what is being written does. */
+  hasFaults: boolean;
   failsToWrite(): boolean;
   /** How much longer everything takes now. */
   hindrance(): number;
@@ -47,14 +50,8 @@ export interface World {
   /** A frame is passed without its records for these partitions, a byte each. */
   passes(frame: number, voided: Uint8Array): void;
   broken(rule: string): never;
-}
-
-export interface Checkpoint {
-  frame: number;
-  places: [number, number][];
-  standing: Standing;
-  applied: Int32Array;
-  records: Float64Array;
+  /** What was begun has failed. */
+  failed(error: unknown): void;
 }
 
 /** Records of a frame whose keys fall into partitions [from, to): as it comes, but always the same. */
@@ -70,19 +67,18 @@ const RECORDS_BELOW = Array.from({ length: 5 }, (_, frame) => {
   return below;
 });
 
-/** A shard as it is on disk. */
-interface OnDisk {
-  shard: ShardOnDisk;
-  checkpoint: Checkpoint | undefined;
-  frame: number;
-}
-
 export interface Costs {
   /** ms that mapping and applying a frame takes, all owners together. */
   map: number;
   apply: number;
   /** Bytes of a frame. */
   bytes: number;
+}
+
+/** State that is on its way: frames and records of partitions, from the first that moves on. */
+interface Moved {
+  applied: number[];
+  records: number[];
 }
 
 interface Move {
@@ -96,10 +92,10 @@ interface Move {
 
 export class SimulatedJah {
   readonly id: number;
-  /** Frames applied per partition that it owns; -1 where it owns nothing. */
-  readonly applied = new Int32Array(PARTITIONS).fill(-1);
-  readonly records = new Float64Array(PARTITIONS);
   alive = true;
+  /** Of one that owns, or will own, partitions. */
+  private state: State | undefined;
+  private checkpointer: Checkpointer | undefined;
   private readonly world: World;
   private readonly costs: Costs;
   /** How much slower than others it is. */
@@ -107,25 +103,19 @@ export class SimulatedJah {
   private inbox = new Inbox();
   private readonly tasks: { routing: number; frame: number; voided: Uint8Array | undefined }[] = [];
   /** Shards that come from other folders, by their frames. */
-  private readonly toGather: OnDisk[] = [];
+  private readonly toGather: RestoredShard[] = [];
   private readonly routings = new Map<number, LiveRouting>();
   private owns = false;
   private readonly moves: Move[] = [];
   private readonly movesKnown = new Set<string>();
   /** State that came, by the routing that moves it. */
-  private readonly arrived = new Map<number, { applied: Int32Array; records: Float64Array }[]>();
+  private readonly arrived = new Map<number, Moved[]>();
   private heldAt = Infinity;
   private onHeld: (() => void) | undefined;
   private running = false;
   private work = noWork();
-  private store = "";
-  private wanted = false;
-  /** A checkpoint that is written and not durable yet. */
-  private making: (Omit<Checkpoint, "standing"> & { moves: number }) | undefined;
-  private readonly savers: { id: number; frame: number; moves: number }[] = [];
-  /** Moves that this Jah took part in, and how many of them the last checkpoint has. */
-  private movesDone = 0;
-  private movesSaved = 0;
+  /** How many wait until its state is on disk. */
+  private savers = 0;
 
   constructor(id: number, costs: Costs, slowness: number, world: World) {
     this.id = id;
@@ -136,14 +126,27 @@ export class SimulatedJah {
 
   /** Whether somebody waits until its state is on disk: it may have to go then. */
   get isSaving(): boolean {
-    return this.savers.length > 0;
+    return this.savers > 0;
+  }
+
+  /** Frames applied per partition that it owns; -1 where it owns nothing. */
+  get applied(): Int32Array {
+    return Int32Array.from({ length: PARTITIONS }, (_, p) => this.state?.applied(p) ?? -1);
+  }
+
+  /** It does nothing more. */
+  die(): void {
+    this.alive = false;
+    for (const { memory } of [...(this.state ? [this.state] : []), ...this.toGather]) giveBack(memory);
+    this.state = undefined;
+    this.toGather.length = 0;
   }
 
   hear(message: ToLiveJah): void {
     if (!this.alive) return;
     switch (message.type) {
       case "start":
-        this.start(message);
+        this.start(message).catch((error: unknown) => this.world.failed(error));
         break;
       case "routing":
         this.learn(message.routing);
@@ -159,13 +162,13 @@ export class SimulatedJah {
         this.call(message.id, message.method, message.argument);
         break;
       case "checkpoint":
-        this.wanted = true;
+        if (this.checkpointer) this.checkpointer.wanted = true;
         break;
       case "commit":
-        this.commit(message.standing);
+        this.checkpointer?.commit(message.standing);
         break;
       case "end":
-        this.alive = false;
+        this.die();
         this.world.later(1, () => this.onEnd());
         return;
     }
@@ -175,96 +178,103 @@ export class SimulatedJah {
   /** The process ends. */
   onEnd: () => void = () => {};
 
-  private start({ shards = [], store = "" }: LiveStart): void {
-    const folders = shards
-      .map((shard) => {
-        const [checkpoint, before] = this.world.stores.get(shard.store) ?? [];
-        return { shard, checkpoint, before, frame: checkpoint?.frame ?? 0 };
-      })
-      .toSorted((a, b) => a.frame - b.frame);
-    const [own, ...others] = folders;
-    this.store = own?.shard.store ?? store;
-    this.world.openedBy.set(this.store, this.id);
-    if (!own && this.world.stores.has(store)) this.world.broken(`the folder ${store} is not empty`);
-    this.inbox = new Inbox(own?.frame ?? 0);
+  /** No time passes until its state is read. */
+  private async start({ shards = [], store: folder }: LiveStart): Promise<void> {
+    const { world } = this;
+    const writer: Writer = {
+      alive: () => this.alive,
+      later: world.later,
+      writing: (synced) => (synced ? world.delay() : world.writing()),
+      fails: world.failsToWrite,
+    };
+    const open = (name: string) => world.disk.open(name, writer);
+    let restored: RestoredShard[] = [];
+    try {
+      restored = await restoreShards(shards, borrowMemory, 0, open);
+    } catch (error) {
+      world.broken(`its state cannot be read: ${messageOf(error)}`);
+    }
+    const [own, ...others] = restored;
+    for (const { told } of restored) if (told.damage) world.broken(`${told.store}: ${told.damage}`);
+    if (!own && folder !== undefined && world.disk.has(folder))
+      world.broken(`the folder ${folder} is not empty`);
+    const store = own?.store ?? (folder === undefined ? undefined : await open(folder));
+    this.inbox = new Inbox(own?.told.frame ?? 0);
     this.owns = own !== undefined;
-    if (own) this.take(own);
+    if (store) this.hold(store, own?.memory ?? borrowMemory(), own?.meta);
+    if (own) this.keepOnly(own);
     this.toGather.push(...others);
-    const restored = folders.map(({ shard, checkpoint, before, frame }) => ({
-      ...shard,
-      frame,
-      ...(before ? { before: before.frame } : {}),
-      ...(checkpoint
-        ? { checkpoint: { places: checkpoint.places, standing: checkpoint.standing } }
-        : undefined),
-    }));
-    this.world.tell({ type: "ready", port: this.id, next: this.inbox.next, version: 1, restored });
+    const told = restored.map((each) => each.told);
+    world.tell({ type: "ready", port: this.id, next: this.inbox.next, version: 1, restored: told });
     this.tick();
+    this.wake();
   }
 
-  /** The partitions of a shard as they are on disk, which have to be where this Jah is. */
-  private take({ shard: { store, from, to }, checkpoint }: OnDisk): void {
-    for (let p = from; p < to; p++) {
-      this.applied[p] = checkpoint ? checkpoint.applied[p] : 0;
-      this.records[p] = checkpoint ? checkpoint.records[p] : 0;
-      if (this.applied[p] !== this.inbox.next)
-        this.world.broken(`partition ${p} of ${store} is at ${this.applied[p]}, not ${this.inbox.next}`);
+  private hold(store: PageStore, memory: WebAssembly.Memory, meta: Meta | undefined): void {
+    const state = new State(memory);
+    this.state = state;
+    const jah = {
+      kernel: () => state,
+      meta: () => {
+        const { next: frame, places } = this.inbox;
+        return { abi: ABI_VERSION, version: 1, end: STATE_END, frame, ...state.range, places };
+      },
+      tell: (message: FromLiveJah) => this.world.tell(message),
+      wake: () => this.wake(),
+    };
+    const portions = this.world.hasFaults ? PORTIONS : CALM_PORTIONS;
+    this.checkpointer = new Checkpointer(store, meta?.frame, jah, portions);
+  }
+
+  /** Of what it was read back from, only its shard is its own. */
+  private keepOnly({ told: { store, from, to }, meta }: RestoredShard): void {
+    for (let p = 0; p < PARTITIONS; p++) {
+      const isOwn = from <= p && p < to;
+      if (!isOwn && this.state!.applied(p) >= 0) this.state!.set(p, -1, 0);
+      if (isOwn && !meta) this.state!.set(p, 0, 0);
+      if (isOwn) this.check(store, p);
     }
+  }
+
+  private check(store: string, p: number): void {
+    const applied = this.state!.applied(p);
+    if (applied !== this.inbox.next)
+      this.world.broken(`partition ${p} of ${store} is at ${applied}, not ${this.inbox.next}`);
   }
 
   /** Takes the shards that are due from other folders. */
   private gather(): void {
-    while (this.toGather.length && this.toGather[0].frame <= this.inbox.next) {
-      this.take(this.toGather.shift()!);
+    while (this.toGather.length && this.toGather[0].told.frame <= this.inbox.next) {
+      const { told, memory, meta } = this.toGather.shift()!;
+      const state = new State(memory);
+      for (let p = told.from; p < told.to; p++) {
+        this.state!.set(p, meta ? state.applied(p) : 0, state.records(p));
+        this.check(told.store, p);
+      }
+      giveBack(memory);
       if (this.toGather.length) continue;
-      this.movesDone++;
+      this.checkpointer!.moved();
       this.world.tell({ type: "gathered" });
     }
   }
 
-  /** Begins a checkpoint of this moment, if one is wanted and no state is on its way. */
-  private save(): void {
-    if (!this.wanted || this.making) return;
-    if (!this.owns || this.toGather.length || this.moves.some(({ start }) => start <= this.inbox.next))
-      return;
-    this.wanted = false;
-    const { next: frame, places } = this.inbox;
-    const state = { applied: this.applied.slice(), records: this.records.slice() };
-    const making = { frame, places, ...state, moves: this.movesDone };
-    this.making = making;
-    this.world.later(this.world.writing(), () => {
-      if (!this.alive || this.making !== making) return;
-      if (!this.world.failsToWrite()) return this.world.tell({ type: "prepared", frame });
-      this.making = undefined;
-      const failure = { kind: "internal", code: "disk-full", message: "no room", stack: "" } as const;
-      this.world.tell({ type: "unsaved", failure });
-      const error = { code: "disk-full", message: "no room" };
-      for (const { id } of this.savers.splice(0)) this.world.tell({ type: "answer", id, error });
-    });
+  /** Whether a checkpoint may begin: no state is on its way. */
+  private get maySave(): boolean {
+    return this.owns && !this.toGather.length && !this.moves.some(({ start }) => start <= this.inbox.next);
   }
 
-  private commit(standing: Standing): void {
-    const { making } = this;
-    if (!making) return;
-    this.world.later(this.world.delay(), () => {
-      // It may be durable though nobody hears of it any more.
-      const isAnothers = this.world.openedBy.get(this.store) !== this.id;
-      if (!this.alive && (isAnothers || this.world.failsToWrite())) return;
-      const [last] = this.world.stores.get(this.store) ?? [];
-      this.world.stores.set(this.store, [{ ...making, standing }, ...(last ? [last] : [])]);
-      if (!this.alive) return;
-      this.making = undefined;
-      const { frame, moves } = making;
-      this.movesSaved = moves;
-      const before = last ? { before: last.frame } : undefined;
-      this.world.tell({ type: "saved", frame, ...before, bytes: 1000, ms: 1 });
-      for (const saver of this.savers.splice(0))
-        if (saver.frame <= frame && saver.moves <= moves)
-          this.world.tell({ type: "answer", id: saver.id, value: { frame: saver.frame } });
-        else this.savers.push(saver);
-      this.wanted ||= this.savers.length > 0;
-      this.wake();
-    });
+  private async save(id: number): Promise<void> {
+    const { next: frame } = this.inbox;
+    this.savers++;
+    try {
+      await this.checkpointer!.save(frame);
+      this.world.tell({ type: "answer", id, value: { frame } });
+    } catch (error) {
+      const { code } = error as HallelujahError;
+      this.world.tell({ type: "answer", id, error: { code, message: messageOf(error) } });
+    } finally {
+      this.savers--;
+    }
   }
 
   private tick(): void {
@@ -307,13 +317,7 @@ export class SimulatedJah {
       this.heldAt = Math.max(at, this.inbox.next);
       if (at < 0) answer({ next: this.inbox.next });
       else this.onHeld = () => answer({ next: this.inbox.next });
-    } else if (method === "save") {
-      const { next: frame } = this.inbox;
-      const [last] = this.world.stores.get(this.store) ?? [];
-      if (last && last.frame >= frame && this.movesSaved >= this.movesDone) return answer({ frame });
-      this.savers.push({ id, frame, moves: this.movesDone });
-      this.wanted = true;
-    }
+    } else if (method === "save") void this.save(id);
   }
 
   private receive(batch: Batch): void {
@@ -328,30 +332,41 @@ export class SimulatedJah {
     this.world.later(0, () => this.turn());
   }
 
-  /** One piece of work: state that moves, then a frame to apply, then one to map. */
   private turn(): void {
-    this.running = false;
     if (!this.alive) return;
+    // Whoever wakes it meanwhile finds it running.
+    const work = this.step();
+    if (work === "takes time") return;
+    this.running = false;
+    if (work === "done") this.wake();
+  }
+
+  /** One piece of work: state that moves, then a frame to apply, then one to map. */
+  private step(): "none" | "done" | "takes time" {
     if (this.inbox.next >= this.heldAt && !this.moves.some(({ start }) => start <= this.inbox.next)) {
       this.onHeld?.();
       this.onHeld = undefined;
     }
     this.gather();
-    this.save();
+    if (this.maySave) this.checkpointer?.begin();
+    if (this.checkpointer?.blocks) return this.map();
     const handover = this.handOver();
-    if (handover === "did") return this.wake();
+    if (handover === "did") return "done";
     const held = this.inbox.next >= this.heldAt;
     const batch =
       handover === "waits" || held ? undefined : this.inbox.take((routing) => this.routings.has(routing));
     if (batch) return this.busy(this.apply(batch), "applyMs", () => this.told([]));
-    const task = this.tasks[0];
-    if (!task || !this.routings.has(task.routing)) return;
-    this.tasks.shift();
-    this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing, task.voided));
+    return this.map();
   }
 
-  private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): void {
-    this.running = true;
+  private map(): "none" | "takes time" {
+    const task = this.tasks[0];
+    if (!task || !this.routings.has(task.routing)) return "none";
+    this.tasks.shift();
+    return this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing, task.voided));
+  }
+
+  private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): "takes time" {
     const taken = ms * this.slowness * this.world.hindrance();
     this.work[kind] += taken;
     this.world.worked(taken);
@@ -361,6 +376,7 @@ export class SimulatedJah {
       then();
       this.wake();
     });
+    return "takes time";
   }
 
   private mapped(frame: number, id: number, voided: Uint8Array | undefined): void {
@@ -407,13 +423,13 @@ export class SimulatedJah {
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
     // Those that are still to come from another folder have the frame.
     const isToCome = (p: number) =>
-      this.toGather.length > 0 && this.toGather.some(({ shard }) => shard.from <= p && p < shard.to);
+      this.toGather.length > 0 && this.toGather.some(({ told }) => told.from <= p && p < told.to);
     const given = payload.length > 4 ? payload.subarray(4) : undefined;
     const voided = given && Uint8Array.from(given, (each, p) => (isToCome(p) ? 0 : each));
     const poison = this.world.poison(frame);
     if (typeof poison === "number" && target.from <= poison && poison < target.to && !given?.[poison]) {
       this.world.tell({ type: "failed", frame, failure: TRAP });
-      this.alive = false;
+      this.die();
       return 0;
     }
     if (voided?.includes(1)) this.world.passes(frame, voided);
@@ -424,14 +440,15 @@ export class SimulatedJah {
         Uint8Array.from({ length: PARTITIONS }, (_, p) => Number(has(p))),
       );
     }
+    const state = this.state!;
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
       if (isToCome(p)) continue;
-      if (this.applied[p] !== frame)
-        this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${this.applied[p]}`);
-      this.applied[p] = frame + 1;
+      const applied = state.applied(p);
+      if (applied !== frame)
+        this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${applied}`);
       const count = voided?.[p] ? 0 : recordsIn(frame, p, p + 1);
-      this.records[p] += count;
+      state.set(p, frame + 1, state.records(p) + count);
       left -= count;
     }
     if (left) this.world.broken(`Jah ${this.id} gets ${left} records of frame ${frame} that are not its own`);
@@ -443,21 +460,24 @@ export class SimulatedJah {
     const move = this.moves.find(({ start }) => start <= this.inbox.next);
     if (!move) return "none";
     const { from, to, other, gives, routing } = move;
+    const own = this.state!;
     if (gives) {
-      const state = { applied: this.applied.slice(from, to), records: this.records.slice(from, to) };
-      this.applied.fill(-1, from, to);
-      this.records.fill(0, from, to);
+      const moved: Moved = { applied: [], records: [] };
+      for (let p = from; p < to; p++) {
+        moved.applied.push(own.applied(p));
+        moved.records.push(own.records(p));
+        own.set(p, -1, 0);
+      }
       this.moves.splice(this.moves.indexOf(move), 1);
-      this.movesDone++;
-      this.world.later(this.world.delay(), () => this.world.peer(other)?.takeState(routing, state));
+      this.checkpointer!.moved();
+      this.world.later(this.world.delay(), () => this.world.peer(other)?.takeState(routing, moved));
       return "did";
     }
-    const state = this.arrived.get(routing)?.shift();
-    if (!state) return "waits";
-    this.applied.set(state.applied, from);
-    this.records.set(state.records, from);
+    const moved = this.arrived.get(routing)?.shift();
+    if (!moved) return "waits";
+    for (let p = from; p < to; p++) own.set(p, moved.applied[p - from], moved.records[p - from]);
     this.moves.splice(this.moves.indexOf(move), 1);
-    this.movesDone++;
+    this.checkpointer!.moved();
     this.world.moved(
       other,
       `[${from}, ${to}) moved from Jah ${other} to ${this.id} before frame ${this.inbox.next}`,
@@ -466,9 +486,9 @@ export class SimulatedJah {
     return "did";
   }
 
-  private takeState(routing: number, state: { applied: Int32Array; records: Float64Array }): void {
+  private takeState(routing: number, moved: Moved): void {
     if (!this.arrived.has(routing)) this.arrived.set(routing, []);
-    this.arrived.get(routing)!.push(state);
+    this.arrived.get(routing)!.push(moved);
     this.wake();
   }
 }

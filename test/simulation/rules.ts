@@ -3,11 +3,12 @@ import { join } from "node:path";
 import type { Ledger } from "../../host/congregation/ledger.ts";
 import type { Stream } from "../../host/hallelu/stream.ts";
 import { WAKE_PATIENCE_MS } from "../../host/core/limits.ts";
-import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
+import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Claim } from "../../host/congregation/ledger.ts";
-import { type Checkpoint, recordsIn, type SimulatedJah } from "./jah.ts";
+import { recordsIn, type SimulatedJah } from "./jah.ts";
 import type { Scenario } from "./scenario.ts";
+import { giveBack, type State } from "./state.ts";
 
 export class Broken extends Error {}
 
@@ -58,6 +59,8 @@ export interface Watched {
 export class Rules {
   private readonly scenario: Scenario;
   private readonly openClaims = new Map<number, { claim: Claim; at: number }>();
+  /** How often the host was started again. */
+  private restarts = 0;
 
   constructor(scenario: Scenario) {
     this.scenario = scenario;
@@ -73,6 +76,12 @@ export class Rules {
     if (!open) throw new Broken(`the claim of Jah ${jah} was answered, and was not waiting`);
     this.openClaims.delete(jah);
     return open.claim;
+  }
+
+  /** The host was started again: nobody remembers any claim. */
+  restarted(): void {
+    this.openClaims.clear();
+    this.restarts++;
   }
 
   withdrawn(jah: number): void {
@@ -164,12 +173,12 @@ export class Rules {
   }
 
   /** All is done and parked: no CPU is lost, every claim is answered, every record is where it belongs, once. */
-  rest(
+  async rest(
     ledger: Ledger,
     streams: Iterable<Watched>,
-    stores: Map<string, Checkpoint[]>,
-    registered: Map<string, DeadLetter[]>,
-  ): void {
+    read: (folder: string) => Promise<State | undefined>,
+    registered: Map<string, StreamRecord>,
+  ): Promise<void> {
     const { cpus } = this.scenario;
     if (ledger.free !== cpus || ledger.jahs.length)
       throw new Broken(`of ${cpus} CPUs ${ledger.free} are free`);
@@ -178,28 +187,35 @@ export class Rules {
     for (const { stream, log } of streams) {
       const { stored } = stream.record;
       if (stored.length !== 1) throw new Broken(`${stream.name} is parked in ${stored.length} folders`);
-      const [state] = stores.get(join(stream.folder, stored[0].folder)) ?? [];
+      const state = await read(join(stream.folder, stored[0].folder));
       if (log.next && !state) throw new Broken(`${stream.name} ends without its state`);
       let total = 0;
       for (let frame = 0; frame < log.next; frame++) total += recordsIn(frame, 0, PARTITIONS);
       // Those that were set aside while they were applied were counted while they were mapped.
       let counted = total;
+      let forgotten = 0;
       const { dead } = stream;
       for (const { frame, from, to, stage } of dead.open) {
         const records = recordsIn(frame, from, to);
         total -= records;
         if (stage === "map") counted -= records;
+        // Unless the host was started anew, and they were never mapped since.
+        else if (this.restarts) forgotten += recordsIn(frame, 0, PARTITIONS);
       }
-      if (dead.open.length !== (registered.get(stream.name) ?? []).length)
+      if (dead.open.length !== registered.get(stream.name)?.dead.length)
         throw new Broken(`${stream.name} has set frames aside that the registry does not know`);
-      state?.applied.forEach((next, p) => {
+      let held = 0;
+      for (let p = 0; state && p < PARTITIONS; p++) {
+        const next = state.applied(p);
+        held += state.records(p);
         if (next !== log.next)
           throw new Broken(`${stream.name} ends with frame ${next} of ${log.next} in ${p}`);
-      });
-      const held = state?.records.reduce((sum, count) => sum + count, 0) ?? 0;
+      }
+      if (state) giveBack(state.memory);
       if (held !== total) throw new Broken(`${stream.name} holds ${held} of ${total} records`);
       const { records } = stream.info();
-      if (records !== counted) throw new Broken(`${stream.name} counted ${records} of ${counted} records`);
+      if (records > counted || records < counted - forgotten)
+        throw new Broken(`${stream.name} counted ${records} of ${counted} records`);
     }
   }
 }

@@ -125,6 +125,29 @@ test("after a write that failed nothing is taken until it is abandoned, and the 
   }
 });
 
+test("a commit that is on disk although it failed counts, as what it took the place of is gone", async () => {
+  const place = disk();
+  let store = await place.open();
+  for (const word of [1, 2]) {
+    await put(store, new Map([[1, word]]));
+    await store.commit(word);
+  }
+  await put(store, new Map([[1, 3]]));
+  place.database.failsLate = true;
+  place.database.failure = new HallelujahError("store-unwritable", "it cannot be synced");
+  assert.is(await failure(store.commit(3)), "store-unwritable");
+  place.database.failure = new HallelujahError("store-unwritable", "nor now");
+  assert.is(await failure(store.abandon()), "store-unwritable");
+  assert.equal([...(await store.abandon())], [1]);
+  store = await memoryPages(place.database.afterPowerLoss(0));
+  assert.is(store.damage, undefined);
+  assert.equal(
+    store.checkpoints.map(({ number }) => number),
+    [3, 2],
+  );
+  for (const number of [3, 2]) assert.equal(sorted(await restored(store, number)), [[1, number]]);
+});
+
 test("what no checkpoint needs is deleted", async () => {
   const place = disk();
   const store = await place.open();

@@ -8,7 +8,7 @@ import { planStreamQuery } from "../host/run/stream-query.ts";
 import { drained, largeBody, post, startHost, type TestHost } from "./host.ts";
 import type { LiveSettings } from "./live.ts";
 import { root } from "./paths.ts";
-import { beside, type Result } from "./results.ts";
+import { alone, beside, type Result } from "./results.ts";
 import { quantile } from "./statistics.ts";
 
 export interface ReconfigureSettings extends LiveSettings {
@@ -148,7 +148,7 @@ async function swaps({ cli, runs, machine, log }: ReconfigureSettings): Promise<
       readFileSync((await buildKernel(sourceFile("swap", source))).path),
     ),
   );
-  const found: Record<string, number[]> = { swapped: [], quiet: [] };
+  const found: Record<string, number[]> = { swapped: [], quiet: [], pauses: [] };
   for (let round = 0; round <= runs; round++) {
     const host = await startHost(cli);
     try {
@@ -156,6 +156,7 @@ async function swaps({ cli, runs, machine, log }: ReconfigureSettings): Promise<
       const quiet = await gaps(host, () => sleep(2));
       let swapped = 0;
       const during = await gaps(host, () => host.client.swap("load", { kernel: wasm[++swapped % 2] }));
+      found.pauses.push(...(await pauses(host, wasm)));
       const [p99, without] = [during, quiet].map((each) => quantile(each, 0.99));
       log(`swaps ${round || "warm-up"}: p99 ${p99.toFixed(1)} ms, without ${without.toFixed(1)} ms`);
       if (!round) continue;
@@ -166,8 +167,15 @@ async function swaps({ cli, runs, machine, log }: ReconfigureSettings): Promise<
     }
   }
   return [
-    beside(
+    alone(
       "swap-pause",
+      [quantile(found.pauses, 0.99)],
+      "ms",
+      { rows: null, machine },
+      `p99 of ${found.pauses.length} swaps at full load: time for which the shard applied nothing`,
+    ),
+    beside(
+      "swap-gap",
       "ms",
       found.swapped,
       { name: "no-swap", values: found.quiet },
@@ -175,6 +183,25 @@ async function swaps({ cli, runs, machine, log }: ReconfigureSettings): Promise<
       "p99 of the longest gap between two answers while a kernel is swapped, under a steady load",
     ),
   ];
+}
+
+/** Of swaps while four clients push all that is taken in, the time for which the shard applied nothing, ms. */
+async function pauses({ client, port }: TestHost, wasm: Uint8Array[]): Promise<number[]> {
+  const { body } = largeBody();
+  let over = false;
+  const pushing = Array.from({ length: 4 }, async () => {
+    while (!over) if ((await post(port, "load", body)) !== 200) await sleep(20);
+  });
+  const first = (await client.versions("load")).length;
+  for (let i = 0; i < SWAPS; i++) {
+    await sleep(SWAP_EVERY_MS);
+    await client.swap("load", { kernel: wasm[(first + i) % 2] });
+  }
+  over = true;
+  await Promise.all(pushing);
+  const swapped = (await client.versions("load")).slice(first);
+  if (swapped.some(({ pauseMs }) => pauseMs === undefined)) throw new Error("swaps: a pause is not known");
+  return swapped.map(({ pauseMs }) => pauseMs!);
 }
 
 /** The longest gap in each of the times in which `happens` is at work, ms. */

@@ -40,6 +40,8 @@ export class Jah {
   state: "claimed" | "starting" | "working" | "leaving" | "gone" = "claimed";
   /** The version of the kernel that its state is of. */
   version = 0;
+  /** When that last changed, and for how long nothing had been applied, ms. */
+  switched: { at: number; idleMs: number } | undefined;
   /** Port where it takes in batches. */
   port = 0;
   pid = 0;
@@ -108,7 +110,10 @@ export class Jah {
       else call?.done(message.value);
       return;
     }
-    if (message.type === "switched") this.version = message.version;
+    if (message.type === "switched") {
+      this.version = message.version;
+      this.switched = { at: this.heardAt, idleMs: message.idleMs };
+    }
     if (message.type === "work") {
       this.work = message.work;
       this.workMs = this.heardAt - this.workAt;

@@ -72,6 +72,8 @@ export interface VersionRecord {
   how: "deployed" | "swapped" | "went back" | "rolled back" | "reprocessed";
   /** The version that this is the same as. */
   sameAs?: number;
+  /** Time for which a shard applied nothing as it took over, at most, ms. */
+  pauseMs?: number;
   /** Why it was rolled back, or its reprocess given up: none of the frames are its own then. */
   error?: string;
 }

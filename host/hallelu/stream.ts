@@ -421,6 +421,7 @@ export class Stream implements JahOwner {
     try {
       this.refuseIfFailed();
       this.switching = true;
+      const since = performance.now();
       const from = this.shards.areReady ? this.dispatch.fresh : this.log.next;
       this.checkSwap(kernel, from);
       const added = this.versions.add({ ...version, from });
@@ -442,7 +443,7 @@ export class Stream implements JahOwner {
         `version ${added.version} of ${this.name}, ${added.file}, takes over at frame ${from}`,
       );
       this.busy();
-      await this.switched(added);
+      await this.switched(added, since);
     } finally {
       this.switching = false;
       this.pump();
@@ -475,19 +476,27 @@ export class Stream implements JahOwner {
     return { ...fit, misfits };
   }
 
-  /** Resolves when every shard is of a version, or nobody is there to become so. */
-  private async switched({ version }: VersionRecord): Promise<void> {
+  /** Resolves when every shard is of a version, which no frame was handed out to since `since`, or nobody is there to become so. */
+  private async switched(added: VersionRecord, since: number): Promise<void> {
+    const { version } = added;
     const until = performance.now() + WAKE_PATIENCE_MS;
     // A Jah that is there may be in an upgrade, which is given the time of a frame before it is ended.
     const patience = () => (this.shards.areReady ? until + this.frameTimeoutMs : until);
     while (this.mayRun && performance.now() < patience()) {
-      const added = this.versions.find(version);
-      if (added.error !== undefined)
+      const { error } = this.versions.find(version);
+      if (error !== undefined)
         throw new HallelujahError(
           "swap-rolled-back",
-          `${this.name} went back to the kernel before: ${added.error}`,
+          `${this.name} went back to the kernel before: ${error}`,
         );
-      if (this.shards.areReady && this.shards.owners.every((jah) => jah!.version >= version)) return;
+      const { owners } = this.shards;
+      if (this.shards.areReady && owners.every((jah) => jah!.version >= version)) {
+        const pauses = owners.flatMap((jah) => jah!.switched ?? []);
+        // Who had nothing to do was idle for longer than that.
+        const longest = Math.max(0, ...pauses.map(({ at, idleMs }) => Math.min(idleMs, at - since)));
+        added.pauseMs = Math.round(longest * 10) / 10;
+        return;
+      }
       this.busy(); // it may have been about to park
       await new Promise((done) => setTimeout(done, SWITCH_LOOK_MS));
     }

@@ -273,13 +273,14 @@ export class Streams implements Host {
   versions(name: string): VersionInfo[] {
     const { versions } = this.find(name).stream;
     const { trial } = versions;
-    return versions.all.map(({ version, from, file, at, how, sameAs, error }) => ({
+    return versions.all.map(({ version, from, file, at, how, sameAs, pauseMs, error }) => ({
       version,
       from,
       file,
       at,
       how,
       ...(sameAs === undefined ? {} : { sameAs }),
+      ...(pauseMs === undefined ? {} : { pauseMs }),
       ...(error === undefined ? {} : { error }),
       trial: version === trial?.version,
     }));

@@ -5,6 +5,7 @@
  * instance is made over the same memory without a look at the state, and the other one comes back after it.
  */
 import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { FRAME_BYTES } from "../core/limits.ts";
 import type { FieldWish } from "../kernel/columns.ts";
 import { KernelInstance } from "../kernel/instance.ts";
@@ -73,7 +74,10 @@ export class Kernels {
   }
 
   add(version: LiveVersion): void {
-    if (!this.versions.some((known) => known.version === version.version)) this.versions.push({ ...version });
+    if (this.versions.some((known) => known.version === version.version)) return;
+    const added: Version = { ...version };
+    this.versions.push(added);
+    void compileAhead(added);
   }
 
   /** The state becomes that of the next version. Throws what its kernel throws; this Jah is at its end then. */
@@ -147,6 +151,14 @@ export class Kernels {
 }
 
 const COMMA = 0x2c;
+
+/** V8's own threads compile while frames go on. What fails is thrown when the module is needed. */
+async function compileAhead(version: Version): Promise<void> {
+  try {
+    const module = await WebAssembly.compile(await readFile(version.kernel));
+    version.module ??= module;
+  } catch {}
+}
 
 function moduleOf(version: Version): WebAssembly.Module {
   version.module ??= new WebAssembly.Module(readFileSync(version.kernel));

@@ -68,6 +68,8 @@ export class LiveJah {
   private mapped: Mapped[] = [];
   private outputs: OwnerOutput[] = [];
   private nextTold = -1;
+  /** When a frame was last applied, ms. */
+  private appliedAt = performance.now();
   private work: Work = noWork();
   /** Whether it has told of any frame: the first is told at once, as scaling goes by it. */
   private workTold = false;
@@ -313,7 +315,8 @@ export class LiveJah {
       this.kernels.advance();
       this.visits.forget();
       this.checkpointer?.moved();
-      this.channel.send({ type: "switched", version: this.kernels.version });
+      const idleMs = performance.now() - this.appliedAt;
+      this.channel.send({ type: "switched", version: this.kernels.version, idleMs });
       return true;
     } catch (error) {
       this.fail(error, next);
@@ -329,6 +332,7 @@ export class LiveJah {
     try {
       const applied = this.kernels.owner.apply(batch);
       this.work.appliedFrames++;
+      this.appliedAt = performance.now();
       if (applied) {
         const own = this.routings.get(batch.routing)!.targets.find(({ jah }) => jah === this.start.jah)!;
         this.outputs.push({ frame: batch.frame, from: own.from, to: own.to, ...applied });

@@ -223,6 +223,10 @@ export const VersionInfo = z
     at: z.string().describe("ISO 8601"),
     how: z.enum(["deployed", "swapped", "went back", "rolled back", "reprocessed"]),
     sameAs: z.number().int().optional().describe("the version whose kernel it has"),
+    pauseMs: z
+      .number()
+      .optional()
+      .describe("time for which a shard applied nothing as it took over, at most"),
     error: z
       .string()
       .optional()

@@ -167,8 +167,8 @@ export type FromLiveJah =
   | { type: "unsaved"; failure: Failure }
   /** State was taken in: the move of this routing is complete. */
   | { type: "imported"; routing: number }
-  /** The state here is that of this version of the kernel. */
-  | { type: "switched"; version: number }
+  /** The state here is that of this version of the kernel; time since the last frame was applied, ms. */
+  | { type: "switched"; version: number; idleMs: number }
   /** All its shards are one. */
   | { type: "gathered" }
   /** The kernel stopped on a frame while mapping it; the Jah goes on. */

@@ -114,7 +114,9 @@ test("under load every frame is of the old kernel or of the new one, on all shar
     for (const name of ["b", "c", "d", "e"]) {
       const before = loading.pushed;
       const { version } = await host.client.swap("load", { kernel: kernel(name) });
-      assert.is((await host.client.versions("load")).at(-1)!.version, version);
+      const last = (await host.client.versions("load")).at(-1)!;
+      assert.is(last.version, version);
+      assert.ok(last.pauseMs! >= 0, `it paused for ${last.pauseMs} ms`);
       while (loading.pushed < before + 20_000) await new Promise((done) => setTimeout(done, 5));
     }
     const order = await check(host, "load", await loading.stop());

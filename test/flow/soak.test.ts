@@ -14,7 +14,7 @@ test("whatever is killed, what was acknowledged is there once, also after a loss
       powerLosses: 1,
       say: (line) => lines.push(line),
     });
-    assert.ok(summary.records > 0 && summary.outputs > 0);
+    assert.ok(summary.records > 0 && summary.outputs > 0 && summary.swaps >= 3);
     assert.ok(Object.values(summary.kills).reduce((sum, count) => sum + count, 0) >= 10);
   } catch (error) {
     console.log(lines.join("\n"));

@@ -1,6 +1,7 @@
 /** One producer: pushes its numbered records, one body after the other, each until it is acknowledged. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hallelujah } from "../../host/client/live.ts";
+import { type Piece, piecesOf } from "./handled.ts";
 import type { StreamSpec } from "./streams.ts";
 
 /** What a host may answer, or fail to, when its processes are killed: the same may be sent again. */
@@ -14,12 +15,16 @@ export interface InFlight {
   sequence: number;
   records: number;
   body: string;
+  /** Its records in the frames where they are once it is acknowledged, of which the last is this one. */
+  pieces(frame: number): Piece[];
 }
 
 export class Loader {
   /** Records that are acknowledged, and the number of the next body. */
   acknowledged = 0;
   sequence = 0;
+  /** Where the records are that are acknowledged. */
+  readonly pieces: Piece[] = [];
   inFlight: InFlight | undefined;
   readonly stream: StreamSpec;
   readonly producer: string;
@@ -57,20 +62,31 @@ export class Loader {
       }
       // As many small bodies as large ones, on the scale of their logarithms.
       const records = Math.min(room, Math.ceil(BODY_RECORDS_MAX ** this.chance()));
-      let body = "";
-      for (let n = this.acknowledged; n < this.acknowledged + records; n++) body += this.record(n);
-      this.inFlight = { sequence: this.sequence, records, body };
-      await this.push(client, this.inFlight, abandoned);
+      const first = this.acknowledged;
+      const lines = Array.from({ length: records }, (_, i) => this.record(first + i));
+      const pieces = (frame: number) =>
+        piecesOf(
+          lines.map(({ length }) => length),
+          first,
+          frame,
+        );
+      this.inFlight = { sequence: this.sequence, records, body: lines.join(""), pieces };
+      this.pieces.push(...(await this.push(client, this.inFlight, abandoned)));
       this.acknowledged += records;
       this.sequence++;
       this.inFlight = undefined;
     }
   }
 
-  /** Sends a body until it is acknowledged. */
-  async push(client: Hallelujah, { sequence, body }: InFlight, abandoned: AbortSignal): Promise<void> {
+  /** Sends a body until it is acknowledged; resolves with where its records are. */
+  async push(
+    client: Hallelujah,
+    { sequence, body, pieces }: InFlight,
+    abandoned: AbortSignal,
+  ): Promise<Piece[]> {
     const options = { producer: this.producer, sequence, signal: abandoned };
-    await patiently(() => client.push(this.stream.name, body, options), abandoned);
+    const { frame } = await patiently(() => client.push(this.stream.name, body, options), abandoned);
+    return pieces(frame);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Nothing is lost: producers push numbered records into the streams of one host at full rate while its processes are
- * killed, capacities and shards are changed, and tables are asked for; now and then the data folder is copied as a loss of
+ * killed, capacities, shards and kernels are changed, and tables are asked for; now and then the data folder is copied as a loss of
  * power would leave it, and a host started from the copy. At the end everything is compared with what was acknowledged.
  */
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -14,8 +14,9 @@ import { kernelOf, random } from "../run.ts";
 import { SoakHost } from "./host.ts";
 import { signal } from "./processes.ts";
 import { Loader, patiently } from "./loader.ts";
-import { type Counts, rowsOf, type StreamSpec, STREAMS } from "./streams.ts";
-import { producersOf, settle, verify } from "./verify.ts";
+import { type Counts, fileOf, History, type Taken } from "./handled.ts";
+import { rowsOf, type StreamSpec, STREAMS, type TableSpec } from "./streams.ts";
+import { endOutput, producersOf, settle, verify } from "./verify.ts";
 
 export interface SoakOptions {
   /** Time in which things happen; bringing everything to rest and comparing it comes on top. */
@@ -41,10 +42,10 @@ export interface SoakSummary {
   freezes: number;
   powerLosses: number;
   changes: number;
-  /** Swaps to the same kernel, and to one that stops at its first record. */
+  /** Swaps to a kernel of another make, and to one that stops at its first record. */
   swaps: number;
   badKernels: number;
-  /** Reprocesses that began, with the same kernel. */
+  /** Reprocesses that began, with a kernel of another make. */
   reprocesses: number;
   /** Answers of queries and visits, and how many of them were of visits. */
   answers: number;
@@ -78,12 +79,11 @@ const WAVE_MS = 4_000;
 /** Longest pauses between two queries of a table, and between two changes, ms. */
 const ASK_MS = 400;
 const CHANGE_MS = 4_000;
-const CHANGES: (StreamChange | "swap" | "bad kernel" | "reprocess")[] = [
-  "reprocess",
-  "reprocess",
-  "swap",
-  "swap",
-  "bad kernel",
+/** Kernels of a stream that are told apart: with two, what was there before a reprocess might be taken for what it made of it. */
+const MAKES = 3;
+/** What is changed, side by side. */
+type Wish = StreamChange | "swap" | "bad kernel" | "reprocess";
+const CAPACITIES: Wish[] = [
   { max: 1 },
   { max: 2 },
   { shards: 2 },
@@ -92,6 +92,7 @@ const CHANGES: (StreamChange | "swap" | "bad kernel" | "reprocess")[] = [
   { max: 0 },
   { paused: true },
 ];
+const KERNELS: Wish[] = ["swap", "swap", "bad kernel", "reprocess", "reprocess"];
 /** What a query may be answered while processes are killed, and streams are stopped, moved and woken. */
 const REFUSALS = new Set([
   "host-unreachable",
@@ -108,10 +109,16 @@ const REFUSALS = new Set([
 /** What cannot be for now: a reprocess is under way, or the kernel is on trial. */
 const PASSES = new Set(["reprocess-running", "stream-on-trial"]);
 
+/** A module, and the name of its file, which the history tells. */
+interface Make {
+  kernel: Uint8Array;
+  file: string;
+}
+
 /** Whether a kernel begins to take in all records again. */
-async function reprocess(client: Hallelujah, name: string, kernel: Uint8Array): Promise<boolean> {
+async function reprocess(client: Hallelujah, name: string, make: Make): Promise<boolean> {
   try {
-    await client.reprocess(name, { kernel });
+    await client.reprocess(name, make);
     return true;
   } catch (error) {
     if (!PASSES.has((error as HallelujahError).code)) throw error;
@@ -119,13 +126,15 @@ async function reprocess(client: Hallelujah, name: string, kernel: Uint8Array): 
   }
 }
 
-/** A swap; one that is rolled back before it is answered is as good. */
-async function swap(client: Hallelujah, name: string, kernel: Uint8Array): Promise<void> {
+/** Whether another kernel takes over; one that is rolled back before that is answered is as good. */
+async function swap(client: Hallelujah, name: string, make: Make): Promise<boolean> {
   try {
-    await client.swap(name, { kernel });
+    await client.swap(name, make);
+    return true;
   } catch (error) {
     const { code } = error as HallelujahError;
     if (code !== "swap-rolled-back" && !PASSES.has(code)) throw error;
+    return code === "swap-rolled-back";
   }
 }
 
@@ -157,8 +166,11 @@ class Soak {
   private readonly folder: string;
   private readonly host: SoakHost;
   private readonly loaders: Loader[];
-  /** The kernel of each stream, and one that stops at its first record. */
-  private readonly modules = new Map<string, { good: Uint8Array; bad: Uint8Array }>();
+  /** The kernels of each stream, of which the first is the next one, and one that stops at its first record. */
+  private readonly modules = new Map<string, { makes: Make[]; bad: Make }>();
+  private readonly histories = new Map(
+    STREAMS.filter(({ makes }) => makes).map(({ name }) => [name, new History()]),
+  );
   /** When things began to happen. */
   private startedAt = performance.now();
   /** The time is over: nothing new begins. */
@@ -203,9 +215,16 @@ class Soak {
   async run(): Promise<SoakSummary> {
     const { host, over, abandoned, summary } = this;
     const { seconds } = this.options;
-    for (const { name, kernel } of STREAMS) {
-      const [good, bad] = [kernel, broken(kernel)].map((source) => buildKernel(kernelOf(name, source)));
-      this.modules.set(name, { good: readFileSync((await good).path), bad: readFileSync((await bad).path) });
+    for (const { name, kernel, makes } of STREAMS) {
+      const build = async (source: string, file: string): Promise<Make> => {
+        const { path } = await buildKernel(kernelOf(name, source));
+        return { kernel: readFileSync(path), file };
+      };
+      const numbers = Array.from({ length: makes ? MAKES : 1 }, (_, i) => i + 1);
+      this.modules.set(name, {
+        makes: await Promise.all(numbers.map((make) => build(kernel(make), fileOf(make)))),
+        bad: await build(broken(kernel(0)), "bad.ts"),
+      });
     }
     await host.start();
     const first = STREAMS.filter(({ from }) => from === undefined);
@@ -218,8 +237,9 @@ class Soak {
       ...this.loaders.map((loader) =>
         loader.run(host.client, () => this.allowed(loader.stream.share), over.signal, abandoned.signal),
       ),
-      ...STREAMS.filter(({ table }) => table).map((stream) => this.ask(stream)),
-      this.change(),
+      ...STREAMS.flatMap((stream) => stream.tables.map((table) => this.ask(stream, table))),
+      this.change("capacity", CAPACITIES),
+      this.change("kernel", KERNELS),
       this.disturb(),
     ].map((work) => this.watched(work));
     await Promise.race([this.pause(seconds * 1000), Promise.all(happening)]);
@@ -228,15 +248,15 @@ class Soak {
     abandoned.signal.throwIfAborted();
 
     this.say("the time is over");
-    const counts = this.acknowledged;
+    const taken = this.taken;
     await settle(host.client, abandoned.signal);
     this.say("everything is applied");
-    Object.assign(summary, await verify(host.client, host.folder, counts));
-    for (const each of outputs) await each.complete(host, counts, abandoned.signal);
+    Object.assign(summary, await verify(host.client, host.folder, taken));
+    for (const each of outputs) await each.complete(host, taken, abandoned.signal);
     this.say("all is there: once more after an orderly end");
     await host.stop();
     await host.start();
-    await verify(host.client, host.folder, counts, { outputs: false });
+    await verify(host.client, host.folder, taken, { outputs: false });
     this.abandoned.abort(new Error("it is over"));
     await Promise.allSettled(following);
     await host.stop();
@@ -245,13 +265,15 @@ class Soak {
   }
 
   private async deploy({ name, from, sink, keeps }: StreamSpec): Promise<void> {
-    const kernel = this.modules.get(name)!.good;
+    const { makes } = this.modules.get(name)!;
+    const make = makes.shift()!;
+    makes.push(make);
     const options = {
       ...(from === undefined ? {} : { from }),
       ...(sink === undefined ? {} : { sink }),
       ...(keeps ? { retain: "all" } : {}),
     };
-    await this.host.client.deploy(name, { kernel, min: 0, max: 2, ...options });
+    await this.host.client.deploy(name, { ...make, min: 0, max: 2, ...options });
   }
 
   /** Kills whatever is left. */
@@ -286,9 +308,14 @@ class Soak {
     await sleep(ms, undefined, { signal: this.over.signal }).catch(() => {});
   }
 
-  /** Records by producer. */
-  private get acknowledged(): Counts {
-    return new Map(this.loaders.map(({ producer, acknowledged }) => [producer, acknowledged]));
+  /** What is acknowledged by now, which does not change with what comes. */
+  private get taken(): Taken {
+    const { loaders, histories } = this;
+    return {
+      counts: new Map(loaders.map(({ producer, acknowledged }) => [producer, acknowledged])),
+      pieces: new Map(loaders.map(({ producer, pieces }) => [producer, [...pieces]])),
+      histories: new Map([...histories].map(([name, history]) => [name, history.copy()])),
+    };
   }
 
   /** How many records a producer may have pushed by now. */
@@ -298,10 +325,9 @@ class Soak {
   }
 
   /** Asks for a table: what is answered is right as of some moment, which never goes back. */
-  private async ask(stream: StreamSpec): Promise<void> {
-    const chance = this.chance(`ask ${stream.name}`);
+  private async ask(stream: StreamSpec, table: TableSpec): Promise<void> {
+    const chance = this.chance(`ask ${stream.name} ${table.name}`);
     const { client } = this.host;
-    const table = stream.table!;
     let least = { frame: -1, counts: new Map() as Counts };
     while (!this.over.signal.aborted) {
       try {
@@ -340,31 +366,40 @@ class Soak {
       throw new Error(`it answers at frame ${frame}, and was at ${least.frame} before`);
   }
 
-  /** Changes capacities and shards; what stops a stream is taken back. */
-  private async change(): Promise<void> {
-    const chance = this.chance("change");
+  /** Changes capacities and shards, or kernels; what stops a stream is taken back. */
+  private async change(what: string, wishes: Wish[]): Promise<void> {
+    const chance = this.chance(`change ${what}`);
     const { client } = this.host;
-    const change = async ({ name, keeps }: StreamSpec, wish: (typeof CHANGES)[number]) => {
-      const { signal } = this.abandoned;
-      const { good, bad } = this.modules.get(name)!;
-      if (wish === "reprocess") {
-        if (!keeps || !(await patiently(() => reprocess(client, name, good), signal))) return;
-        this.summary.changes++;
-        this.summary.reprocesses++;
-        this.say(`${name} is reprocessed`);
-        return;
-      }
-      // Each swap is a version of its own, also where it is sent again as its answer was lost.
+    const { signal } = this.abandoned;
+    const { summary } = this;
+    const change = async ({ name, keeps }: StreamSpec, wish: Wish) => {
       if (typeof wish !== "string") await patiently(() => client.change(name, wish), signal);
-      else await patiently(() => swap(client, name, wish === "swap" ? good : bad), signal);
-      this.summary.changes++;
-      if (wish === "swap") this.summary.swaps++;
-      if (wish === "bad kernel") this.summary.badKernels++;
+      else if (wish !== "reprocess" || keeps) {
+        const { makes, bad } = this.modules.get(name)!;
+        const make = wish === "bad kernel" ? bad : makes[0];
+        const begin = wish === "reprocess" ? reprocess : swap;
+        // Each swap is a version of its own, also where it is sent again as its answer was lost.
+        if (!(await patiently(() => begin(client, name, make), signal))) return;
+        // The next one is of another make than this one.
+        if (make === makes[0]) makes.push(makes.shift()!);
+        // Now and then, as a host forgets the oldest versions.
+        this.histories.get(name)?.learn(await patiently(() => client.versions(name), signal));
+        this.say(`${name}: ${wish}, ${make.file}`);
+      } else return;
+      summary.changes++;
+      if (wish === "swap") summary.swaps++;
+      if (wish === "bad kernel") summary.badKernels++;
+      if (wish === "reprocess") summary.reprocesses++;
     };
+    // However slow the machine is, there is something to tell apart.
+    for (const stream of wishes === KERNELS ? STREAMS.filter(({ makes }) => makes) : []) {
+      await this.pause(chance() * CHANGE_MS);
+      await change(stream, "swap");
+    }
     while (!this.over.signal.aborted) {
       await this.pause(chance() * CHANGE_MS);
       const stream = STREAMS[Math.floor(chance() * STREAMS.length)];
-      const wish = CHANGES[Math.floor(chance() * CHANGES.length)];
+      const wish = wishes[Math.floor(chance() * wishes.length)];
       await change(stream, wish);
       if (typeof wish === "string" || (wish.max !== 0 && !wish.paused)) continue;
       await this.pause(chance() * CHANGE_MS);
@@ -454,10 +489,10 @@ class Soak {
     );
     this.copies.add(copy);
     this.say(`loss of power ${number}: copying`);
-    const { counts, inFlight } = await this.host.frozen(async () => {
+    const { taken, inFlight } = await this.host.frozen(async () => {
       cpSync(this.host.folder, copy.folder, { recursive: true });
       const inFlight = this.loaders.map(({ inFlight }) => inFlight);
-      return { counts: this.acknowledged, inFlight };
+      return { taken: this.taken, inFlight };
     });
     // The process that holds the lock lives on, as it would not after a loss of power.
     for (const name of readdirSync(copy.data))
@@ -471,12 +506,13 @@ class Soak {
             const { producer } = loader;
             const body = inFlight[i];
             if (!body) return;
-            await loader.push(copy.client, body, signal);
-            counts.set(producer, counts.get(producer)! + body.records);
+            const pieces = await loader.push(copy.client, body, signal);
+            taken.pieces.get(producer)!.push(...pieces);
+            taken.counts.set(producer, taken.counts.get(producer)! + body.records);
           }),
         );
         await settle(copy.client, signal);
-        await verify(copy.client, copy.folder, counts);
+        await verify(copy.client, copy.folder, taken);
         await copy.stop();
         this.say(`loss of power ${number}: all is there`);
       } catch (error) {
@@ -513,7 +549,7 @@ class Subscriber {
   }
 
   /** Waits for the last row; throws unless those that came are all. */
-  async complete({ client }: SoakHost, counts: Counts, abandoned: AbortSignal): Promise<void> {
+  async complete({ client }: SoakHost, taken: Taken, abandoned: AbortSignal): Promise<void> {
     const { outputs } = await client.stream(this.stream.name);
     while (this.taken < outputs) {
       abandoned.throwIfAborted();
@@ -521,6 +557,6 @@ class Subscriber {
     }
     if (this.taken > outputs)
       throw new Error(`${this.stream.name} sent ${this.taken} rows, and has ${outputs}`);
-    this.check.end(producersOf(this.stream, counts));
+    endOutput(this.check, this.stream, taken);
   }
 }

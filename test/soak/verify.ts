@@ -7,7 +7,8 @@ import type { Hallelujah, StreamInfo } from "../../host/client/live.ts";
 import { linesOf } from "../../host/client/lines.ts";
 import { drained } from "../flow/host.ts";
 import { patiently } from "./loader.ts";
-import { type Counts, rowsOf, type StreamSpec, STREAMS } from "./streams.ts";
+import { checkHandled, type Counts, type Taken } from "./handled.ts";
+import { rowsOf, type OutputCheck, type StreamSpec, STREAMS } from "./streams.ts";
 
 /** Time in which a host must have applied all that it has, and a sink have all rows, ms. */
 const SETTLE_MS = 180_000;
@@ -50,25 +51,32 @@ export async function settle(client: Hallelujah, abandoned: AbortSignal): Promis
 export async function verify(
   client: Hallelujah,
   folder: string,
-  counts: Counts,
+  taken: Taken,
   { outputs = true } = {},
 ): Promise<Verified> {
+  const { counts, histories } = taken;
   const verified = { records: 0, outputs: 0 };
   for (const spec of STREAMS) {
     const stream = await client.stream(spec.name);
     const due = recordsOf(spec, counts);
     try {
       checkCounts(stream, due);
-      if (spec.table) {
-        const rows = await (await rowsOf(client, spec.name, spec.table)).all();
-        const held = spec.table.countsOf(rows);
+      const history = histories.get(spec.name);
+      history?.learn(await client.versions(spec.name));
+      for (const table of spec.tables) {
+        const rows = await (await rowsOf(client, spec.name, table)).all();
+        const held = table.countsOf(rows);
         for (const [producer, count] of producersOf(spec, counts))
           if ((held.get(producer) ?? 0) !== count)
             throw new Error(
-              `its table holds ${held.get(producer) ?? 0} records of ${producer}, not ${count}`,
+              `its table ${table.name} holds ${held.get(producer) ?? 0} records of ${producer}, not ${count}`,
             );
       }
-      if (spec.output && outputs) await checkOutput(client, spec, stream.outputs, folder, counts);
+      if (typeof spec.makes === "object") {
+        const rows = await (await rowsOf(client, spec.name, spec.makes)).all();
+        checkHandled(rows, [...piecesOfStream(spec, taken).values()].flat(), history!);
+      }
+      if (spec.output && outputs) await checkOutput(client, spec, stream.outputs, folder, taken);
     } catch (error) {
       throw new Error(`${spec.name}: ${(error as Error).message} (${describe(stream)})`, { cause: error });
     }
@@ -91,19 +99,19 @@ async function checkOutput(
   spec: StreamSpec,
   total: number,
   folder: string,
-  counts: Counts,
+  taken: Taken,
 ): Promise<void> {
   const check = spec.output!();
   const hash = createHash("sha256");
   let bytes = 0;
-  let taken = 0;
+  let rows = 0;
   for await (const line of total ? outputLines(client.url, spec.name) : []) {
     check.take(JSON.parse(line));
     hash.update(line).update("\n");
     bytes += Buffer.byteLength(line) + 1;
-    if (++taken === total) break;
+    if (++rows === total) break;
   }
-  check.end(producersOf(spec, counts));
+  endOutput(check, spec, taken);
   if (spec.sink === undefined) return;
   const path = join(folder, spec.sink);
   const deadline = performance.now() + SINK_MS;
@@ -113,6 +121,12 @@ async function checkOutput(
   if (existsSync(path)) for await (const chunk of createReadStream(path)) sink.update(chunk as Buffer);
   if (sink.digest("hex") !== hash.digest("hex"))
     throw new Error(`${spec.sink} has ${size()} bytes, and not the ${bytes} of the output`);
+}
+
+/** Throws unless what was taken of an output is all, and each row of the kernel that was due. */
+export function endOutput(check: OutputCheck, spec: StreamSpec, taken: Taken): void {
+  check.end(producersOf(spec, taken.counts));
+  if (spec.makes === "output") check.endMakes!(piecesOfStream(spec, taken), taken.histories.get(spec.name)!);
 }
 
 /** Rows as they come, from the first on, without end. */
@@ -134,6 +148,10 @@ async function* outputLines(url: string, stream: string): AsyncGenerator<string>
 export function producersOf({ producers, from }: StreamSpec, counts: Counts): Counts {
   const source = from === undefined ? producers : STREAMS.find(({ name }) => name === from)!.producers;
   return new Map(source.map(({ id }) => [id, counts.get(id) ?? 0]));
+}
+
+function piecesOfStream({ producers }: StreamSpec, { pieces }: Taken): Taken["pieces"] {
+  return new Map(producers.map(({ id }) => [id, pieces.get(id)!]));
 }
 
 function recordsOf(spec: StreamSpec, counts: Counts): number {

@@ -51,7 +51,7 @@ export interface TableColumn {
   unsupported?: string;
 }
 
-const SKETCH = "sketches are read by query only";
+const SKETCH = "sketches are shown by query STREAM TABLE only";
 
 /** In the order in which `query` shows them. */
 export function tableColumns({ name, key, fields }: Omit<TableSet, "number">): TableColumn[] {

@@ -223,7 +223,11 @@ export class Binder implements Binding {
   all(at: number): Expr[] {
     const unreadable = this.columns.find((column) => column.unsupported);
     if (unreadable)
-      throw this.sql.invalid(at, `the column "${unreadable.name}" cannot be read: ${unreadable.unsupported}`);
+      throw this.sql.invalid(
+        at,
+        `the column "${unreadable.name}" cannot be read: ${unreadable.unsupported}`,
+        "name the columns that are wanted instead of *",
+      );
     return this.columns.map((column) => columnExpr(column, at));
   }
 

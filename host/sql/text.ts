@@ -11,6 +11,7 @@ interface Token {
   end: number;
   text: string;
   tokenName: string;
+  keywordName?: string;
 }
 
 /** A name of a query. Unquoted ones are matched whatever their case. */
@@ -59,7 +60,7 @@ export class SqlText {
         "sql-too-long",
         `the query has ${tokens.length} words and signs, and at most ${SQL_TOKENS_MAX} are taken`,
       );
-    const tree = parsed(text, parser.parseSync);
+    const tree = parsed(text, tokens, parser.parseSync);
     const [first, second] = tree.stmts ?? [];
     if (!first) throw new HallelujahError("sql-invalid", "the query is empty; write SELECT ... FROM ...");
     const sql = new SqlText(
@@ -146,13 +147,16 @@ export class SqlText {
   }
 }
 
+const QUOTES =
+  'a name that is a word of SQL, or has other signs than letters, digits and _, is written in quotes: "my-rows"';
+
 type Tree = { stmts?: { stmt: Node; stmt_location?: number }[] };
 
-function parsed(text: string, parse: (text: string) => unknown): Tree {
+function parsed(text: string, tokens: Token[], parse: (text: string) => unknown): Tree {
   try {
     return parse(text) as Tree;
   } catch (cause) {
-    throw inWords(cause, text);
+    throw inWords(cause, text, tokens);
   }
 }
 
@@ -168,15 +172,20 @@ function tokensOf(text: string, scan: (text: string) => unknown): Token[] {
   }
 }
 
-/** What the parser threw, with its place. */
-function inWords(cause: unknown, text: string): HallelujahError {
+/** What the parser threw, with its place, and the way out where a name is one only in quotes. */
+function inWords(cause: unknown, text: string, tokens: Token[]): HallelujahError {
   const { message, sqlDetails } = cause as Error & { sqlDetails?: { cursorPosition?: number } };
   if (cause instanceof RangeError || /memory exhausted|stack depth/.test(message))
     return new HallelujahError("sql-too-deep", "the query is nested too deeply; write it flatter", { cause });
   // The parser counts code points here, and bytes in its tree.
   const points = sqlDetails?.cursorPosition ?? 0;
-  const [place, shown] = mark(text, [...text].slice(0, points).join("").length);
-  return new HallelujahError("sql-invalid", `${place}: ${message}\n${shown}`, { cause });
+  const before = [...text].slice(0, points).join("");
+  const [place, shown] = mark(text, before.length);
+  const start = Buffer.byteLength(before);
+  const token = tokens.find((token) => token.start === start);
+  const isName = token?.text === "-" || token?.keywordName === "RESERVED_KEYWORD";
+  const hint = isName ? `\n      ${QUOTES}` : "";
+  return new HallelujahError("sql-invalid", `${place}: ${message}\n${shown}${hint}`, { cause });
 }
 
 /** `SQL 1:8`, and the line of a place with a mark under it. */

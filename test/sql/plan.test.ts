@@ -260,6 +260,8 @@ const AT: [sql: string, code: string, place: string, words: string][] = [
   ["SELECT delay /* open", "sql-invalid", "1:14", "unterminated /* comment"],
   ["SELEC 1", "sql-invalid", "1:1", `syntax error at or near "SELEC"`],
   ["SELECT 'é', delay FROM t WHERE (", "sql-invalid", "1:33", "syntax error"],
+  ["SELECT 'é', delay FROM my-rows", "sql-invalid", "1:26", 'is written in quotes: "my-rows"'],
+  ["SELECT 'é', select FROM t", "sql-invalid", "1:13", 'is written in quotes: "my-rows"'],
   ["SELECT 1", "sql-invalid", "1:1", "FROM is missing"],
   ["SELECT delay\nFROM t\nWHERE dely > 1", "sql-invalid", "3:7", `there is no column "dely"`],
   ["SELECT 'ü', nothing FROM t", "sql-invalid", "1:13", `there is no column "nothing"`],

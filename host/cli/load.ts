@@ -68,6 +68,6 @@ async function tell(stream: StreamInfo, columns: number): Promise<void> {
     );
   }
   await print(
-    `${name} keeps ${count(records, "row")} of ${count(columns, "column")}; ask for them: hallelujah query ${name} 'SELECT count(*) FROM ${name}'\n`,
+    `${name} keeps ${count(records, "row")} of ${count(columns, "column")}; ask for them: hallelujah query ${name} 'SELECT count(*) FROM "${name}"'\n`,
   );
 }

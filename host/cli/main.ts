@@ -325,10 +325,11 @@ remote(
   .option("--explain", "of a query: print the kernel that it becomes, and run nothing")
   .addOption(FORMAT())
   .action(async (name, what, options) => {
-    if (what.includes(" ")) {
+    if (/\s/.test(what)) {
       const { querySqlCommand } = await import("./visit.ts");
       return querySqlCommand(name, what, options);
     }
+    if (!what) throw new HallelujahError("usage", "name a table, or write a query: 'SELECT ... FROM rows'");
     const { queryCommand } = await import("./streams.ts");
     await queryCommand(name, what, options);
   });
@@ -336,7 +337,7 @@ remote(
 remote(
   "visit",
   "Run a kernel over the rows that a stream keeps, or over those of a table.",
-  "hallelujah visit flights examples/delays.ts --order -delay.mean --limit 10",
+  "hallelujah visit flights examples/flights.ts --order -delay.mean --limit 10",
 )
   .argument("<name>", "of the stream")
   .argument("<kernel>", "the kernel: a .ts file; a .wasm where the host is up with --allow-wasm-visits")

@@ -121,8 +121,9 @@ test("what is wrong is said in a sentence that helps", async () => {
   const cut = write("cut.gz", gzipSync(csv).subarray(0, 30));
   const wrong: [args: string[], words: RegExp, code: number, stdin?: string][] = [
     [["query", "weather", "station"], /did you mean stations\?/, 2],
+    [["query", "weather", ""], /name a table, or write a query/, 2],
+    [["query", "weather", "SELECT\nkey\nFROM\nnowhere"], /weather has no dataset or table nowhere/, 1],
     [["query", "weather", "stations", "--order", "size"], /size/, 2],
-    [["query", "weather", "SELECT * FROM stations"], /weather keeps no rows: its kernel has no Dataset/, 1],
     [["reprocess", "weather"], /name a kernel, or a version with --to/, 2],
     [["reprocess", "weather", "--cancel"], /no reprocess of weather is under way/, 1],
     [["reprocess", "weather", stations, "--from", "7"], /oldest/, 2],

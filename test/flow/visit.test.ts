@@ -398,13 +398,17 @@ test("files are loaded as rows, with the types that they have, or are given", as
     const days = (from: number, to: number) =>
       `Day,Seen at,n\n${Array.from({ length: to - from }, (_, i) => `d${(from + i) % 3},2024-01-0${1 + (i % 9)},${from + i}\n`).join("")}`;
     const [first, second] = [file("a.csv", days(0, 50)), file("b.csv", days(50, 100))];
-    const loaded = await prints(host.url, ["load", "days", first, second, "--max", "1"]);
-    assert.match(loaded, /^days keeps 100 rows of 3 columns; /);
-    const sums = "SELECT Day, sum(n) AS total FROM days GROUP BY Day ORDER BY Day";
+    const loaded = await prints(host.url, ["load", "the-days", first, second, "--max", "1"]);
+    const [, query] =
+      /^the-days keeps 100 rows of 3 columns; ask for them: hallelujah query the-days '(.+)'\n$/.exec(
+        loaded,
+      ) ?? [];
+    assert.is(await prints(host.url, ["query", "the-days", query]), '{"count(*)":100}\n');
+    const sums = 'SELECT Day, sum(n) AS total FROM "the-days" GROUP BY Day ORDER BY Day';
     const total = (day: number) =>
       Array.from({ length: 100 }, (_, n) => (n % 3 === day ? n : 0)).reduce((sum, n) => sum + n, 0);
     assert.equal(
-      (await prints(host.url, ["query", "days", sums]))
+      (await prints(host.url, ["query", "the-days", sums]))
         .trim()
         .split("\n")
         .map((line) => JSON.parse(line)),
@@ -412,10 +416,10 @@ test("files are loaded as rows, with the types that they have, or are given", as
     );
     const explained = await prints(host.url, ["load", "other", first, "--types", "n=text", "--explain"]);
     assert.match(explained, /@name\("Seen at"\) seenAt: Optional<Time>;\n {2}n: Optional<Text>;/);
-    await refuses(host.url, ["load", "days", first], /days is there already/, 1);
+    await refuses(host.url, ["load", "the-days", first], /the-days is there already/, 1);
     await refuses(host.url, ["load", "other", first, "--types", "m=text"], /no column "m"/, 2);
     await refuses(host.url, ["load", "other", join(folder, "nothing.csv")], /there is no file/, 1);
-    await host.client.remove("days");
+    await host.client.remove("the-days");
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -124,6 +124,10 @@ export class Log {
   /** All entries below are known to be synced. */
   private syncedNext = 0;
   private syncing: Promise<void> = Promise.resolve();
+  /** Settles when what was to be trimmed is. */
+  private trimming: Promise<void> = Promise.resolve();
+  /** Whether a segment may have been removed since the folder was synced; also by whoever had the log open before. */
+  private hasRemoved = true;
   /** After a sync that failed, what was to be synced has to be written again: the system takes it for synced. */
   private mustRewrite = false;
 
@@ -360,13 +364,43 @@ export class Log {
   }
 
   /** Forgets segments that hold nothing from `below` on. */
-  async trim(below: number): Promise<void> {
+  trim(below: number): Promise<void> {
+    this.trimming = this.trimming.catch(() => {}).then(() => this.trimNow(below));
+    return this.trimming;
+  }
+
+  /**
+   * The oldest first, each when it is certain that those before it are gone: power that goes may bring back any of the names that
+   * were removed since the folder was synced, and one that is back must not have a hole behind it, as if entries were lost.
+   */
+  private async trimNow(below: number): Promise<void> {
     while (this.segments.length > 1 && this.segments[1].first <= below) {
+      if (this.hasRemoved) await this.syncNames();
       const segment = this.segments.shift()!;
+      try {
+        await this.files.unlink(segment.path);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
+          this.segments.unshift(segment);
+          throw error;
+        }
+      } finally {
+        this.hasRemoved = true;
+      }
       const at = this.loaded.indexOf(segment);
       if (at >= 0) this.loaded.splice(at, 1);
-      await this.files.unlink(segment.path);
       await this.files.unlink(segment.sidecar).catch(() => {});
+    }
+  }
+
+  private async syncNames(): Promise<void> {
+    const before = this.hasRemoved;
+    this.hasRemoved = false; // but what is removed meanwhile
+    try {
+      await this.disk.syncFolder(this.folder);
+    } catch (error) {
+      this.hasRemoved ||= before;
+      throw error;
     }
   }
 
@@ -409,6 +443,7 @@ export class Log {
   async close(): Promise<void> {
     this.closed = true;
     await this.writing;
+    await this.trimming.catch(() => {});
     await this.sync().then(
       () => this.seal(this.digest?.save()),
       () => {}, // it is read through when it is opened
@@ -541,7 +576,7 @@ export class Log {
       handle = await this.files.open(path, "wx+");
       await this.disk.writev(handle, [encodeSegment(first, digest), digest], 0);
       await this.disk.datasync(handle);
-      await this.disk.syncFolder(this.folder);
+      await this.syncNames();
     } catch (cause) {
       await handle?.close();
       await this.files.unlink(path).catch(() => {});

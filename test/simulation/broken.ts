@@ -343,6 +343,21 @@ export const MUTANTS: Mutant[] = [
       ),
   },
   {
+    name: "log: segments are removed before it is certain that those before them are gone",
+    where: { kind: "moves", cpus: 2, ms: 40_000 },
+    breaks: () =>
+      replace(
+        Log,
+        "trimNow",
+        (real) =>
+          async function (this: Open, below: number) {
+            const { disk } = this;
+            this.disk = { ...disk, syncFolder: async () => {} };
+            await real.call(this, below).finally(() => (this.disk = disk));
+          },
+      ),
+  },
+  {
     name: "shards: the registry is told of a move before it is saved",
     where: { kind: "moves" },
     breaks: () =>

@@ -12,7 +12,7 @@ import { Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
-import { Log, type LogEntry } from "../../host/store/log.ts";
+import { damagedError, Log, type LogEntry } from "../../host/store/log.ts";
 import type { FromHallelu } from "../../host/wire/congregation.ts";
 import type { FromLiveJah, ToLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
@@ -90,11 +90,13 @@ class FrameLog {
 
   /**
    * What was acknowledged before is there, and whatever else is there was written: whole groups of frames. Of what was trimmed some
-   * segments may be back.
+   * segments may be back, the last ones, so that nothing seems to be missing.
    */
   async holds({ acknowledged, floor }: FrameLog): Promise<void> {
     if (this.next < acknowledged.length)
       throw new Broken(`${acknowledged.length} frames were acknowledged, and ${this.next} are there`);
+    const damage = this.damageFrom(this.first);
+    if (damage) throw new Broken(`the log is taken for damaged: ${damagedError(damage).message}`);
     let left = 0;
     this.floor = floor;
     for (let frame = Math.max(this.first, floor); frame < this.next; frame++) {

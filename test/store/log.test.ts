@@ -19,6 +19,7 @@ import { HallelujahError } from "../../host/core/errors.ts";
 import { packageRoot } from "../../host/core/package-root.ts";
 import { parseRetain } from "../../host/core/retain.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
+import { FILES, type Files } from "../../host/store/files.ts";
 import { DISK, type Disk, Log, type LogOptions } from "../../host/store/log.ts";
 import { type Extent, trimmableBelow } from "../../host/store/retention.ts";
 import { verifyLog } from "../../host/store/verify.ts";
@@ -538,6 +539,66 @@ test("whole segments are forgotten below a number", async () => {
   assert.is(log.damageFrom(0)?.to, log.first);
   await log.close();
   assert.is(files(path, "idx").length, files(path, "seg").length);
+});
+
+test("no segment is removed before it is certain that those before it are gone, whoever removed them", async () => {
+  const path = folder();
+  /** Segments whose names a loss of power may bring back. */
+  const unsynced = new Set<string>();
+  let removed = 0;
+  const watching: Files = {
+    ...FILES,
+    async unlink(file) {
+      if (file.endsWith(".seg") && statSync(file, { throwIfNoEntry: false })) {
+        assert.equal([...unsynced], [], `before ${file} is removed`);
+        unsynced.add(file);
+        removed++;
+      }
+      await FILES.unlink(file);
+    },
+  };
+  const disk: Disk = {
+    ...DISK,
+    async syncFolder(name) {
+      const before = [...unsynced];
+      await DISK.syncFolder(name);
+      for (const file of before) unsynced.delete(file);
+    },
+  };
+  const options = { segmentBytes: 100, files: watching, disk };
+  const log = await Log.open(path, options);
+  for (let i = 0; i < 20; i++) await log.append(entry(`entry ${i}`.repeat(8)));
+  await Promise.all([log.trim(4), log.trim(7), log.append(entry("one more".repeat(20))), log.trim(9)]);
+  assert.is(unsynced.size, 1);
+  // Its process is killed; the next one does not know what was removed, and what of it is certain.
+  const next = await Log.open(path, options);
+  await next.trim(13);
+  assert.is(next.first, removed);
+  assert.is(removed, 13);
+  await next.close();
+});
+
+test("where a segment cannot be removed, none behind it is; it is tried again the next time", async () => {
+  const path = folder();
+  let refused: string | undefined;
+  const refusing: Files = {
+    ...FILES,
+    unlink: (file) =>
+      file === refused ? Promise.reject(Object.assign(new Error(file), { code: "EIO" })) : FILES.unlink(file),
+  };
+  const log = await Log.open(path, { segmentBytes: 100, files: refusing });
+  for (let i = 0; i < 20; i++) await log.append(entry(`entry ${i}`.repeat(8)));
+  refused = files(path, "seg")[5];
+  assert.is(await code(() => log.trim(10)), "EIO");
+  assert.is(await code(() => log.trim(10)), "EIO");
+  assert.is(files(path, "seg")[0], refused);
+  assert.is((await log.read(log.first)).body.toString(), "entry 5".repeat(8));
+  // One that is gone already is as good as removed.
+  refused = undefined;
+  rmSync(files(path, "seg")[1]);
+  await log.trim(10);
+  assert.equal([log.first, files(path, "seg").length], [10, 10]);
+  await log.close();
 });
 
 test("producers' numbers, counts of sources and rows taken in survive trimming, killing and closing", async () => {

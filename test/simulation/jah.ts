@@ -75,6 +75,16 @@ export interface Costs {
   bytes: number;
 }
 
+/** A frame to map. */
+interface Task {
+  routing: number;
+  frame: number;
+  /** Nothing of it is read. */
+  skip: boolean;
+  /** A byte for each partition: whether it gets nothing of it. */
+  voided: Uint8Array | undefined;
+}
+
 /** State that is on its way: frames and records of partitions, from the first that moves on. */
 interface Moved {
   applied: number[];
@@ -101,7 +111,7 @@ export class SimulatedJah {
   /** How much slower than others it is. */
   private readonly slowness: number;
   private inbox = new Inbox();
-  private readonly tasks: { routing: number; frame: number; voided: Uint8Array | undefined }[] = [];
+  private readonly tasks: Task[] = [];
   /** Shards that come from other folders, by their frames. */
   private readonly toGather: RestoredShard[] = [];
   private readonly routings = new Map<number, LiveRouting>();
@@ -152,10 +162,10 @@ export class SimulatedJah {
         this.learn(message.routing);
         break;
       case "map":
-        for (const { task, skip, voids = [] } of message.frames) {
+        for (const { task, skip = false, voids = [] } of message.frames) {
           const voided = skip || voids.length ? new Uint8Array(PARTITIONS).fill(skip ? 1 : 0) : undefined;
           for (const [from, to] of voids) voided!.fill(1, from, to);
-          this.tasks.push({ routing: message.routing, frame: task.frame, voided });
+          this.tasks.push({ routing: message.routing, frame: task.frame, skip, voided });
         }
         break;
       case "call":
@@ -363,7 +373,7 @@ export class SimulatedJah {
     const task = this.tasks[0];
     if (!task || !this.routings.has(task.routing)) return "none";
     this.tasks.shift();
-    return this.busy(this.costs.map, "mapMs", () => this.mapped(task.frame, task.routing, task.voided));
+    return this.busy(this.costs.map, "mapMs", () => this.mapped(task));
   }
 
   private busy(ms: number, kind: "mapMs" | "applyMs", then: () => void): "takes time" {
@@ -379,9 +389,8 @@ export class SimulatedJah {
     return "takes time";
   }
 
-  private mapped(frame: number, id: number, voided: Uint8Array | undefined): void {
-    const skipped = voided?.every((each) => each) ?? false;
-    if (this.world.poison(frame) === "map" && !skipped)
+  private mapped({ frame, routing: id, skip, voided }: Task): void {
+    if (this.world.poison(frame) === "map" && !skip)
       return this.world.tell({ type: "trapped", routing: id, frame, failure: TRAP });
     for (const { jah, from, to } of this.routings.get(id)!.targets) {
       const batch = batchOf(frame, id, from, to, voided);
@@ -394,7 +403,8 @@ export class SimulatedJah {
     }
     this.work.mappedBytes += this.costs.bytes;
     this.work.mappedRecords += recordsIn(frame, 0, PARTITIONS);
-    this.told([frame], id, skipped ? 0 : recordsIn(frame, 0, PARTITIONS));
+    // Where it is void for all who apply it, its records are read all the same.
+    this.told([frame], id, skip ? 0 : recordsIn(frame, 0, PARTITIONS));
   }
 
   private told(frames: number[], routing = 0, rows = 0): void {
@@ -424,17 +434,19 @@ export class SimulatedJah {
     // Those that are still to come from another folder have the frame.
     const isToCome = (p: number) =>
       this.toGather.length > 0 && this.toGather.some(({ told }) => told.from <= p && p < told.to);
+    const isOwn = (p: number) => target.from <= p && p < target.to;
     const given = payload.length > 4 ? payload.subarray(4) : undefined;
-    const voided = given && Uint8Array.from(given, (each, p) => (isToCome(p) ? 0 : each));
+    // A batch names all partitions that the frame is void for: those of others, too, which may take them from a folder.
+    const voided = given && Uint8Array.from(given, (each, p) => (isOwn(p) && !isToCome(p) ? each : 0));
     const poison = this.world.poison(frame);
-    if (typeof poison === "number" && target.from <= poison && poison < target.to && !given?.[poison]) {
+    if (typeof poison === "number" && isOwn(poison) && !given?.[poison]) {
       this.world.tell({ type: "failed", frame, failure: TRAP });
       this.die();
       return 0;
     }
     if (voided?.includes(1)) this.world.passes(frame, voided);
     if (poison !== undefined) {
-      const has = (p: number) => target.from <= p && p < target.to && !voided?.[p] && !isToCome(p);
+      const has = (p: number) => isOwn(p) && !voided?.[p] && !isToCome(p);
       this.world.has(
         frame,
         Uint8Array.from({ length: PARTITIONS }, (_, p) => Number(has(p))),

@@ -639,7 +639,7 @@ export class HostSimulation {
     jah.onEnd = () => this.ended(id, null);
     // Some never call; their Hallelu gives them up.
     const calls = !(this.eventful && this.scenario.kind === "storm" && this.chance() < 0.01);
-    const process = { jah, cpu, claim, since: this.now, calls };
+    const process = { jah, cpu, claim, since: this.now, calls, late: 0 };
     this.processes.set(id, process);
     this.rules.started(process, this.processes.values());
     if (running && !claim.waits) this.rules.added(running, this.now);
@@ -664,9 +664,16 @@ export class HostSimulation {
     }
     this.streams.get(process.claim.stream)?.jahs.set(id, process.jah);
     // Some do not get to their words for a while.
-    const send = this.channel(this.isUnlucky() ? 500 : 0);
+    const lag = this.isUnlucky() ? 500 : 0;
+    const send = this.channel(lag);
     jah.attach({
-      send: (message: ToLiveJah) => send(() => process.jah.hear(message)),
+      send: (message: ToLiveJah) => {
+        if (lag) process.late++;
+        send(() => {
+          if (lag) process.late--;
+          process.jah.hear(message);
+        });
+      },
       destroy: () => {},
     });
   }

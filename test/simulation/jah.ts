@@ -139,6 +139,11 @@ export class SimulatedJah {
     return this.savers > 0;
   }
 
+  /** Whether it has nothing to do. */
+  get isIdle(): boolean {
+    return !this.running;
+  }
+
   /** Frames applied per partition that it owns; -1 where it owns nothing. */
   get applied(): Int32Array {
     return Int32Array.from({ length: PARTITIONS }, (_, p) => this.state?.applied(p) ?? -1);

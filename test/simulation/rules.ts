@@ -39,6 +39,8 @@ export interface Process {
   since: number;
   /** Whether it will ever call its Hallelu. */
   calls: boolean;
+  /** Words that are under way to it, if it is one that does not get to them for a while. */
+  late: number;
 }
 
 /** A stream, its log, and what it should have done. */
@@ -49,7 +51,10 @@ export interface Watched {
   progress: { frames: number; at: number };
   /** The lowest frame that was not applied everywhere, when that had never been higher; and when that was. */
   highest: { frame: number; at: number };
-  /** Time in which it could not use a CPU, as there was none, or it had to be saved first; and that its Jahs worked, ms. */
+  /**
+   * Time in which it could not use a CPU, as there was none, or it had to be saved first, or what a Jah was told had not come to it; and that
+   * its Jahs worked, ms.
+   */
   spent: { lackingMs: number; workingMs: number };
   /** When it began to add Jahs, and whether it has let none go since. */
   growths: number[];
@@ -139,7 +144,9 @@ export class Rules {
     for (const { stream, spent } of streams) {
       const isOwn = (claim: Claim) => claim.stream === stream.name;
       const waits = !free && claims.some((claim) => claim.waits && isOwn(claim));
-      const isBlocked = processes.some(({ jah, calls, claim }) => isOwn(claim) && (!calls || jah.isSaving));
+      const isBlocked = processes.some(
+        ({ jah, calls, claim, late }) => isOwn(claim) && (!calls || jah.isSaving || (late > 0 && jah.isIdle)),
+      );
       if (stream.record.max === 0 || stream.record.paused || waits || isBlocked) spent.lackingMs += ms;
     }
   }

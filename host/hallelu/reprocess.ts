@@ -23,6 +23,14 @@ const RETRY_MS = 500;
 /** The pause where the registry could not be written, ms. */
 const FAILED_RETRY_MS = 5_000;
 
+/**
+ * Time without work after which blue gives its CPU to green, ms: as soon as any other stream could take it (ledger.ts). It doubles
+ * whenever blue was needed again, as to wake it means to read its state.
+ */
+const LEND_AFTER_MS = 250;
+/** Backlog of green from which on that is worth it, s. */
+const WORTH_SECONDS = 1;
+
 /** What is decided by. */
 export interface ReprocessFacts {
   /** Why green cannot go on. */
@@ -130,12 +138,18 @@ export class Reprocess {
   private isOver = false;
   private isCutting = false;
   private retryAt = 0;
+  /** Time without work after which blue parks by itself, and after which it does so for green, ms. */
+  private readonly parkAfterMs: number;
+  private lendAfterMs = LEND_AFTER_MS;
+  /** Whether blue is parked. */
+  private hasLent = false;
   /** Green gets the frames below this, while a cut is under way. */
   private cutAt: number | undefined;
 
   /** `open` makes green, which gets the frames below what `until` says. */
   constructor(parts: ReprocessParts, open: (until: () => number) => Stream) {
     this.parts = parts;
+    this.parkAfterMs = parts.blue.parkAfterMs;
     this.green = open(() => this.cutAt ?? parts.blue.lowest);
   }
 
@@ -147,6 +161,7 @@ export class Reprocess {
     const error = green.error ?? shards.unavailable[0]?.reason;
     green.follow();
     green.tick(now);
+    this.lend();
     const next = decideReprocess({
       error,
       isBlueOver: parts.blue.error !== undefined,
@@ -172,6 +187,18 @@ export class Reprocess {
       .finally(() => {
         this.isCutting = false;
       });
+  }
+
+  /** Where green lacks a CPU, blue need not keep one for nothing. */
+  private lend(): void {
+    const { green, parts, hasLent } = this;
+    const { blue } = parts;
+    this.hasLent = blue.isResting;
+    if (hasLent && !this.hasLent) this.lendAfterMs *= 2;
+    const isWorthIt = green.rates.secondsFor(green.backlogBytes) >= WORTH_SECONDS;
+    const lacksCpu = green.freeCpus === 0 && green.jahs.size < green.record.max;
+    blue.parkAfterMs =
+      isWorthIt && lacksCpu ? Math.min(this.lendAfterMs, this.parkAfterMs) : this.parkAfterMs;
   }
 
   /** Both come to one frame, and green takes over; whether that came about. */
@@ -201,6 +228,7 @@ export class Reprocess {
   private async end(how: (green: Stream) => Promise<void>): Promise<boolean> {
     const wasOver = this.isOver;
     this.isOver = true;
+    this.parts.blue.parkAfterMs = this.parkAfterMs;
     await this.settled;
     const hasSucceeded = wasOver || this.green.name === this.parts.blue.name;
     if (!hasSucceeded) await how(this.green);

@@ -127,6 +127,8 @@ export class Stream implements JahOwner {
   error: string | undefined;
   /** When it last had something to do, ms. */
   lastWorkAt = performance.now();
+  /** Time without work after which it is parked, ms. */
+  parkAfterMs: number;
   private readonly parts: StreamParts;
   private readonly log: Log;
   private readonly failures: Failures;
@@ -175,6 +177,7 @@ export class Stream implements JahOwner {
     this.log = log;
     this.answered = log.next;
     this.until = parts.until;
+    this.parkAfterMs = parts.parkAfterMs ?? PARK_AFTER_MS;
     const versions = new Versions(record, folder, kernel);
     this.versions = versions;
     this.outputs = outputs;
@@ -1110,7 +1113,7 @@ export class Stream implements JahOwner {
     this.checkpoints.tick(now);
     // State that moves is saved, which may not hold what may yet be rolled back.
     if (this.shards.areReady && !this.versions.trial) this.scaler.tick(now);
-    const idle = !this.isBehind && now - this.lastWorkAt > (this.parts.parkAfterMs ?? PARK_AFTER_MS);
+    const idle = !this.isBehind && now - this.lastWorkAt > this.parkAfterMs;
     // One that takes in the output of another stream is ready for it.
     // One whose kernel is unproven would have to do again what led to its state.
     if (idle && (!this.record.from || this.record.shares) && !this.isUnproven) void this.park();

@@ -183,11 +183,11 @@ function hostOf(blueRecord = recordOf(), folder = "") {
     return new Worker(claimed[0], jahs, by);
   };
   /** Begins a reprocess; `write` is the registry's. */
-  const begin = (write: () => Promise<void> = async () => {}) => {
+  const begin = (write: () => Promise<void> = async () => {}, max = 1) => {
     const record = reprocessOf(
       blue.record,
       { version: 2, path: "kernel-2.wasm", sum: 0, file: "b.ts" },
-      { begin: 0, max: 1 },
+      { begin: 0, max },
     );
     const cuts: number[] = [];
     const gaveUp: string[] = [];
@@ -479,6 +479,37 @@ test("who asks blue while it is replaced is told so at once", async () => {
   const late = new Promise((done) => setTimeout(done, 5000, "late").unref());
   assert.is(await Promise.race([asked, late]), "shard-lost");
   assert.is((await green.query({ table: "t", limit: 0, format: "ndjson" })).frame, 1);
+});
+
+test("a stream without work gives its CPU to its reprocess, and keeps it longer each time that it was needed again", async () => {
+  const { blue, push, worker, begin } = hostOf();
+  const usual = blue.parkAfterMs;
+  await push(30); // 12 MB, and no rate is known yet: that may take long
+  const { reprocess, green, cuts } = begin(undefined, 2);
+  blue.wake();
+  worker(blue, "a").work();
+  reprocess.tick(performance.now());
+  worker(green, "b");
+  const patience = () => {
+    reprocess.tick(performance.now());
+    return blue.parkAfterMs;
+  };
+  assert.is(patience(), 250);
+  let free = 1;
+  let isParked = false;
+  Object.defineProperty(green, "freeCpus", { get: () => free });
+  Object.defineProperty(blue, "isResting", { get: () => isParked });
+  assert.is(patience(), usual, "there is a CPU that nobody has");
+  free = 0;
+  for (const expected of [500, 1000]) {
+    isParked = true;
+    patience();
+    isParked = false;
+    assert.is(patience(), expected);
+  }
+  assert.equal(cuts, []);
+  await reprocess.remove();
+  assert.is(blue.parkAfterMs, usual);
 });
 
 /** A host that reprocesses its stream, whose folder is there; and what its registry has. */

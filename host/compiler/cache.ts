@@ -19,6 +19,7 @@ import { dirname, extname, join, relative, resolve } from "node:path";
 import { HallelujahError } from "../core/errors.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { ABI_VERSION } from "../kernel/memory-map.ts";
+import type { CompileTarget } from "./compile.ts";
 import { checkStart } from "./start.ts";
 import { type KernelDescriptor, sectionNames, sectionText } from "./descriptor.ts";
 import { invalidDescriptor } from "./descriptor-check.ts";
@@ -36,31 +37,35 @@ export interface BuiltKernel {
   cached: boolean;
 }
 
-/** The module of a kernel: a `.wasm` file as it is, a `.ts` file built unless it was built before. */
-export async function buildKernel(file: string): Promise<BuiltKernel> {
-  const built = findBuilt(file);
+/** The module of a kernel: a `.wasm` file as it is, a `.ts` file built unless it was built before. `quick` is built in half the time, see `CompileTarget`. */
+export async function buildKernel(
+  file: string,
+  { target = "release" }: { target?: CompileTarget } = {},
+): Promise<BuiltKernel> {
+  const built = findBuilt(file, target);
   if (built) return built;
   const { compileKernel } = await import("./compile.ts");
-  const { wasm } = await compileKernel(file);
+  const { wasm } = await compileKernel(file, target);
   checkStart(wasm);
-  const path = pathFor(file);
+  const path = pathFor(file, target);
   keep(path, wasm);
   return { path, descriptor: readDescriptor(path), cached: false };
 }
 
 /** The module of a kernel that does not have to be built; undefined if it has. */
-export function findBuilt(file: string): BuiltKernel | undefined {
+export function findBuilt(file: string, target: CompileTarget = "release"): BuiltKernel | undefined {
   if (file.endsWith(".wasm"))
     return { path: resolve(file), descriptor: readDescriptor(resolve(file)), cached: true };
-  const path = pathFor(file);
+  const path = pathFor(file, target);
   const descriptor = existsSync(path) ? tryDescriptor(path) : undefined;
   if (!descriptor) return undefined;
   touch(path);
   return { path, descriptor, cached: true };
 }
 
-function pathFor(file: string): string {
-  return join(cacheFolder(), `${kernelHash(resolve(file))}.wasm`);
+function pathFor(file: string, target: CompileTarget): string {
+  const suffix = target === "release" ? "" : `-${target}`;
+  return join(cacheFolder(), `${kernelHash(resolve(file))}${suffix}.wasm`);
 }
 
 /** Where built modules lie: `HALLELUJAH_CACHE`, or the user's cache folder. */

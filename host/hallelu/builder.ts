@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildApart } from "../compiler/apart.ts";
+import type { CompileTarget } from "../compiler/compile.ts";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import type { DeployRequest } from "./host.ts";
 import { checkModule } from "./module.ts";
@@ -24,14 +25,17 @@ export class Builder {
   async kernelOf(
     kernel: Exclude<DeployRequest["kernel"], { kind: "version" }>,
     file: string | undefined,
+    target: CompileTarget = "release",
   ): Promise<CheckedKernel> {
-    return kernel.kind === "wasm" ? checked(Buffer.from(kernel.bytes)) : this.built(kernel.text, file);
+    return kernel.kind === "wasm"
+      ? checked(Buffer.from(kernel.bytes))
+      : this.built(kernel.text, file, target);
   }
 
   /** The kernel of a source; who asks for the same at the same time waits for the same compiler. */
-  private async built(text: string, file: string | undefined): Promise<CheckedKernel> {
-    const key = `${safeName(file)}\0${text}`;
-    const kernel = this.kernels.get(key) ?? this.build(text, file).then(checked);
+  private async built(text: string, file: string | undefined, target: CompileTarget): Promise<CheckedKernel> {
+    const key = `${target}\0${safeName(file)}\0${text}`;
+    const kernel = this.kernels.get(key) ?? this.build(text, file, target).then(checked);
     this.kernels.delete(key);
     this.kernels.set(key, kernel);
     if (this.kernels.size > KEPT_MAX) this.kernels.delete(this.kernels.keys().next().value!);
@@ -43,12 +47,12 @@ export class Builder {
     }
   }
 
-  private async build(text: string, file: string | undefined): Promise<Buffer> {
+  private async build(text: string, file: string | undefined, target: CompileTarget): Promise<Buffer> {
     const folder = await mkdtemp(join(tmpdir(), "hallelujah-"));
     try {
       const path = join(folder, safeName(file));
       writeFileSync(path, text);
-      return readFileSync((await buildApart(path)).path);
+      return readFileSync((await buildApart(path, target)).path);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

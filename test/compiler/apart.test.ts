@@ -113,7 +113,7 @@ test("of two processes one stays, builds one kernel after the other, wrong ones 
     const endless = join(folder, "endless.ts");
     writeFileSync(endless, ENDLESS);
     const stop = new AbortController();
-    const stopped = problem(warm.build(endless, stop.signal));
+    const stopped = problem(warm.build(endless, { signal: stop.signal }));
     stop.abort();
     assert.is((await stopped).code, "aborted");
     await gone(pids);

@@ -58,6 +58,18 @@ test("the same kernel in another folder is found; one that differs in what it im
   );
 });
 
+test("what is built quickly lies beside what is built for long", async () => {
+  const kernel = kernelIn({ step: "7" });
+  const long = await buildKernel(kernel);
+  assert.is(findBuilt(kernel, "quick"), undefined);
+  const quick = await buildKernel(kernel, { target: "quick" });
+  assert.not(quick.cached);
+  assert.is(findBuilt(kernel, "quick")?.path, quick.path);
+  assert.is(findBuilt(kernel)?.path, long.path);
+  assert.equal(quick.descriptor, long.descriptor);
+  assert.not.equal(readFileSync(quick.path), readFileSync(long.path));
+});
+
 test("of more files than are kept those go that were not used for longest", () => {
   const [first, second] = ["1", "2"].map((text) => sourceFile("query", text));
   utimesSync(first, 1, 1);

@@ -15,7 +15,9 @@ export function each(reading: Reading): void { out.emit(reading); }`;
 export async function builtKernels(): Promise<{ stations: string; sessions: string; echo: string }> {
   const example = (name: string) => join(packageRoot, "examples", name);
   const files = [example("stations.ts"), example("sessions.ts"), kernelOf("echo", ECHO)];
-  const [stations, sessions, echo] = (await Promise.all(files.map(buildKernel))).map(({ path }) => path);
+  const [stations, sessions, echo] = (await Promise.all(files.map((file) => buildKernel(file)))).map(
+    ({ path }) => path,
+  );
   return { stations, sessions, echo };
 }
 

@@ -33,9 +33,11 @@ type Rerun = Pick<LoopParts<string>, "build" | "rerun">;
 
 /** How the kernel is built, and what is done with it then. What is built is the path of a module, or the source itself for a visit. */
 export function rerunOf(kernel: string, inputs: string[], flags: DevFlags, compilers: Compilers): Rerun {
-  const build = async (signal: AbortSignal) => (await compilers.build(kernel, signal)).path;
   const { stream, from } = flags;
   if (from !== undefined) return visits(kernel, from, flags);
+  // A stream stays when `dev` has ended.
+  const target = stream === undefined ? "quick" : "release";
+  const build = async (signal: AbortSignal) => (await compilers.build(kernel, { target, signal })).path;
   if (stream !== undefined)
     return { build, rerun: (module, signal) => swapped(kernel, module, stream, flags, signal) };
   return { build, rerun: (module, signal) => overInputs(module, inputs, flags, signal) };

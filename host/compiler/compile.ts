@@ -74,8 +74,8 @@ export interface CompiledKernel {
 }
 
 /**
- * How much Binaryen does, as asconfig.json says. `quick` takes half the time; rows of a visit are met as fast, and records in text are
- * read some 5 % slower.
+ * How much Binaryen does, as asconfig.json says. `quick` takes half the time; records in text are read some 5 % slower then, and a
+ * row of a visit may take twice the time.
  */
 export type CompileTarget = "release" | "quick";
 

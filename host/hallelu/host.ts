@@ -2,6 +2,7 @@
  * What a host can do for its clients: the contract between the HTTP interface (host/hallelu/api/) and the engine behind
  * it (host/hallelu/streams.ts). Everything here may reject with a HallelujahError; `api/problem.ts` has its status.
  */
+import type { CompileTarget } from "../compiler/compile.ts";
 import type { VisitStart } from "../wire/visit.ts";
 import type {
   DeadLetterInfo,
@@ -76,6 +77,8 @@ export interface VisitRequest {
   kernel: Exclude<DeployRequest["kernel"], { kind: "version" }>;
   /** The name of its file, for messages. */
   file?: string;
+  /** How a source is compiled. */
+  target?: CompileTarget;
   /** Which rows: a dataset, or a table. Not needed where the stream has one dataset, or no dataset and one table. */
   dataset?: string;
   /** The stream applies nothing until all rows are met, so that also those of a large table are as of one frame. */

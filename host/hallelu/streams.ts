@@ -755,7 +755,7 @@ export class Streams implements Host {
     request: VisitRequest,
     check?: (kernel: KernelDescriptor) => void,
   ): Promise<VisitingKernel> {
-    const kernel = await this.builder.kernelOf(request.kernel, request.file, "quick");
+    const kernel = await this.builder.kernelOf(request.kernel, request.file, request.target);
     check?.(kernel.descriptor);
     const plan = () => {
       const { versions } = this.findAwake(name);

@@ -126,6 +126,7 @@ function visits(kernel: string, name: string, flags: DevFlags): Rerun {
       const rows = await hostOf(flags).visit<Row>(name, {
         kernel: source,
         file: basename(kernel),
+        quick: true,
         limit: ROWS_MAX + 1,
         signal,
         ...(dataset === undefined ? {} : { dataset }),

@@ -103,6 +103,10 @@ const visitQuery = z.object({
     .enum(["true", "false"])
     .default("false")
     .describe("the stream applies nothing meanwhile, so that rows of a large table are as of one frame, too"),
+  quick: z
+    .enum(["true", "false"])
+    .default("false")
+    .describe("the kernel is compiled in half the time, and may take twice the time for a row"),
   bounds: z
     .string()
     .optional()
@@ -493,7 +497,7 @@ export function createRoutes(
       },
     }),
     async (c) => {
-      const { timeout, rows, bounds, follow, hold, ...asked } = c.req.valid("query");
+      const { timeout, rows, bounds, follow, hold, quick, ...asked } = c.req.valid("query");
       const follows = follow === "true";
       const types = follows ? ["application/x-ndjson"] : Object.keys(ROW_TYPES);
       const type = choose(c.req.header("accept"), types) as keyof typeof ROW_TYPES;
@@ -510,6 +514,7 @@ export function createRoutes(
         format: ROW_TYPES[type],
         signal: leaving(c.env.outgoing),
         hold: hold === "true",
+        target: quick === "true" ? "quick" : "release",
         ...defined(asked),
         ...(bounds === undefined ? {} : { bounds: boundsOf(bounds) }),
         ...(timeout === undefined ? {} : { timeoutMs: timeout }),

@@ -417,6 +417,10 @@ test("files are loaded as rows, with the types that they have, or are given", as
     const explained = await prints(host.url, ["load", "other", first, "--types", "n=text", "--explain"]);
     assert.match(explained, /@name\("Seen at"\) seenAt: Optional<Time>;\n {2}n: Optional<Text>;/);
     await refuses(host.url, ["load", "the-days", first], /the-days is there already/, 1);
+    const code = file("code.ts", "import { Quantiles, Text } from 'x';\n@record\nclass Row {\n");
+    await refuses(host.url, ["load", "no-rows", code], /no record of .*code\.ts fits; .* taken for CSV/, 1);
+    assert.is((await host.client.stream("no-rows")).records, 0);
+    await host.client.remove("no-rows");
     await refuses(host.url, ["load", "other", first, "--types", "m=text"], /no column "m"/, 2);
     await refuses(host.url, ["load", "other", join(folder, "nothing.csv")], /there is no file/, 1);
     await host.client.remove("the-days");

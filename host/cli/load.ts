@@ -6,6 +6,7 @@ import { HallelujahError } from "../core/errors.ts";
 import { printable } from "../input/reasons.ts";
 import { type KeepPlan, planKeep } from "../run/keep.ts";
 import { ProgressLine } from "./progress.ts";
+import { quoted } from "./push.ts";
 import { hostOf, print, type RemoteFlags, untilInterrupted } from "./remote.ts";
 
 export interface LoadFlags extends RemoteFlags {
@@ -83,7 +84,11 @@ export function loaded(
 ): { misfits: string; text: string } {
   const [first] = problems;
   const why = first ? `, such as ${first.source}: ${first.reason}, in ${printable(first.record)}` : "";
-  const hint = "Types are found in the first 256 KiB; to give others: --types COLUMN=text\n";
+  const mistyped = [...new Set(problems.flatMap((problem) => problem.mistyped ?? []))];
+  const types = quoted(mistyped.map((column) => `${column}=text`).join(","));
+  const hint = mistyped.length
+    ? `Types are found in the first 256 KiB; to give others (text, float, decimal, bool, timestamp): --types ${types}\n`
+    : "";
   const misfits = badRecords ? `${count(badRecords, "record")} did not fit${why}\n${hint}` : "";
   if (badRecords && !records) throw nothingFits(name, plan, misfits);
   const { length } = plan.columns;

@@ -326,6 +326,21 @@ test("whoever waits behind a visit that never ends is answered all the same", as
   assert.is(code, "kernel-trapped", message);
 });
 
+test("a visit that never ends is given up when its own time is over, and its Jah comes back", async () => {
+  const { client } = host;
+  const endless = DELAYS.replace("if (flight", "while (flight.origin.length >= 0) {}\n  if (flight");
+  const before = (await client.jahs()).map(({ jah }) => jah);
+  const { code, message } = await problem(client.visit("kept", { kernel: endless, timeout: 500 }));
+  assert.is(code, "visit-timeout", message);
+  const rows = await (await client.visit<TableRow>("kept", { kernel: DELAYS })).all();
+  assert.equal(shown(rows), delaysOf(80_000 + BATCH));
+  // The one that was in the loop was ended.
+  assert.not.equal(
+    (await client.jahs()).map(({ jah }) => jah),
+    before,
+  );
+});
+
 test("the answer is the same to the last byte whatever Jahs hold the rows, and right or refused while they move", async () => {
   const { client } = host;
   const both = LATE.replace("import {", "import { Stats, Table,").replace(

@@ -244,7 +244,7 @@ export class Course {
       if (rows > rowsMax)
         throw new HallelujahError(
           "visit-too-large",
-          `there are ${rows} rows, and the visit may meet ${rowsMax}; allow more`,
+          `there are ${rows} rows, and the visit may meet ${rowsMax}; allow more (--rows, ?rows=)`,
         );
       this.holds = hold || ("table" in start.over && rows <= VISIT_HELD_ENTRIES);
       return frame;
@@ -280,7 +280,7 @@ export class Course {
       if (bytes > FOLLOW_BYTES_MAX)
         throw new HallelujahError(
           "visit-too-large",
-          `a result would be longer than ${FOLLOW_BYTES_MAX / (1 << 20)} MiB; set a limit`,
+          `a result would be longer than ${FOLLOW_BYTES_MAX / (1 << 20)} MiB; set a limit (--limit, ?limit=)`,
         );
       chunks.push(chunk);
     }
@@ -372,7 +372,7 @@ export class Course {
   private late(): HallelujahError {
     return new HallelujahError(
       "visit-timeout",
-      `the visit was not over after ${this.plan.timeoutMs / 1000} s; give it more time (timeout), visit fewer rows, or look for a loop that never ends`,
+      `the visit was not over after ${this.plan.timeoutMs / 1000} s; give it more time (--timeout, ?timeout= in ms), visit fewer rows, or look for a loop that never ends`,
     );
   }
 

@@ -119,6 +119,16 @@ test("a stream that waits goes on when the visit fails, and when its client leav
   }
 });
 
+test("a visit of more rows than it may meet is refused with the option that allows more", async () => {
+  const { visit } = streamOf({ rows: 11, steps: [[{}]] });
+  const error = await visit(planOf(DATASET, { rowsMax: 10 })).then(
+    () => assert.unreachable("it was answered"),
+    (why: { code: string; message: string }) => why,
+  );
+  assert.is(error!.code, "visit-too-large");
+  assert.match(error!.message, /there are 11 rows, and the visit may meet 10; .*--rows/);
+});
+
 test("a visit whose kernel does not come back ends when its time is over", async () => {
   const { asked, visit } = streamOf({ rows: 5, steps: [["never"]] });
   const error = await visit(planOf(DATASET, { timeoutMs: 20 })).then(

@@ -514,8 +514,9 @@ export class Stream implements JahOwner {
   async untrialled(): Promise<void> {
     for (let left = 2 * TRIAL_MS; this.versions.trial; left -= TRIAL_LOOK_MS) {
       if (left <= 0 || (this.isUnproven && !this.isBehind)) {
-        const { name, record } = this;
-        const message = `version ${record.version} of ${name} is on trial, as it has taken in nothing yet; push records first, or go back: hallelujah history ${name}`;
+        const { name, record, versions } = this;
+        const back = `The kernel before comes back with: hallelujah swap ${name} --to ${versions.confirmed}; it has to take in records, too`;
+        const message = `version ${record.version} of ${name} is on trial, as it has taken in nothing yet; push records first. ${back}`;
         throw new HallelujahError("stream-on-trial", message);
       }
       await new Promise((done) => setTimeout(done, TRIAL_LOOK_MS));

@@ -546,11 +546,11 @@ export class Stream implements JahOwner {
   private rollBack(frame: number, message: string): boolean {
     const { trial } = this.versions;
     if (!trial || frame < trial.from) return false;
-    const { current } = this.versions;
-    const before = this.versions.rollBack(message);
+    const stopped = this.versions.of(frame);
+    const before = this.versions.rollBack(stopped.version, message);
     this.note(
       "error",
-      `version ${current.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
+      `version ${stopped.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
     );
     this.frames.shapes.use(this.kernel);
     this.progress.rewind(trial.from);

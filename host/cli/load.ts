@@ -3,8 +3,10 @@ import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { StreamInfo } from "../client/live.ts";
 import { HallelujahError } from "../core/errors.ts";
-import { planKeep } from "../run/keep.ts";
+import { printable } from "../input/reasons.ts";
+import { type KeepPlan, planKeep } from "../run/keep.ts";
 import { ProgressLine } from "./progress.ts";
+import { quoted } from "./push.ts";
 import { hostOf, print, type RemoteFlags, untilInterrupted } from "./remote.ts";
 
 export interface LoadFlags extends RemoteFlags {
@@ -17,10 +19,18 @@ export interface LoadFlags extends RemoteFlags {
 /** How often it is looked how far the stream is, ms. */
 const LOOK_MS = 100;
 
+/** What a file was taken for, in words. */
+const TAKEN_FOR = { csv: "CSV", ndjson: "NDJSON", lines: "lines", parquet: "Parquet", arrow: "Arrow" };
+
+/** Columns that are named where nothing fits, and characters of each. */
+const COLUMNS_SHOWN = 5;
+const NAME_SHOWN = 40;
+
 export async function loadCommand(name: string, inputs: string[], flags: LoadFlags): Promise<void> {
   if (inputs.includes("-"))
     throw new HallelujahError("usage", `load reads files; pipe records to: hallelujah push ${name}`);
-  const { files, kernel, columns, left } = await planKeep(name, inputs, flags.types);
+  const plan = await planKeep(name, inputs, flags.types);
+  const { files, kernel, left } = plan;
   for (const { name: column, why } of left)
     process.stderr.write(`the column ${column} is left out: ${why}\n`);
   if (flags.explain) return print(kernel);
@@ -43,7 +53,7 @@ export async function loadCommand(name: string, inputs: string[], flags: LoadFla
       if (stream.error !== undefined) throw new HallelujahError("stream-failed", `${name}: ${stream.error}`);
       const { inputsRead = 0, frame, frames, backlog } = stream;
       const isRead = inputsRead === files.length;
-      if (isRead && frame === frames) return await tell(stream, columns);
+      if (isRead && frame === frames) return await tell(stream, plan);
       const read = (bytesTotal * inputsRead) / files.length;
       bar?.update({ bytes: Math.max(0, read - backlog.bytes), bytesTotal, rows: stream.records });
       await sleep(LOOK_MS, undefined, { signal });
@@ -57,17 +67,50 @@ export async function loadCommand(name: string, inputs: string[], flags: LoadFla
 }
 
 /** What is there, and what can be asked of it. */
-async function tell(stream: StreamInfo, columns: number): Promise<void> {
-  const { name, records, badRecords, problems = [] } = stream;
-  const count = (n: number, what: string) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
-  if (badRecords) {
-    const [first] = problems;
-    const why = first ? `, such as ${first.source}: ${first.reason}, in ${first.record}` : "";
-    process.stderr.write(
-      `${count(badRecords, "record")} did not fit${why}\nTypes are found in the first 256 KiB; to give others: --types COLUMN=text\n`,
-    );
-  }
-  await print(
-    `${name} keeps ${count(records, "row")} of ${count(columns, "column")}; ask for them: hallelujah query ${name} 'SELECT count(*) FROM "${name}"'\n`,
+async function tell(stream: StreamInfo, plan: LoadedPlan): Promise<void> {
+  const { misfits, text } = loaded(stream, plan);
+  process.stderr.write(misfits);
+  await print(text);
+}
+
+type LoadedPlan = Pick<KeepPlan, "files" | "format" | "columns">;
+
+type LoadedStream = Pick<StreamInfo, "name" | "records" | "badRecords" | "problems">;
+
+/** What to say of a stream that has read its files: of records that did not fit, and of the others. Throws `load-misfit` if none fits. */
+export function loaded(
+  { name, records, badRecords, problems = [] }: LoadedStream,
+  plan: LoadedPlan,
+): { misfits: string; text: string } {
+  const [first] = problems;
+  const why = first ? `, such as ${first.source}: ${first.reason}, in ${printable(first.record)}` : "";
+  const mistyped = [...new Set(problems.flatMap((problem) => problem.mistyped ?? []))];
+  const types = quoted(mistyped.map((column) => `${column}=text`).join(","));
+  const hint = mistyped.length
+    ? `Types are found in the first 256 KiB; to give others (text, float, decimal, bool, timestamp): --types ${types}\n`
+    : "";
+  const misfits = badRecords ? `${count(badRecords, "record")} did not fit${why}\n${hint}` : "";
+  if (badRecords && !records) throw nothingFits(name, plan, misfits);
+  const { length } = plan.columns;
+  const ask = `hallelujah query ${name} 'SELECT count(*) FROM "${name}"'`;
+  const text = `${name} keeps ${count(records, "row")} of ${count(length, "column")}; ask for them: ${ask}\n`;
+  return { misfits, text };
+}
+
+function nothingFits(name: string, { files, format, columns }: LoadedPlan, misfits: string): HallelujahError {
+  const names = columns
+    .slice(0, COLUMNS_SHOWN)
+    .map((column) => `"${printable(column).slice(0, NAME_SHOWN)}"`);
+  const more = columns.length > COLUMNS_SHOWN ? ", ..." : "";
+  const of = files.length === 1 ? files[0].path : `the ${files.length} files`;
+  return new HallelujahError(
+    "load-misfit",
+    `no record of ${of} fits; ${files[0].path} was taken for ${TAKEN_FOR[format]} with the columns ${names.join(", ")}${more}\n` +
+      `${misfits}A file is taken for what its name ends in (.csv, .ndjson, .parquet ...), and else for what it looks like.\n` +
+      `${name} stays, without rows; to remove it: hallelujah rm ${name}`,
   );
+}
+
+function count(n: number, what: string): string {
+  return `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 }

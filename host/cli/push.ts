@@ -166,7 +166,7 @@ function restOf(name: string, { file, format, bytes, behind }: OpenInput, flags:
 }
 
 /** A word as a shell takes it. */
-function quoted(word: string): string {
+export function quoted(word: string): string {
   return /^[\w./:=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 

@@ -7,7 +7,8 @@ import { Worker } from "node:worker_threads";
 /** How often the thread looks, ms. */
 const INTERVAL_MS = 250;
 
-// words: 0 what is in work + 1, or 0; 1 its kind; 2 counts pieces of work, so that two of the same name differ
+// words: 0 what is in work + 1, or 0; 1 its kind; 2 counts pieces of work, so that two of the same name differ;
+// 3 its own patience, ms, or 0
 const SOURCE = `
 const { parentPort, workerData: words } = require("node:worker_threads");
 const { writeFileSync } = require("node:fs");
@@ -18,12 +19,13 @@ let since = 0;
 parentPort.on("message", (message) => { guard = message; });
 setInterval(() => {
   if (process.ppid !== parent) process.kill(process.pid, "SIGKILL");
+  const patienceMs = Math.min(guard?.patienceMs ?? Infinity, Atomics.load(words, 3) || Infinity);
   const count = Atomics.load(words, 2);
   const work = Atomics.load(words, 0);
   if (count !== seen || !work) {
     seen = count;
     since = performance.now();
-  } else if (guard && performance.now() - since > guard.patienceMs) {
+  } else if (guard && performance.now() - since > patienceMs) {
     try {
       writeFileSync(guard.path, JSON.stringify({ work: work - 1, kind: Atomics.load(words, 1) }));
     } catch {}
@@ -39,7 +41,7 @@ export interface Stuck {
 }
 
 export class Watchdog {
-  private readonly words = new Int32Array(new SharedArrayBuffer(12));
+  private readonly words = new Int32Array(new SharedArrayBuffer(16));
   private readonly worker: Worker;
 
   /** The thread costs some 4 MB, and does not keep the process alive. */
@@ -58,9 +60,10 @@ export class Watchdog {
     this.worker.postMessage({ patienceMs, path });
   }
 
-  /** A piece of work begins. */
-  enter(work: number, kind: number): void {
+  /** A piece of work begins, which may take `patienceMs` if that is less than others may. */
+  enter(work: number, kind: number, patienceMs = 0): void {
     Atomics.store(this.words, 1, kind);
+    Atomics.store(this.words, 3, patienceMs);
     Atomics.add(this.words, 2, 1);
     Atomics.store(this.words, 0, work + 1);
   }

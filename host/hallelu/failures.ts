@@ -96,7 +96,7 @@ export class Failures {
     const failure = { message: `the kernel did not return within ${seconds} s`, stack: "" };
     if (stuck.kind === VISITING) {
       jah.stuckVisit = stuck.work;
-      return `a visit of Jah ${jah.id} did not return within ${seconds} s`;
+      return `the kernel of a visit did not return in time, and Jah ${jah.id} was ended with it`;
     }
     if (stuck.kind === MAPPING) this.mapping(stuck.work, failure, jah);
     else this.applying(jah, stuck.work, failure);

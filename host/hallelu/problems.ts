@@ -1,7 +1,7 @@
 /** The last records of a stream that did not fit, for users who look for what is wrong with what they send. */
 import type { RecordField } from "../compiler/descriptor.ts";
 import { PROBLEMS_SHOWN } from "../core/limits.ts";
-import { reasonOf } from "../input/reasons.ts";
+import { mistypedOf, reasonOf } from "../input/reasons.ts";
 import type { StreamProblem } from "../wire/http.ts";
 import type { FrameDone } from "../wire/jah.ts";
 
@@ -28,8 +28,15 @@ export class Problems {
     for (const found of problems.slice(-PROBLEMS_SHOWN)) {
       const { offset, excerpt } = found;
       if (this.last.some((known) => known.problem.frame === frame && known.offset === offset)) continue;
-      const reason = reasonOf(found, this.fieldsOf(frame));
-      const problem = { frame, source, reason, record: excerpt.slice(0, EXCERPT_LENGTH) };
+      const fields = this.fieldsOf(frame);
+      const mistyped = mistypedOf(found, fields);
+      const problem = {
+        frame,
+        source,
+        reason: reasonOf(found, fields),
+        ...(mistyped === undefined ? {} : { mistyped }),
+        record: excerpt.slice(0, EXCERPT_LENGTH),
+      };
       this.last.push({ offset, problem });
       if (this.last.length > PROBLEMS_SHOWN) this.last.shift();
     }

@@ -514,8 +514,9 @@ export class Stream implements JahOwner {
   async untrialled(): Promise<void> {
     for (let left = 2 * TRIAL_MS; this.versions.trial; left -= TRIAL_LOOK_MS) {
       if (left <= 0 || (this.isUnproven && !this.isBehind)) {
-        const { name, record } = this;
-        const message = `version ${record.version} of ${name} is on trial, as it has taken in nothing yet; push records first, or go back: hallelujah history ${name}`;
+        const { name, record, versions } = this;
+        const back = `The kernel before comes back with: hallelujah swap ${name} --to ${versions.confirmed}; it has to take in records, too`;
+        const message = `version ${record.version} of ${name} is on trial, as it has taken in nothing yet; push records first. ${back}`;
         throw new HallelujahError("stream-on-trial", message);
       }
       await new Promise((done) => setTimeout(done, TRIAL_LOOK_MS));
@@ -545,11 +546,11 @@ export class Stream implements JahOwner {
   private rollBack(frame: number, message: string): boolean {
     const { trial } = this.versions;
     if (!trial || frame < trial.from) return false;
-    const { current } = this.versions;
-    const before = this.versions.rollBack(message);
+    const stopped = this.versions.of(frame);
+    const before = this.versions.rollBack(stopped.version, message);
     this.note(
       "error",
-      `version ${current.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
+      `version ${stopped.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
     );
     this.frames.shapes.use(this.kernel);
     this.progress.rewind(trial.from);

@@ -132,10 +132,22 @@ export class Versions {
     delete this.record.trial;
   }
 
-  /** The version before those on trial goes on in their place, under a number of its own. Answers the former. */
-  rollBack(error: string): VersionRecord {
+  /**
+   * The version before those on trial goes on in their place, under a number of its own, as the version `stopped` did. Answers the
+   * former.
+   */
+  rollBack(stopped: number, error: string): VersionRecord {
     const { version, from } = this.trial!;
-    for (const each of this.all) if (each.version >= version) each.error ??= error;
+    for (const each of this.all) {
+      if (each.version < version) continue;
+      if (each.version < stopped)
+        each.error ??= `together with version ${stopped}, which stopped while this one was still on trial`;
+      else
+        each.error ??=
+          each.version === stopped
+            ? error
+            : `together with version ${stopped}, which it came after: ${error}`;
+    }
     const before = this.current;
     const { module, file } = before;
     this.all.push({

@@ -203,11 +203,20 @@ export class Course {
     return jahs.length === this.jahs.length && jahs.every((jah, i) => jah === this.jahs[i]);
   }
 
+  private get leftMs(): number {
+    return this.deadline - performance.now();
+  }
+
   /** All shards begin; the rows are those of the frames below the one that is answered. */
   begin(turn: VisitTurn): Promise<number> {
     const { id: visit } = this;
     return this.held(turn, (jah, i) =>
-      jah.call("visit", { ...this.plan.start, visit, ...(i ? {} : { resultBytesMax: VISIT_STATE_BYTES }) }),
+      jah.call("visit", {
+        ...this.plan.start,
+        visit,
+        leftMs: this.leftMs,
+        ...(i ? {} : { resultBytesMax: VISIT_STATE_BYTES }),
+      }),
     );
   }
 
@@ -235,7 +244,7 @@ export class Course {
       if (rows > rowsMax)
         throw new HallelujahError(
           "visit-too-large",
-          `there are ${rows} rows, and the visit may meet ${rowsMax}; allow more`,
+          `there are ${rows} rows, and the visit may meet ${rowsMax}; allow more (--rows, ?rows=)`,
         );
       this.holds = hold || ("table" in start.over && rows <= VISIT_HELD_ENTRIES);
       return frame;
@@ -271,7 +280,7 @@ export class Course {
       if (bytes > FOLLOW_BYTES_MAX)
         throw new HallelujahError(
           "visit-too-large",
-          `a result would be longer than ${FOLLOW_BYTES_MAX / (1 << 20)} MiB; set a limit`,
+          `a result would be longer than ${FOLLOW_BYTES_MAX / (1 << 20)} MiB; set a limit (--limit, ?limit=)`,
         );
       chunks.push(chunk);
     }
@@ -339,22 +348,32 @@ export class Course {
   private async ask<M extends "visitStep" | "visitTake" | "visitClose" | "visitAsk">(
     jah: Jah,
     method: M,
-    argument: LiveMethods[M]["argument"],
+    argument: Omit<LiveMethods[M]["argument"], "leftMs">,
   ): Promise<LiveMethods[M]["answer"]> {
-    const { timeoutMs, signal } = this.plan;
-    signal?.throwIfAborted();
-    if (performance.now() > this.deadline)
-      throw new HallelujahError(
-        "visit-timeout",
-        `the visit was not over after ${timeoutMs / 1000} s; give it more time (timeout), or visit fewer rows`,
-      );
+    this.plan.signal?.throwIfAborted();
+    const { leftMs } = this;
+    if (leftMs <= 0) throw this.late();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, fail) => {
+      timer = setTimeout(() => fail(this.late()), leftMs);
+    });
     try {
-      return await jah.call(method, argument);
+      const asked = { ...argument, leftMs } as LiveMethods[M]["argument"];
+      return await Promise.race([jah.call(method, asked), late]);
     } catch (error) {
       throw this.explained(error, jah);
     } finally {
+      clearTimeout(timer);
       this.stream.worked();
     }
+  }
+
+  /** Its time is over. A Jah whose kernel does not come back ends itself. */
+  private late(): HallelujahError {
+    return new HallelujahError(
+      "visit-timeout",
+      `the visit was not over after ${this.plan.timeoutMs / 1000} s; give it more time (--timeout, ?timeout= in ms), visit fewer rows, or look for a loop that never ends`,
+    );
   }
 
   private explained(error: unknown, jah: Jah): unknown {

@@ -51,6 +51,16 @@ export function reasonOf(problem: Problem, fields: RecordField[]): string {
   }
 }
 
+/** Reasons that are the field's type; of JSON no other type takes a value that is no text where one is wanted. */
+const OF_TYPES = new Set([3, 4, 5, 6, 7, 12]);
+
+/** The name of the field whose value is not of its type, if that is why a record is bad. */
+export function mistypedOf({ reason, field }: Problem, fields: RecordField[]): string | undefined {
+  const found = fields[field];
+  if (!found || !OF_TYPES.has(reason)) return undefined;
+  return reason === 12 && found.type === "Text" ? undefined : found.source;
+}
+
 function count(n: number, what: string): string {
   return `${n} ${what}${n === 1 ? "" : "s"}`;
 }

@@ -19,6 +19,8 @@ import { ByteStream } from "./stream.ts";
 const FILES_LOOKED_AT = 64;
 
 export interface FoundSchema {
+  /** What the file was taken for. */
+  format: SourceFormat;
   columns: Schema;
   /** Standard input with what was read of it, where an input is `-`. */
   stdin: Readable;
@@ -32,9 +34,9 @@ export async function findSchema(options: InputOptions): Promise<FoundSchema> {
   if (file.path === "-") {
     const { kept, again } = await headOf(options.stdin);
     const stream = await ByteStream.open("-", Readable.from(kept), options.stdinName);
-    return { columns: textSchema("", await stream.head(), stream.name, options), stdin: again };
+    return { ...textSchema("", await stream.head(), stream.name, options), stdin: again };
   }
-  return { columns: await schemaOf(file, files, options), stdin: options.stdin };
+  return { ...(await schemaOf(file, files, options)), stdin: options.stdin };
 }
 
 /** The first chunks of a stream, and the stream with them. */
@@ -57,15 +59,17 @@ async function headOf(stdin: Readable): Promise<{ kept: Buffer[]; again: Readabl
   return { kept, again: Readable.from(all()) };
 }
 
-async function schemaOf(file: InputFile, files: InputFile[], options: InputOptions): Promise<Schema> {
+type FileSchema = Pick<FoundSchema, "format" | "columns">;
+
+async function schemaOf(file: InputFile, files: InputFile[], options: InputOptions): Promise<FileSchema> {
   const { path, size } = file;
   const head = size ? readHead(path) : Buffer.alloc(0);
   if (size && !isGzip(head)) {
     const format = formatOf(path, head, options.inputFormat, false);
-    if (format === "parquet") return parquetSchema(files, path);
+    if (format === "parquet") return { format, columns: await parquetSchema(files, path) };
     if (format === "arrow") {
       const { openArrow } = await import("./arrow.ts");
-      return (await openArrow(path)).columns.map((column) => columnOf(column, true));
+      return { format, columns: (await openArrow(path)).columns.map((column) => columnOf(column, true)) };
     }
     return textSchema(path, head, path, options);
   }
@@ -115,12 +119,15 @@ function typeOf(type: ColumnType): SqlType {
   return type.is === "integer" || type.is === "float" || type.is === "bool" ? type.is : "text";
 }
 
-function textSchema(path: string, head: Buffer, shown: string, options: InputOptions): Schema {
-  const format: SourceFormat = formatOf(path, head, options.inputFormat, false, shown);
-  if (format === "lines") return [{ name: "line", type: "text", nullable: false }];
+function textSchema(path: string, head: Buffer, shown: string, options: InputOptions): FileSchema {
+  const format = formatOf(path, head, options.inputFormat, false, shown);
+  if (format === "lines") return { format, columns: [{ name: "line", type: "text", nullable: false }] };
   if (!head.length && !options.columns)
     throw new HallelujahError("input-empty", `${shown} is empty, so it has no columns`);
-  return format === "ndjson" ? ndjsonSchema(head, shown) : csvSchema(path, head, options);
+  return {
+    format,
+    columns: format === "ndjson" ? ndjsonSchema(head, shown) : csvSchema(path, head, options),
+  };
 }
 
 function csvSchema(path: string, head: Buffer, { delimiter: given, columns }: InputOptions): Schema {

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError } from "../core/errors.ts";
-import { VISIT_STEP_MS } from "../core/limits.ts";
+import { VISIT_GRACE_MS, VISIT_STEP_MS } from "../core/limits.ts";
 import type { Watchdog } from "../core/watchdog.ts";
 import { type LiveMethods, VISITING } from "../wire/live.ts";
 import type { Visited, VisitMethods, VisitStart, VisitStep } from "../wire/visit.ts";
@@ -59,7 +59,7 @@ export class Visits {
   async perform(method: keyof VisitMethods, argument: unknown): Promise<unknown> {
     switch (method) {
       case "visit":
-        return this.guarded((argument as VisitStart).visit, () => this.begin(argument as VisitStart));
+        return this.begin(argument as Argument<"visit">);
       case "visitMore":
         return this.more(argument as Argument<"visitMore">);
       case "visitStep":
@@ -80,7 +80,11 @@ export class Visits {
     this.all.clear();
   }
 
-  private begin({ visit, version, wasm, resultBytesMax, ...what }: VisitStart): { rows: number } {
+  private begin({ leftMs, ...start }: Argument<"visit">): { rows: number } {
+    return this.guarded(start.visit, leftMs, () => this.begun(start));
+  }
+
+  private begun({ visit, version, wasm, resultBytesMax, ...what }: VisitStart): { rows: number } {
     if (version !== this.jah.version()) throw lost();
     const { memory } = this.jah;
     const { from, to } = this.jah.held() ?? { from: 0, to: 0 };
@@ -110,7 +114,8 @@ export class Visits {
     return found.module;
   }
 
-  private async step({ visit }: Argument<"visitStep">): Promise<VisitStep> {
+  private async step({ visit, leftMs }: Argument<"visitStep">): Promise<VisitStep> {
+    const deadline = performance.now() + leftMs;
     while (!this.jah.isFree()) await sleep(BUSY_MS);
     const { visitor, result } = this.of(visit);
     const until = performance.now() + VISIT_STEP_MS;
@@ -120,7 +125,7 @@ export class Visits {
       if (result) step.emitted.push(...emittedOf(visited, result));
       else step.visited.push({ ...visited, parts: visited.parts.map((part) => part.slice()) });
     };
-    this.guarded(visit, () => {
+    this.guarded(visit, deadline - performance.now(), () => {
       try {
         step.over = !visitor.step(() => performance.now() >= until, take);
       } finally {
@@ -131,13 +136,13 @@ export class Visits {
     return step;
   }
 
-  private take({ visit, visited }: Argument<"visitTake">): Uint8Array[] {
+  private take({ visit, leftMs, visited }: Argument<"visitTake">): Uint8Array[] {
     const { result } = this.of(visit);
-    return this.guarded(visit, () => visited.flatMap((each) => emittedOf(each, result!)));
+    return this.guarded(visit, leftMs, () => visited.flatMap((each) => emittedOf(each, result!)));
   }
 
-  private close({ visit }: Argument<"visitClose">): Uint8Array[] {
-    return this.guarded(visit, () => emittedBy(this.of(visit).result!.end()));
+  private close({ visit, leftMs }: Argument<"visitClose">): Uint8Array[] {
+    return this.guarded(visit, leftMs, () => emittedBy(this.of(visit).result!.end()));
   }
 
   private ask({ visit, method, argument }: Argument<"visitAsk">): unknown {
@@ -150,9 +155,9 @@ export class Visits {
     throw lost();
   }
 
-  /** The visiting kernel is at work, which may never return. */
-  private guarded<T>(visit: number, work: () => T): T {
-    this.jah.watchdog.enter(visit, VISITING);
+  /** The visiting kernel is at work, which may never return; when its time is over, nobody waits for it. */
+  private guarded<T>(visit: number, leftMs: number, work: () => T): T {
+    this.jah.watchdog.enter(visit, VISITING, Math.ceil(Math.max(0, leftMs) + VISIT_GRACE_MS));
     try {
       return work();
     } finally {

@@ -2,14 +2,17 @@
 import { Readable } from "node:stream";
 import { findFiles, type InputFile } from "../input/discover.ts";
 import { findSchema } from "../input/schema.ts";
+import type { SourceFormat } from "../wire/jah.ts";
 import { keepingKernel } from "../sql/kernel.ts";
 import { withTypes } from "./query.ts";
 
 export interface KeepPlan {
   files: InputFile[];
+  /** What the first of them was taken for. */
+  format: SourceFormat;
   kernel: string;
-  /** Columns that are kept. */
-  columns: number;
+  /** Names of the columns that are kept. */
+  columns: string[];
   /** Those that cannot be, and why. */
   left: { name: string; why: string }[];
 }
@@ -21,12 +24,14 @@ export async function planKeep(
   types: Record<string, string> = {},
 ): Promise<KeepPlan> {
   const files = await findFiles(inputs);
-  const { columns } = await findSchema({ inputs, stdin: Readable.from([]) });
-  const { source, left } = keepingKernel(dataset, withTypes(columns, types));
+  const { format, columns } = await findSchema({ inputs, stdin: Readable.from([]) });
+  const typed = withTypes(columns, types);
+  const { source, left } = keepingKernel(dataset, typed);
   return {
     files,
+    format,
     kernel: source,
-    columns: columns.length - left.length,
+    columns: typed.filter((column) => !left.includes(column)).map(({ name }) => name),
     left: left.map(({ name, unsupported = "a record has 64 fields at most" }) => ({
       name,
       why: unsupported,

@@ -89,7 +89,11 @@ export class Binder implements Binding {
   /** Binds an expression. */
   bind(node: Node): Expr {
     if (++this.depth > SQL_DEPTH_MAX)
-      throw this.sql.invalid(this.at(node), `the expression is nested more than ${SQL_DEPTH_MAX} deep`);
+      throw this.sql.invalid(
+        this.at(node),
+        `the expression is nested more than ${SQL_DEPTH_MAX} deep`,
+        "each term of a long sum or product is a level, too: put parts of it in parentheses",
+      );
     const expr = this.bindNode(node);
     this.depth--;
     return expr;

@@ -12,6 +12,7 @@ import {
 } from "./expression.ts";
 import type { EngineRow, Reader } from "./finish.ts";
 import { bare, type Code, FIELD, KernelWriter, Names, textLiteral } from "./generate.ts";
+import { short } from "./text.ts";
 import { fromRow } from "./values.ts";
 
 const FIELDS_MAX = 64;
@@ -67,7 +68,7 @@ export function emittingKernel(
   if (fields.length > FIELDS_MAX)
     throw new HallelujahError(
       "sql-unsupported",
-      `the answer has ${fields.length} columns, and at most ${FIELDS_MAX} are supported`,
+      `the answer has ${fields.length} columns, and at most ${FIELDS_MAX} are supported; leave out some, from "${short(outputs[FIELDS_MAX].name)}" on`,
     );
   filter(writer, where);
   writer.line("const result = new Result();");
@@ -386,7 +387,7 @@ function kernel(writer: KernelWriter, anyColumn: Expr, classes: string[], tables
   if (writer.columns.size > FIELDS_MAX)
     throw new HallelujahError(
       "sql-unsupported",
-      `the query reads ${writer.columns.size} columns, and at most ${FIELDS_MAX} are supported`,
+      `the query reads ${writer.columns.size} columns, and at most ${FIELDS_MAX} are supported; "${short([...writer.columns.keys()][FIELDS_MAX].name)}" is the first beyond`,
     );
   const fields = [...writer.columns].map(([column, name]) => fieldOf(column, name));
   const each = `export function each(row: Row): void {\n${writer.body()}\n}`;

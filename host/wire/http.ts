@@ -53,6 +53,7 @@ export const StreamProblem = z
     frame: z.number().int(),
     source: z.string().describe("the file or URL; or that it was pushed"),
     reason: z.string(),
+    mistyped: z.string().optional().describe("the column whose value has another type, if that is why"),
     record: z.string().describe("how it starts"),
   })
   .openapi("StreamProblem");

@@ -68,17 +68,24 @@ export interface VisitStep {
   visited: Visited[];
 }
 
+/** A part of a visit in which its kernel is at work. */
+interface VisitWork {
+  visit: number;
+  /** Time that the visit has left, ms. */
+  leftMs: number;
+}
+
 export interface VisitMethods {
   /** Begins a visit of the rows that are here now, and answers how many there are. */
-  visit: { argument: VisitStart; answer: { rows: number } };
+  visit: { argument: VisitStart & VisitWork; answer: { rows: number } };
   /** Goes on with the rows that came since; answers how many there are by now. */
   visitMore: { argument: { visit: number }; answer: { rows: number } };
   /** Visits some of them, for a few milliseconds. */
-  visitStep: { argument: { visit: number }; answer: VisitStep };
+  visitStep: { argument: VisitWork; answer: VisitStep };
   /** Merges what others visited; answers what was emitted with that. */
-  visitTake: { argument: { visit: number; visited: Visited[] }; answer: { emitted: Uint8Array[] } };
+  visitTake: { argument: VisitWork & { visited: Visited[] }; answer: { emitted: Uint8Array[] } };
   /** All is merged: windows close. */
-  visitClose: { argument: { visit: number }; answer: { emitted: Uint8Array[] } };
+  visitClose: { argument: VisitWork; answer: { emitted: Uint8Array[] } };
   /** A question to the tables in which all came together. */
   visitAsk: { argument: { visit: number; method: string; argument: unknown }; answer: unknown };
   /** It is over, however it ended. */

@@ -258,6 +258,8 @@ test("files are read again, who shares the records or takes in the output goes o
     assert.is(await codeOf(client.reprocess("csv", { to: 1, max: 0 })), "reprocess-invalid");
     await client.swap("csv", { kernel: kernel("b", 1) });
     assert.is(await reprocess("csv", kernel("c", 1)), "stream-on-trial");
+    await client.swap("csv", { to: 1 });
+    assert.is(await reprocess("csv", kernel("c", 1)), "stream-on-trial");
   } finally {
     assert.is(await host.stop(), 0);
   }

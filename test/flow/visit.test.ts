@@ -286,7 +286,9 @@ export function each(r: R): void { ${body} }`;
   assert.match(wrong.message, /odd\.ts:5:\d+/);
   assert.is((await visit({ kernel: DELAYS, dataset: "nothing" })).code, "dataset-missing");
   assert.is((await visit({ kernel: DELAYS, table: "nothing" })).code, "table-unknown");
-  assert.is((await visit({ kernel: DELAYS, rows: 10 })).code, "visit-too-large");
+  const many = await visit({ kernel: DELAYS, rows: 10 });
+  assert.is(many.code, "visit-too-large");
+  assert.match(many.message, /may meet 10; .*--rows/);
   const loop = await visit({ kernel: kernel("while (r.n >= 0) t.at(0).n.add();") });
   assert.is(loop.code, "kernel-trapped", loop.message);
   assert.match(loop.message, /did not return within 4 s/);
@@ -324,6 +326,21 @@ test("whoever waits behind a visit that never ends is answered all the same", as
   for (const each of await Promise.all(rows)) assert.equal(each, delaysOf(80_000 + BATCH));
   const { code, message } = await loop;
   assert.is(code, "kernel-trapped", message);
+});
+
+test("a visit that never ends is given up when its own time is over, and its Jah comes back", async () => {
+  const { client } = host;
+  const endless = DELAYS.replace("if (flight", "while (flight.origin.length >= 0) {}\n  if (flight");
+  const before = (await client.jahs()).map(({ jah }) => jah);
+  const { code, message } = await problem(client.visit("kept", { kernel: endless, timeout: 500 }));
+  assert.is(code, "visit-timeout", message);
+  const rows = await (await client.visit<TableRow>("kept", { kernel: DELAYS })).all();
+  assert.equal(shown(rows), delaysOf(80_000 + BATCH));
+  // The one that was in the loop was ended.
+  assert.not.equal(
+    (await client.jahs()).map(({ jah }) => jah),
+    before,
+  );
 });
 
 test("the answer is the same to the last byte whatever Jahs hold the rows, and right or refused while they move", async () => {
@@ -417,6 +434,10 @@ test("files are loaded as rows, with the types that they have, or are given", as
     const explained = await prints(host.url, ["load", "other", first, "--types", "n=text", "--explain"]);
     assert.match(explained, /@name\("Seen at"\) seenAt: Optional<Time>;\n {2}n: Optional<Text>;/);
     await refuses(host.url, ["load", "the-days", first], /the-days is there already/, 1);
+    const code = file("code.ts", "import { Quantiles, Text } from 'x';\n@record\nclass Row {\n");
+    await refuses(host.url, ["load", "no-rows", code], /no record of .*code\.ts fits; .* taken for CSV/, 1);
+    assert.is((await host.client.stream("no-rows")).records, 0);
+    await host.client.remove("no-rows");
     await refuses(host.url, ["load", "other", first, "--types", "m=text"], /no column "m"/, 2);
     await refuses(host.url, ["load", "other", join(folder, "nothing.csv")], /there is no file/, 1);
     await host.client.remove("the-days");

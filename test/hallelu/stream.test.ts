@@ -201,6 +201,25 @@ test("shards on disk that are more than its user lets it have Jahs are taken up 
   }
 });
 
+test("a kernel that has taken in nothing is on trial, and the refusal says how the one before comes back", async () => {
+  const version = (number: number, how: "deployed" | "swapped") => ({
+    version: number,
+    from: 0,
+    module: number === 3 ? "" : `kernel-${number}.wasm`,
+    file: "k.ts",
+    at: "",
+    how,
+  });
+  const versions = [version(1, "deployed"), version(2, "swapped"), version(3, "swapped")];
+  const { stream } = streamOf({ version: 3, versions, trial: 2 });
+  const error = await stream.untrialled().then(
+    () => assert.unreachable("its trial is over"),
+    (why: { code: string; message: string }) => why,
+  );
+  assert.is(error!.code, "stream-on-trial");
+  assert.match(error!.message, /version 3 of s .*push records first.*hallelujah swap s --to 1;/);
+});
+
 test("no answer goes behind one before, though its Jah has to apply the frames again", async () => {
   const { stream, start, jahs } = streamOf();
   const ask = () => stream.query({ table: "t", limit: 0, format: "ndjson" });

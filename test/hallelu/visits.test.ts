@@ -2,11 +2,13 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
-import { VISIT_HELD_BYTES, VISIT_HELD_ENTRIES } from "../../host/core/limits.ts";
+import { VISIT_GRACE_MS, VISIT_HELD_BYTES, VISIT_HELD_ENTRIES } from "../../host/core/limits.ts";
 import type { Jah } from "../../host/hallelu/jahs.ts";
 import { planVisit, type VisitPlan } from "../../host/hallelu/visit.ts";
 import { Visits } from "../../host/hallelu/visits.ts";
 import { VISITS_VERSION } from "../../host/compiler/descriptor.ts";
+import { Visits as VisitsOfJah } from "../../host/jah/visits.ts";
+import { VISITING } from "../../host/wire/live.ts";
 import type { VisitStart, VisitStep } from "../../host/wire/visit.ts";
 
 const test = suite("host/hallelu/visits.ts: visits, their Jahs played by the test");
@@ -29,8 +31,8 @@ function planOf(over: VisitStart["over"], changes: Partial<VisitPlan> = {}): Vis
 
 interface Played {
   rows: number;
-  /** What steps answer: for each visit that is begun, its steps; the last ones are repeated. */
-  steps: Partial<VisitStep>[][];
+  /** What steps answer: for each visit that is begun, its steps; the last ones are repeated. Of a `never` there is no answer. */
+  steps: (Partial<VisitStep> | "never")[][];
 }
 
 /** A stream of two Jahs, of which the first answers as `played`; and all that they are asked, in order. */
@@ -48,8 +50,10 @@ function streamOf({ rows, steps }: Played) {
         at = 0;
         return { rows: first ? rows : 0 };
       }
-      if (method === "visitStep")
-        return first ? { ...over, ...steps[Math.min(begun, steps.length - 1)][at++] } : over;
+      if (method === "visitStep") {
+        const step = first ? steps[Math.min(begun, steps.length - 1)][at++] : {};
+        return step === "never" ? new Promise(() => {}) : { ...over, ...step };
+      }
       return { emitted: [] };
     },
   });
@@ -114,6 +118,55 @@ test("a stream that waits goes on when the visit fails, and when its client leav
     failing.asked.splice(0);
   }
 });
+
+test("a visit of more rows than it may meet is refused with the option that allows more", async () => {
+  const { visit } = streamOf({ rows: 11, steps: [[{}]] });
+  const error = await visit(planOf(DATASET, { rowsMax: 10 })).then(
+    () => assert.unreachable("it was answered"),
+    (why: { code: string; message: string }) => why,
+  );
+  assert.is(error!.code, "visit-too-large");
+  assert.match(error!.message, /there are 11 rows, and the visit may meet 10; .*--rows/);
+});
+
+test("a visit whose kernel does not come back ends when its time is over", async () => {
+  const { asked, visit } = streamOf({ rows: 5, steps: [["never"]] });
+  const error = await visit(planOf(DATASET, { timeoutMs: 20 })).then(
+    () => assert.unreachable("it was answered"),
+    (why: { code: string; message: string }) => why,
+  );
+  assert.is(error!.code, "visit-timeout");
+  assert.match(error!.message, /not over after 0\.02 s.*a loop that never ends/);
+  assert.is(asked.filter((method) => method === "visitStep").length, 1);
+  assert.is(asked.at(-1), "visitEnd");
+});
+
+test("the Jah gives a visiting kernel the time that its visit has left, and a little more", async () => {
+  const entered: [number, number, number | undefined][] = [];
+  const visits = new VisitsOfJah({
+    memory: undefined as never,
+    watchdog: { enter: (...work) => void entered.push(work as never), leave: () => {} },
+    version: () => 2,
+    held: () => undefined,
+    isFree: () => true,
+    restore: () => {},
+  });
+  for (const leftMs of [5_000.5, -3]) {
+    const start = { ...planOf(DATASET).start, visit: 4, leftMs };
+    assert.is(await codeOf(visits.perform("visit", start)), "visit-lost"); // it is of another version
+  }
+  assert.equal(entered, [
+    [4, VISITING, 5_001 + VISIT_GRACE_MS],
+    [4, VISITING, VISIT_GRACE_MS],
+  ]);
+});
+
+async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {
+  return promise.then(
+    () => undefined,
+    ({ code }: { code: string }) => code,
+  );
+}
 
 test("a stream that waits for a visit does not wait for its client, unless very much is emitted", async () => {
   const [small, large] = [emitted("a\n"), [new Uint8Array(VISIT_HELD_BYTES + 1)]];

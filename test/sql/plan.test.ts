@@ -402,6 +402,27 @@ large("that are deep are refused, whatever the depth is made of", async () => {
   }
 });
 
+large(
+  "that are long sums say that each term is a level, and are planned with parts in parentheses",
+  async () => {
+    const sum = (terms: number) => Array.from({ length: terms }, () => "delay").join(" + ");
+    const { message } = await refusal(`SELECT ${sum(2500)} FROM t`);
+    assert.match(message, /nested more than 200 deep\n[^]*each term of a long sum .*parentheses/);
+    const parts = Array.from({ length: 50 }, () => `(${sum(50)})`).join(" + ");
+    const planned = await plan(`SELECT ${parts} FROM t`, FLIGHTS);
+    assert.equal(readKernel(planned.kernel, "query.ts").problems, []);
+  },
+);
+
+large("of more columns than a record has fields name the first beyond", async () => {
+  const columns = Array.from({ length: 70 }, (_, i) => column(`c${i}`, "integer"));
+  const answer = await refusal("SELECT * FROM t", columns);
+  assert.is(answer.code, "sql-unsupported");
+  assert.match(answer.message, /the answer has 70 columns.*"c64"/);
+  const read = await refusal(`SELECT ${columns.map(({ name }) => name).join(" + ")} FROM t`, columns);
+  assert.match(read.message, /the query reads 70 columns.*"c64"/);
+});
+
 large("that grow as they are planned are refused in time", async () => {
   const nested = (make: (inner: string) => string, depth: number) => {
     let sql = "delay";

@@ -2,7 +2,7 @@
 import { basename, join } from "node:path";
 import { messageOf } from "../core/errors.ts";
 import { makeFolder } from "../store/durable.ts";
-import type { StreamChange } from "../wire/http.ts";
+import { STREAM_NAME, type StreamChange } from "../wire/http.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
 import type { SavedClocks } from "./event-time.ts";
 import type { StreamSource } from "./shapes.ts";
@@ -146,6 +146,16 @@ export class Registration {
       );
     return this.saving;
   }
+}
+
+/**
+ * Whether a value of the registry can be the record of the stream `name`: its name leads into no other folder, and what is read of all records
+ * at once is there. Whatever else it lacks is found when that stream is opened.
+ */
+export function isRecordOf(name: string, value: unknown): value is StreamRecord {
+  if (typeof value !== "object" || value === null || !STREAM_NAME.test(name)) return false;
+  const record = value as Partial<StreamRecord>;
+  return record.name === name && typeof record.kernel === "string";
 }
 
 /** The record as it is where its data lies now: the folder may have been moved or copied since it was written. */

@@ -50,7 +50,7 @@ import type { Jahs } from "./jahs.ts";
 import { whenRoom } from "./room.ts";
 import { checkSink, runSink, type SinkStanding } from "./sinks.ts";
 import { readSources } from "./sources.ts";
-import { located, streamFolder, type StreamRecord } from "./record.ts";
+import { isRecordOf, located, streamFolder, type StreamRecord } from "./record.ts";
 import { refuseIfReprocessing, Reprocesses, reprocessInfo } from "./reprocesses.ts";
 import type { Running } from "./running.ts";
 import { Stream, type StreamParts } from "./stream.ts";
@@ -116,9 +116,16 @@ export class Streams implements Host {
   async resume(): Promise<void> {
     rmSync(this.backupFolder, { recursive: true, force: true }); // of a process that was killed
     const { registry, data } = this.options;
-    const records = registry
-      .list("streams/")
-      .map((key) => located(registry.get(key)!.value as StreamRecord, data));
+    const records = registry.list("streams/").flatMap((key) => {
+      const { value } = registry.get(key)!;
+      const name = key.slice("streams/".length);
+      if (isRecordOf(name, value)) return [located(value, data)];
+      this.options.journal.error(
+        { stream: name },
+        "it cannot be opened: the registry has no record of a stream there",
+      );
+      return [];
+    });
     const holds = new Map<string, () => void>();
     // The stream whose log it is comes before those that share it, which none shares in turn.
     for (const record of records.toSorted((a, b) => Number(a.shares ?? false) - Number(b.shares ?? false))) {

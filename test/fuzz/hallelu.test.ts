@@ -1,6 +1,6 @@
 /** What a Hallelu reads: bodies as they come, bodies of dead letters, and which frame a Jah was stuck in. */
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as fc from "fast-check";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -12,7 +12,7 @@ import { Failures, type FailuresParts } from "../../host/hallelu/failures.ts";
 import { cutBody } from "../../host/hallelu/intake.ts";
 import type { Jah } from "../../host/hallelu/jahs.ts";
 import type { Frames } from "../../host/hallelu/frames.ts";
-import type { StreamRecord } from "../../host/hallelu/record.ts";
+import { isRecordOf, located, type StreamRecord } from "../../host/hallelu/record.ts";
 import { Shapes } from "../../host/hallelu/shapes.ts";
 import { Log } from "../../host/store/log.ts";
 import { scratch } from "../run.ts";
@@ -26,6 +26,51 @@ function folder(): string {
   mkdirSync(path);
   return path;
 }
+
+// --- the registry's records --------------------------------------------------------------------------------------------
+
+test("any value of the registry is a record whose files lie below the streams' folder, or none", () => {
+  const data = folder();
+  const streams = join(data, "streams");
+  const names = fc.oneof(fc.constantFrom("s", "a-1", "..", "../s", "a/b", "", "S"), fc.string());
+  const kernels = fc.oneof(
+    fc.constantFrom("kernel-1.wasm", "../../kernel-1.wasm", "/etc/passwd"),
+    fc.string(),
+  );
+  const value = fc.oneof(
+    fc.jsonValue(),
+    fc.record({ name: names, kernel: fc.oneof(kernels, fc.jsonValue()) }),
+  );
+  let found = 0;
+  fc.assert(
+    fc.property(names, value, (name, any) => {
+      if (!isRecordOf(name, any)) return;
+      found++;
+      assert.is(any.name, name);
+      const { kernel } = located(any, data);
+      assert.ok(
+        kernel === join(streams, name) || dirname(kernel) === join(streams, name) || kernel === streams,
+        kernel,
+      );
+    }),
+    cases(1000),
+  );
+  for (const none of [
+    null,
+    undefined,
+    7,
+    "s",
+    [],
+    {},
+    { name: "s" },
+    { kernel: "k" },
+    { name: "t", kernel: "k" },
+  ])
+    assert.not(isRecordOf("s", none), JSON.stringify(none));
+  assert.not(isRecordOf("../s", { name: "../s", kernel: "k" }));
+  assert.ok(isRecordOf("s", { name: "s", kernel: "k" }));
+  assert.ok(found, "none was a record");
+});
 
 // --- bodies of records ---------------------------------------------------------------------------------------------
 

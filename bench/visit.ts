@@ -167,7 +167,7 @@ async function run(
 ): Promise<{ ms: number; rows: string[] }> {
   const startedAt = performance.now();
   const visitor = new Visitor(memory, module, { over: { dataset }, fields, from: 0, to: 256, bounds });
-  const result = new VisitResult(module, 256 << 20);
+  const result = new VisitResult(module, createMemory(256 << 20));
   const take = (visited: Visited) => void result.take(visited);
   while (visitor.step(() => false, take));
   const rows = rowsOf(result.kernel);

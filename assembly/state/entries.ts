@@ -7,6 +7,7 @@
  *   key: u64 for a word, else u32 length and the bytes
  */
 import { ENTRIES, HOMES, HOME_BYTES, LATE, OUTPUT_END, OWNERS } from "../abi";
+import { FOR_VISITS, cellOf } from "../generated";
 import { damaged } from "../damaged";
 import { touch, touchRange } from "../dirty";
 import { growing, lasting, releaseFrame, residentFrom, setLasting, takeFrame, visiting } from "../heap";
@@ -35,6 +36,11 @@ export const TIME_BYTES: usize = 8;
 /** Bytes of entries in one section of an export: a step of it should take a few ms. */
 const EXPORT_BYTES: usize = 2 << 20;
 
+/** Cells of a table: more would take longer to clear for a frame than they save. */
+export const CELLS_MAX: u32 = 16384;
+/** The cells of a table without: one, in which there is nothing. */
+const NO_CELLS: usize = memory.data(8, 8);
+
 /** Bytes of the places that remember entries: one for each eight of 64 KiB, as texts of datasets start at multiples of 8. */
 const KNOWN_BYTES: usize = 8192 << 4;
 
@@ -57,6 +63,12 @@ export class Entries<K, V> {
    * are while they are visited, and come again and again.
    */
   protected known: usize = 0;
+  /**
+   * The same for texts that are a field of the record at hand, by their codes: { u32 entry } each, 0 where it is not known. The
+   * first one stays 0.
+   */
+  protected cells: usize = NO_CELLS;
+  protected cellCount: u32 = 0;
   /** The frame's entries grouped by owner: addresses. */
   protected list: usize = 0;
   protected starts: usize = 0;
@@ -98,10 +110,10 @@ export class Entries<K, V> {
     } else {
       const bytes = changetype<usize>(key);
       const ptr = <usize>load<u32>(bytes);
-      if (stays && ptr >= residentFrom) {
-        const view = load<u64>(bytes);
-        const place = this.known + placeOf(ptr);
-        return load<u64>(place) == view ? <usize>load<u32>(place, 8) : this.entryOfText(home, view);
+      if (FOR_VISITS ? stays : stays && visiting()) {
+        const cell = cellOf(bytes);
+        const entry = <usize>load<u32>(this.cells + ((<usize>cell) << 2));
+        return entry ? entry : this.entryOfText(home, load<u64>(bytes), cell);
       }
       const length = load<u32>(bytes, 4);
       const a = lead(ptr, length);
@@ -116,20 +128,34 @@ export class Entries<K, V> {
     }
   }
 
-  /** The entry of a dataset's text in the frame's home, which is remembered. */
-  protected entryOfText(home: Home, view: u64): usize {
+  /** The entry of a text in the frame's home, which is remembered if the text is a dataset's. */
+  protected entryOfText(home: Home, view: u64, cell: u32): usize {
     const ptr = <usize>(<u32>view);
-    const length = <u32>(view >> 32);
-    const a = lead(ptr, length);
-    const b = follow(ptr, length);
-    const hash = this.hashOfBytes(a, b, ptr, length);
-    const slot = home.findBytes(home.slotOf(hash), hash, a, b, ptr, length);
-    let entry = <usize>load<u32>(slot);
-    if (!entry) entry = this.insertBytes(home, slot, hash, ptr, length, true);
     const place = this.known + placeOf(ptr);
-    store<u64>(place, view);
-    store<u32>(place, <u32>entry, 8);
+    if (load<u64>(place) != view || ptr < residentFrom) {
+      const length = <u32>(view >> 32);
+      const a = lead(ptr, length);
+      const b = follow(ptr, length);
+      const hash = this.hashOfBytes(a, b, ptr, length);
+      const slot = home.findBytes(home.slotOf(hash), hash, a, b, ptr, length);
+      const found = <usize>load<u32>(slot);
+      const entry = found ? found : this.insertBytes(home, slot, hash, ptr, length, true);
+      if (ptr < residentFrom) return entry;
+      store<u64>(place, view);
+      store<u32>(place, <u32>entry, 8);
+    }
+    const entry = load<u32>(place, 8);
+    if (cell) store<u32>(this.cells + ((<usize>cell) << 2), entry);
     return entry;
+  }
+
+  /** Makes `count` cells, unless the frame's part has them. */
+  openCells(count: u32): void {
+    if (isWord<K>() || count <= this.cellCount) return;
+    const bytes = (((<usize>count) << 2) + 7) & ~7;
+    this.cells = takeFrame(bytes, false);
+    this.cellCount = count;
+    memory.fill(this.cells, 0, bytes);
   }
 
   /** A lasting entry was made. Frames' tables do not pay for marks: `at` makes none. */
@@ -240,6 +266,8 @@ export class Entries<K, V> {
     if (!isWord<K>() && visiting()) {
       this.known = takeFrame(KNOWN_BYTES, false);
       memory.fill(this.known, 0, KNOWN_BYTES);
+      this.cells = NO_CELLS;
+      this.cellCount = 0;
     }
     this.frame.open(this.frame.stride, this.frame.table);
   }

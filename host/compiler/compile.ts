@@ -74,10 +74,11 @@ export interface CompiledKernel {
 }
 
 /**
- * How much Binaryen does, as asconfig.json says. `quick` takes half the time; records in text are read some 5 % slower then, and a
- * row of a visit may take twice the time.
+ * What a kernel is built for, by the targets of asconfig.json. `quick`: Binaryen does less, which takes half the time; records in text are read
+ * some 5 % slower then, and a row of a visit may take twice the time. `visit`: it can do nothing but visit rows, which leaves room in
+ * registers for that, and half of the code away.
  */
-export type CompileTarget = "release" | "quick";
+export type CompileTarget = "release" | "quick" | "visit" | "quick-visit";
 
 /** Compiles the kernel in `file`. Throws CompileError with every diagnostic. */
 export async function compileKernel(
@@ -91,7 +92,7 @@ export async function compileKernel(
   const { model, problems } = readKernel(text, name);
   if (problems.length) throw new CompileError(inWords(problems, text), text);
   const edited = edit(text, model);
-  const generated = generate(model, `../../${name.replace(/\.ts$/, "")}`);
+  const generated = generate(model, `../../${name.replace(/\.ts$/, "")}`, target.endsWith("visit"));
   const sources = [path];
   const outputs = new Map<string, Uint8Array | string>();
   const diagnostics: Diagnostic[] = [];

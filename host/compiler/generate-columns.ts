@@ -21,14 +21,29 @@ export function columnRead(type: string, at: string): string {
  * The loop over rows whose columns are of the fields' own types, as a dataset of the same class has them: where each is, is known before
  * the loop, and nothing has to be checked.
  */
-export function exactRows(fields: RecordField[]): string {
+export function exactRows(fields: RecordField[], tables: string[]): string {
   const test = ({ type, optional }: RecordField, i: number) =>
     `load<u32>(columnAt(base, ${i})) == ${KIND[FIELD_TYPES[type].kind]} && (load<u32>(columnAt(base, ${i}), 4) != 0) == ${optional}`;
   const places = fields.flatMap(({ type, optional }, i) => [
     `  const data${i} = <usize>load<u32>(columnAt(base, ${i}), 8);`,
-    ...(type === "Text" ? [`  const texts${i} = <usize>load<u32>(columnAt(base, ${i}), 16);`] : []),
+    ...(type === "Text"
+      ? [
+          `  const texts${i} = <usize>load<u32>(columnAt(base, ${i}), 16);`,
+          `  const count${i} = load<u32>(columnAt(base, ${i}), 12);`,
+          `  const from${i} = cells;`,
+          `  cells += count${i};`,
+        ]
+      : []),
     ...(optional ? [`  const validity${i} = <usize>load<u32>(columnAt(base, ${i}), 4);`] : []),
   ]);
+  const texts = fields.flatMap((field, i) => (field.type === "Text" ? [{ i, at: placeOf(field) }] : []));
+  const openCells = texts.length
+    ? [
+        "  const all: u32 = cells > CELLS_MAX ? 0 : <u32>-1;",
+        ...texts.map(({ i }) => `  mask${i} = count${i} ? all : 0;`),
+        ...tables.map((name) => `  if (all) ${name}.openCells(cells);`),
+      ].join("\n")
+    : "";
   return `
 /** Whether the columns of the frame at \`base\` are of the fields' own types. */
 export function isExact(base: usize): bool {
@@ -37,7 +52,9 @@ export function isExact(base: usize): bool {
 
 /** Maps rows [from, to) of a frame that is exact. Returns the row behind the last one that was mapped. */
 export function mapExactRows(base: usize, from: u32, to: u32): u32 {
+  let cells: u32 = 1;
 ${places.join("\n")}
+${openCells}
   let row = from;
   while (row < to) {
 ${fields.map(readExact).join("\n")}
@@ -46,18 +63,34 @@ ${fields.map(readExact).join("\n")}
     __heap_release();
     if (partFull) break;
   }
+${texts.map(({ i }) => `  cell${i} = 0;`).join("\n")}
   return row;
+}
+
+${texts.map(({ i }) => `let cell${i}: u32 = 0;\nlet mask${i}: u32 = 0;`).join("\n")}
+
+/** The cell of a field's text in all tables (state/entries.ts); 0, in which there is nothing, if it has none. */
+@inline export function cellOf(text: usize): u32 {
+${texts.map(({ i, at }) => `  if (text == ${at}) return cell${i};`).join("\n")}
+  return 0;
 }`;
+}
+
+/** Where in the record a field's value is. */
+function placeOf({ offset, optional }: Pick<RecordField, "offset" | "optional">): string {
+  return `RECORD + ${offset + (optional ? 8 : 0)}`;
 }
 
 function readExact({ type, optional, offset }: RecordField, i: number): string {
   const { width } = FIELD_TYPES[type];
   const own = type === "bool" ? "u8" : type === "Time" || type === "Decimal" ? "i64" : type;
-  const at = `RECORD + ${offset + (optional ? 8 : 0)}`;
+  const at = placeOf({ offset, optional });
   const place = `data${i} + ((<usize>row) << ${Math.log2(width)})`;
   const read =
     type === "Text"
-      ? `store<u64>(${at}, load<u64>(texts${i} + ((<usize>load<u32>(${place})) << 3)));`
+      ? `const code${i} = load<u32>(${place});
+    store<u64>(${at}, load<u64>(texts${i} + ((<usize>code${i}) << 3)));
+    cell${i} = (from${i} + code${i}) & mask${i};`
       : `store<${wideOf(type)}>(${at}, load<${own}>(${place}));`;
   return optional
     ? `    store<u64>(RECORD + ${offset}, load<u8>(validity${i} + row));\n    ${read}`

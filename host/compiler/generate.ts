@@ -83,7 +83,7 @@ function fieldsOf({ records }: KernelModel, name: string): RecordField[] {
 }
 
 /** Source of `hallelujah/generated`. `kernel` is the path by which it imports the author's file. */
-export function generate(model: KernelModel, kernel: string): string {
+export function generate(model: KernelModel, kernel: string, forVisits = false): string {
   const input = model.records.find((record) => record.name === model.input)!;
   const tables = [
     ...model.tables.map(({ constant }) => constant),
@@ -99,11 +99,15 @@ export function generate(model: KernelModel, kernel: string): string {
   const imported = functions.map((name) => `${name} as ${kernelName(name)}`);
   return [
     HEAD,
+    `/** Whether it maps nothing but the rows and entries that it visits. */\nexport const FOR_VISITS: bool = ${forVisits};`,
     ...aggregateImports(model),
     `import { ${[...imported, ...tables].join(", ")} } from "${kernel}";`,
     ...model.records.map((record) => recordClass(record, record !== input, model.datasets)),
     ...model.states.map((state) => stateClass(state, model)),
-    inputFunctions(input),
+    inputFunctions(
+      input,
+      model.tables.map(({ constant }) => constant),
+    ),
     orderFunctions(model, layoutRecord(input)),
     tableFunctions(model.tables),
     datasetFunctions(model.datasets),
@@ -138,6 +142,7 @@ import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeF
 import { boolean, decimal, float, label, nothing, raw, separator, single, put, signed, text, unsigned, format } from "./row";
 import { getVarint, putVarint, varintEnd } from "./varint";
 import { SKIP } from "./record/ndjson";
+import { CELLS_MAX } from "./state/entries";
 import { Home } from "./state/home";
 `;
 
@@ -370,7 +375,7 @@ ${upgrade.methods}
 }
 
 /** Everything that the decoders ask of the input record. */
-function inputFunctions(input: RecordModel): string {
+function inputFunctions(input: RecordModel, tables: string[]): string {
   const { fields, size } = layoutRecord(input);
   const mask = (test: (field: FieldModel) => boolean) =>
     `0x${fields.reduce((bits, field, i) => (test(field) ? bits | (1n << BigInt(i)) : bits), 0n).toString(16)}`;
@@ -429,7 +434,7 @@ ${cases((field) => {
   }
   return 0;
 }
-${exactRows(fields)}
+${exactRows(fields, tables)}
 ${decodedRows(fields)}
 ${plainRows(fields)}
 ${nameTable(fields)}`;

@@ -26,7 +26,7 @@ import { answerOf, type Asked, FORMATS, holdAll, planQuery, type Query } from ".
 
 /** A visit, as the shards are asked. */
 export interface VisitPlan {
-  start: Omit<VisitStart, "visit" | "resultBytesMax">;
+  start: Omit<VisitStart, "visit" | "isHome">;
   /** Tables of the visiting kernel whose rows are answered, in order. */
   tables: Query[];
   timeoutMs: number;
@@ -215,7 +215,7 @@ export class Course {
         ...this.plan.start,
         visit,
         leftMs: this.leftMs,
-        ...(i ? {} : { resultBytesMax: VISIT_STATE_BYTES }),
+        isHome: i === 0,
       }),
     );
   }
@@ -302,13 +302,9 @@ export class Course {
   private async *met(): AsyncGenerator<Uint8Array> {
     const visit = this.id;
     const [home, ...others] = this.jahs;
-    const ahead = others.map((jah) => new Ahead(() => this.step(jah)));
+    const ahead = others.map((jah) => new Ahead(this.stepsOf(jah)));
     try {
-      for (;;) {
-        const { over, emitted } = await this.step(home);
-        yield* emitted;
-        if (over) break;
-      }
+      for await (const { emitted } of this.stepsOf(home)) yield* emitted;
       for (const each of ahead) {
         for await (const visited of each.all()) {
           const { emitted } = await this.ask(home, "visitTake", { visit, visited });
@@ -318,6 +314,18 @@ export class Course {
     } finally {
       for (const each of ahead) each.stop();
       this.letGo();
+    }
+  }
+
+  /** All steps of a Jah, which is asked for the next one before it has answered, as it would be idle until then. */
+  private async *stepsOf(jah: Jah): AsyncGenerator<VisitStep> {
+    for (let next = this.step(jah); ; ) {
+      const following = this.step(jah);
+      following.catch(() => {}); // nobody may want it
+      const step = await next;
+      yield step;
+      if (step.over) return;
+      next = following;
     }
   }
 
@@ -400,15 +408,15 @@ export class Course {
 
 /** What another Jah visits, before it is merged: as much as may wait. */
 class Ahead {
-  private readonly step: () => Promise<VisitStep>;
+  private readonly steps: AsyncIterable<VisitStep>;
   private waiting: Visited[][] = [];
   private bytes = 0;
   private over = false;
   private failure: unknown;
   private waiters: (() => void)[] = [];
 
-  constructor(step: () => Promise<VisitStep>) {
-    this.step = step;
+  constructor(steps: AsyncIterable<VisitStep>) {
+    this.steps = steps;
     void this.run();
   }
 
@@ -419,14 +427,14 @@ class Ahead {
 
   private async run(): Promise<void> {
     try {
-      while (!this.over) {
-        const { over, visited } = await this.step();
-        this.over ||= over;
+      for await (const { visited } of this.steps) {
         if (visited.length) this.waiting.push(visited);
         this.bytes += sizeOf(visited);
         this.wake();
         while (this.bytes > VISIT_AHEAD_BYTES && !this.over) await this.changed();
+        if (this.over) break;
       }
+      this.over = true;
     } catch (error) {
       this.failure = error;
       this.over = true;

@@ -25,8 +25,8 @@ export class Kernels {
   private readonly mappers = new Map<LiveVersion, Mapper>();
   /** Whose the state is. */
   private at: LiveVersion;
-  /** Whose instance stands over the memory. */
-  private standing: LiveVersion;
+  /** Whose instance stands over the memory; nobody's after another kernel has used it. */
+  private standing: LiveVersion | undefined;
   private instance: KernelInstance;
   private applier: Owner;
 
@@ -122,9 +122,9 @@ export class Kernels {
     return this.mapper(version);
   }
 
-  /** What an instance that stopped left of itself is forgotten. */
+  /** What stood over the memory is not there any more: it stopped, or another kernel visited. It comes back when it is needed. */
   restart(): void {
-    this.stand(this.standing);
+    this.standing = undefined;
   }
 
   close(): void {

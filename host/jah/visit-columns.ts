@@ -75,7 +75,7 @@ export class VisitColumns {
       if (!filling) return;
       const descriptor = header.subarray((FRAME_HEADER_BYTES + i * DESCRIPTOR_BYTES) / 4);
       const field = this.rows.fields[filling.column];
-      const { values, validity, views } = this.rows.column(chunk, filling.column);
+      const { values, validity, views, texts } = this.rows.column(chunk, filling.column);
       const lacking = field.optional ? validity + from : 0;
       if (filling.converted) {
         const raw = rawColumn(bytes.buffer, field, values + from * field.width, lacking, to - from);
@@ -85,6 +85,7 @@ export class VisitColumns {
         descriptor[0] = field.kind;
         descriptor[1] = lacking;
         descriptor[2] = values + from * field.width;
+        descriptor[3] = texts;
         descriptor[4] = views;
       }
     });

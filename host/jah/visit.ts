@@ -6,6 +6,7 @@
  */
 import { KernelInstance, createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
+import { clearDirty } from "../kernel/pages.ts";
 import type { Bounds, RowSet, VisitField } from "../kernel/rows.ts";
 import type { TableSet } from "../kernel/table-columns.ts";
 import { ROUTED } from "../wire/batch.ts";
@@ -141,8 +142,9 @@ export class VisitResult {
   readonly kernel: KernelInstance;
   private readonly owner: Owner;
 
-  constructor(module: WebAssembly.Module, stateBytesMax: number, format: number = map.NDJSON) {
-    this.kernel = new KernelInstance(module, createMemory(stateBytesMax));
+  /** `memory` is new, or was emptied. */
+  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, format: number = map.NDJSON) {
+    this.kernel = new KernelInstance(module, memory);
     this.kernel.exports.start(format, COMMA);
     this.owner = new Owner(this.kernel);
   }
@@ -162,5 +164,35 @@ export class VisitResult {
     return this.owner.applyParts(parts, { kind: ROUTED, time, clock: 0 });
   }
 }
+
+/**
+ * Memories for results. One that is given back serves again: a new one counts with the whole of the drawn map, for which V8
+ * collects all garbage, visit after visit.
+ */
+export class VisitMemories {
+  private readonly stateBytesMax: number;
+  private spare: WebAssembly.Memory | undefined;
+
+  constructor(stateBytesMax: number) {
+    this.stateBytesMax = stateBytesMax;
+  }
+
+  take(): WebAssembly.Memory {
+    const { spare } = this;
+    this.spare = undefined;
+    return spare ?? createMemory(this.stateBytesMax);
+  }
+
+  /** No kernel works in it any more. */
+  giveBack({ memory, arenaEnd }: KernelInstance): void {
+    if (arenaEnd - map.ARENA > SPARE_BYTES_MAX) return;
+    new Uint8Array(memory.buffer).fill(0, map.ARENA, arenaEnd);
+    clearDirty(memory);
+    this.spare = memory;
+  }
+}
+
+/** State of a result whose memory is kept: emptying a larger one takes longer than a new one. */
+const SPARE_BYTES_MAX = 32 << 20;
 
 const COMMA = 0x2c;

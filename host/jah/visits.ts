@@ -2,15 +2,15 @@
  * The visits that are under way in a Jah. Each goes on for a few milliseconds at a time, between frames, and all take turns; what
  * comes of the rows of all Jahs is merged in one of them, in tables of a memory of its own, which then answer as those of the stream do.
  */
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError } from "../core/errors.ts";
-import { VISIT_GRACE_MS, VISIT_STEP_MS } from "../core/limits.ts";
+import { VISIT_GRACE_MS, VISIT_STATE_BYTES, VISIT_STEP_MS } from "../core/limits.ts";
 import type { Watchdog } from "../core/watchdog.ts";
 import { type LiveMethods, VISITING } from "../wire/live.ts";
 import type { Visited, VisitMethods, VisitStart, VisitStep } from "../wire/visit.ts";
 import { Answers } from "./answers.ts";
 import { type Applied } from "./owner.ts";
-import { VisitResult, type Visit, Visitor } from "./visit.ts";
+import { VisitMemories, VisitResult, type Visit, Visitor } from "./visit.ts";
 
 /** Modules that are kept: the code of one that comes again is optimised already. */
 const MODULES_MAX = 8;
@@ -46,6 +46,8 @@ export class Visits {
   private readonly all = new Map<number, Open>();
   /** The one used last comes last. */
   private readonly modules: { wasm: Buffer; module: WebAssembly.Module }[] = [];
+  private stepping: Promise<unknown> = Promise.resolve();
+  private readonly memories = new VisitMemories(VISIT_STATE_BYTES);
 
   constructor(jah: VisitedJah) {
     this.jah = jah;
@@ -71,27 +73,32 @@ export class Visits {
       case "visitAsk":
         return this.ask(argument as Argument<"visitAsk">);
       case "visitEnd":
-        this.all.delete((argument as Argument<"visitEnd">).visit);
+        this.end((argument as Argument<"visitEnd">).visit);
     }
   }
 
   /** The rows are not where they were, or of another kernel: visits have to be begun anew. */
   forget(): void {
-    this.all.clear();
+    for (const visit of this.all.keys()) this.end(visit);
+  }
+
+  private end(visit: number): void {
+    const result = this.all.get(visit)?.result;
+    this.all.delete(visit);
+    if (result) this.memories.giveBack(result.kernel);
   }
 
   private begin({ leftMs, ...start }: Argument<"visit">): { rows: number } {
     return this.guarded(start.visit, leftMs, () => this.begun(start));
   }
 
-  private begun({ visit, version, wasm, resultBytesMax, ...what }: VisitStart): { rows: number } {
+  private begun({ visit, version, wasm, isHome, ...what }: VisitStart): { rows: number } {
     if (version !== this.jah.version()) throw lost();
     const { memory } = this.jah;
     const { from, to } = this.jah.held() ?? { from: 0, to: 0 };
     const module = this.moduleOf(wasm);
     const visitor = new Visitor(memory, module, { ...(what as Omit<Visit, "from" | "to">), from, to });
-    const result =
-      resultBytesMax === undefined ? undefined : new VisitResult(module, resultBytesMax, what.format);
+    const result = isHome ? new VisitResult(module, this.memories.take(), what.format) : undefined;
     this.all.set(visit, { visitor, result, answers: new Answers(() => result!.kernel) });
     return { rows: visitor.count };
   }
@@ -114,8 +121,16 @@ export class Visits {
     return found.module;
   }
 
-  private async step({ visit, leftMs }: Argument<"visitStep">): Promise<VisitStep> {
+  /** One after the other, as they are asked for. */
+  private step({ visit, leftMs }: Argument<"visitStep">): Promise<VisitStep> {
     const deadline = performance.now() + leftMs;
+    const step = this.stepping.then(() => this.stepped(visit, deadline));
+    this.stepping = step.catch(() => {});
+    return step;
+  }
+
+  private async stepped(visit: number, deadline: number): Promise<VisitStep> {
+    await setImmediate(); // frames that wait come first
     while (!this.jah.isFree()) await sleep(BUSY_MS);
     const { visitor, result } = this.of(visit);
     const until = performance.now() + VISIT_STEP_MS;

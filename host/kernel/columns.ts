@@ -20,7 +20,8 @@
  *       3 bool        u8[rows] at data, 0 or 1
  *       4 text        u32[rows + 1] at offsets, relative to data; UTF-8 bytes at data
  *       5 dictionary  u32[rows] at codes; u32[entries + 1] at offsets, relative to data; UTF-8 bytes at data
- *       6 codes       u32[rows] at data; { u32 address, u32 length } of each text at codes
+ *       6 codes       u32[rows] at data; { u32 address, u32 length } of each text at codes, and at offsets how
+ *                     many there are, if codes mean the same for all of a frame, else 0
  *       7 f32, 8 i8, 9 u8, 10 i16, 11 u16, 12 i32, 13 u32, 14 u64: values at data
  *
  * validity  0 when every value is present, else the address of u8[rows], 1 = present

@@ -47,6 +47,7 @@ export interface Bounds {
 const LIST_BYTES = 16;
 const COLUMN_BYTES = 48;
 const COLUMN_VIEWS = 16 + 8;
+const COLUMN_TEXTS = 16 + 16;
 const CHUNK_HEADER = 32;
 const CHUNK_COLUMN = 24;
 
@@ -85,14 +86,19 @@ export class Rows {
     return chunks;
   }
 
-  /** Addresses of a field's values in a chunk, of their validity (0 if none may lack one), and of the views of texts. */
-  column({ address }: Chunk, field: number): { values: number; validity: number; views: number } {
+  /** Addresses of a field's values in a chunk, of their validity (0 if none may lack one), and of the views of texts, and how many these are. */
+  column(
+    { address }: Chunk,
+    field: number,
+  ): { values: number; validity: number; views: number; texts: number } {
     const place = address + CHUNK_HEADER + field * CHUNK_COLUMN;
-    const texts = this.fields[field].kind === KIND.codes;
+    const column = this.u32(this.home + 4) + field * COLUMN_BYTES;
+    const isText = this.fields[field].kind === KIND.codes;
     return {
       values: this.u32(place),
       validity: this.u32(place + 4),
-      views: texts ? this.u32(this.u32(this.home + 4) + field * COLUMN_BYTES + COLUMN_VIEWS) : 0,
+      views: isText ? this.u32(column + COLUMN_VIEWS) : 0,
+      texts: isText ? this.u32(column + COLUMN_TEXTS) : 0,
     };
   }
 

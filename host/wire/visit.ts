@@ -38,8 +38,8 @@ export interface VisitStart {
   bounds: { field: string; least?: number | bigint; greatest?: number | bigint }[];
   /** How emitted records are rendered; see kernel/memory-map.ts. */
   format: number;
-  /** Bytes that its tables may take; only for the Jah where all comes together. */
-  resultBytesMax?: number;
+  /** Whether all comes together here. */
+  isHome: boolean;
 }
 
 /** What came of some of the rows of one partition. All are merged in the order of (partition, index). */

@@ -108,7 +108,7 @@ export async function visit(
 ): Promise<Answer> {
   const module = new WebAssembly.Module(readFileSync(visitor.path));
   const wishes = visitFieldsOf(visitor.descriptor);
-  const result = new VisitResult(module, 256 << 20);
+  const result = new VisitResult(module, createMemory(256 << 20));
   const emitted: Uint8Array[] = [];
   const answer = { visited: 0, bad: 0, dropped: 0 };
   const take = (visited: Visited) => {

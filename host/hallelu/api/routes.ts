@@ -514,7 +514,7 @@ export function createRoutes(
         format: ROW_TYPES[type],
         signal: leaving(c.env.outgoing),
         hold: hold === "true",
-        target: quick === "true" ? "quick" : "release",
+        target: quick === "true" ? "quick-visit" : "visit",
         ...defined(asked),
         ...(bounds === undefined ? {} : { bounds: boundsOf(bounds) }),
         ...(timeout === undefined ? {} : { timeoutMs: timeout }),

@@ -10,6 +10,7 @@ import {
   type RecordModel,
   type StateModel,
   type TableModel,
+  tableName,
 } from "./kernel-model.ts";
 import { columnRead, exactRows } from "./generate-columns.ts";
 import { decodedRows } from "./generate-decoded.ts";
@@ -86,7 +87,7 @@ function fieldsOf({ records }: KernelModel, name: string): RecordField[] {
 export function generate(model: KernelModel, kernel: string): string {
   const input = model.records.find((record) => record.name === model.input)!;
   const tables = [
-    ...model.tables.map(({ constant }) => constant),
+    ...model.tables.map((table) => `${table.constant} as ${tableName(table)}`),
     ...model.datasets.map((dataset) => `${dataset.constant} as ${datasetName(dataset)}`),
   ];
   const functions = [
@@ -138,7 +139,7 @@ import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeF
 import { boolean, decimal, float, label, nothing, raw, separator, single, put, signed, text, unsigned, format } from "./row";
 import { getVarint, putVarint, varintEnd } from "./varint";
 import { SKIP } from "./record/ndjson";
-import { Home } from "./state/home";
+import { Home as OtherHome } from "./state/home";
 `;
 
 /** Only what is used, so that a kernel does not pay for the sketches of others. */
@@ -553,9 +554,9 @@ export function lookup(node: u32, p: usize, length: u32): u32 {
 
 function tableFunctions(tables: TableModel[]): string {
   const all = (body: (name: string) => string) =>
-    tables.map((table) => `  ${body(table.constant)}`).join("\n");
+    tables.map((table) => `  ${body(tableName(table))}`).join("\n");
   const one = (body: (name: string, table: TableModel) => string) =>
-    `  switch (table) {\n${tables.map((table, i) => `    case ${i}: ${body(table.constant, table)}`).join("\n")}\n  }`;
+    `  switch (table) {\n${tables.map((table, i) => `    case ${i}: ${body(tableName(table), table)}`).join("\n")}\n  }`;
   const prefix = (table: TableModel) => `,\n{"table":${JSON.stringify(table.name)},"key":`;
   return `
 export function resetTables(): void {
@@ -609,7 +610,7 @@ export function removeFromTable(table: u32, from: u32, to: u32): bool {
 ${one((name) => `return ${name}.removeStep(from, to);`)}
   return false;
 }
-export function takeOverTable(table: u32, other: Home, plan: usize): void {
+export function takeOverTable(table: u32, other: OtherHome, plan: usize): void {
 ${one((name) => `${name}.takeOver(other, plan); return;`)}
 }
 /** Renders the row of a key at OUTPUT; 0 if there is none. */

@@ -1,6 +1,7 @@
 /** How far one stream is: what Jahs have mapped and applied is counted, and their output put in order and written. */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { untilDone } from "../core/promises.ts";
 import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import type { Log } from "../store/log.ts";
 import type { Outputs } from "../store/outputs.ts";
@@ -14,9 +15,6 @@ import type { StoredShard, StreamRecord } from "./record.ts";
 import { whenRoom } from "./room.ts";
 import type { Shards } from "./shards.ts";
 import { wayOut } from "./unavailable.ts";
-
-/** Pause before the registry is written again, where that failed, ms. */
-const SAVE_RETRY_MS = 1_000;
 
 export interface ProgressParts {
   /** The kernel that a frame belongs to. */
@@ -224,15 +222,5 @@ export class Progress {
       this.waiters.delete(waiter);
       waiter.goOn();
     }
-  }
-}
-
-async function untilDone(save: () => Promise<void>): Promise<void> {
-  for (let done = false; !done; ) {
-    done = await save().then(
-      () => true,
-      () => false,
-    );
-    if (!done) await new Promise((goOn) => setTimeout(goOn, SAVE_RETRY_MS).unref());
   }
 }

@@ -1,6 +1,7 @@
 /** What the registry keeps of a stream, and where its files lie. */
 import { basename, join } from "node:path";
 import { messageOf } from "../core/errors.ts";
+import { untilDone } from "../core/promises.ts";
 import { makeFolder } from "../store/durable.ts";
 import { STREAM_NAME, type StreamChange } from "../wire/http.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
@@ -139,12 +140,20 @@ export class Registration {
 
   /** The same, after what was to be saved before; where it cannot be done, that is said, and nobody has to care. */
   save(): Promise<void> {
-    this.saving = this.saving
-      .then(() => this.write())
-      .catch((error: unknown) =>
-        this.parts.note("error", `the registry cannot be written: ${messageOf(error)}`),
-      );
-    return this.saving;
+    return this.next().catch(() => {});
+  }
+
+  /** The same; resolves when it is there, however often that has to be tried, or when it is `over`. */
+  saved(over: AbortSignal): Promise<void> {
+    return untilDone(() => this.next(), over);
+  }
+
+  private next(): Promise<void> {
+    const writing = this.saving.then(() => this.write());
+    this.saving = writing.catch((error: unknown) =>
+      this.parts.note("error", `the registry cannot be written: ${messageOf(error)}`),
+    );
+    return writing;
   }
 }
 

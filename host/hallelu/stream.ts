@@ -20,6 +20,7 @@ import {
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
+import { within } from "../core/promises.ts";
 import { fitState } from "../compiler/fit.ts";
 import type { StateFit } from "../wire/fit.ts";
 import type { Log } from "../store/log.ts";
@@ -65,6 +66,8 @@ const FAILED_STARTS_MAX = 5;
 const RECORD_MS = 5_000;
 /** How often it is looked whether the processes of a parked stream have ended, ms. */
 const ENDING_MS = 10;
+/** How long a swap waits for its kernel to be compiled ahead, ms. */
+const COMPILE_MS = 1_000;
 /** How often it is looked whether all shards are of a new version, ms. */
 const SWITCH_LOOK_MS = 2;
 /** How often it is looked whether a trial is over, ms. */
@@ -158,8 +161,10 @@ export class Stream implements JahOwner {
   readonly visits: Visits;
   /** When the version on trial took over, or was found to be on trial. */
   private trialAt = performance.now();
-  /** Whether frames are held back, until it is known which version they belong to. */
-  private switching = false;
+  /** Whether the registry is yet to know of the version that works. */
+  private registering = false;
+  /** Whether frames are held back that nobody was given, as another is to have them. */
+  private holding = false;
   /** Whether none are handed out at all. */
   private frozen = false;
   /** Settles when the registry knows of the last version that was rolled back. */
@@ -412,8 +417,8 @@ export class Stream implements JahOwner {
 
   /**
    * Another version of the kernel takes over, from the first frame on that nobody was given; `module` lies in the stream's folder.
-   * Resolves when all shards are of that version, or when that will be once they wake. Throws `swap-misfit`, or what the
-   * kernel stops with, which was rolled back then.
+   * Resolves when the registry knows and all shards are of that version, or when that will be once they wake. Throws `swap-misfit`,
+   * or what the kernel stops with, which was rolled back then.
    */
   async swap(
     version: Omit<VersionRecord, "version" | "at" | "from">,
@@ -421,37 +426,52 @@ export class Stream implements JahOwner {
   ): Promise<void> {
     this.refuseIfFailed();
     this.checkSwap(kernel);
+    await this.compileAhead(this.versions.pathOf(version));
     const release = await this.turn();
     try {
       this.refuseIfFailed();
-      this.switching = true;
       const since = performance.now();
       const from = this.shards.areReady ? this.dispatch.fresh : this.log.next;
       this.checkSwap(kernel, from);
       const added = this.versions.add({ ...version, from });
-      try {
-        await this.registration.write();
-      } catch (error) {
-        this.versions.takeBack();
-        throw error;
-      }
-      this.trialAt = performance.now();
+      this.trialAt = since;
       this.progress.keepOutput(from);
       this.frames.shapes.use(kernel);
       const [live] = this.versions.live(Infinity, this.frames.shapes.sources);
       this.shards.send({ type: "version", version: live });
       this.answered = Math.max(this.answered, from);
-      this.switching = false;
       this.note(
         "info",
         `version ${added.version} of ${this.name}, ${added.file}, takes over at frame ${from}`,
       );
       this.busy();
+      await this.registered(added);
       await this.switched(added, since);
     } finally {
-      this.switching = false;
-      this.pump();
       release();
+    }
+  }
+
+  /** Jahs compile a kernel that is to take over, so that no frame waits for that; a Jah that is not heard of in time does it then. */
+  private async compileAhead(module: string): Promise<void> {
+    const jahs = [...this.jahs.values()].filter(({ state }) => state === "working");
+    await within(Promise.allSettled(jahs.map((jah) => jah.call("compile", { kernel: module }))), COMPILE_MS);
+  }
+
+  /**
+   * The registry knows of a version, which works already: nothing of it is saved or put out before. Where it cannot be written, the version is
+   * rolled back, and why is thrown.
+   */
+  private async registered({ version, from }: VersionRecord): Promise<void> {
+    this.registering = true;
+    try {
+      await this.registration.write();
+    } catch (error) {
+      if (this.versions.trial && this.versions.find(version).error === undefined)
+        this.rollBack(from, `the registry cannot be written: ${messageOf(error)}`);
+      throw error;
+    } finally {
+      this.registering = false;
     }
   }
 
@@ -526,7 +546,7 @@ export class Stream implements JahOwner {
 
   /** Whether the version on trial has shown that it works: a stream without records shows nothing. */
   private trialIsOver(now: number): boolean {
-    if (!this.versions.trial || !this.shards.areReady || this.isUnproven) return false;
+    if (!this.versions.trial || this.registering || !this.shards.areReady || this.isUnproven) return false;
     return this.lowest >= this.versions.current.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS;
   }
 
@@ -556,7 +576,7 @@ export class Stream implements JahOwner {
     this.frames.shapes.use(this.kernel);
     this.progress.rewind(trial.from);
     this.dispatch.forgetFrom(trial.from);
-    this.rolledBack = this.save();
+    this.rolledBack = this.registration.saved(this.over.signal);
     for (const jah of this.jahs.values())
       if (jah.state !== "claimed")
         this.parts.jahs.kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
@@ -578,9 +598,9 @@ export class Stream implements JahOwner {
 
   /** Whoever has the turn lets nobody have a frame that none had before, until what this answers is called. */
   holdFresh(): () => void {
-    this.switching = true;
+    this.holding = true;
     return () => {
-      this.switching = false;
+      this.holding = false;
       this.frozen = false;
       this.pump();
     };
@@ -596,11 +616,10 @@ export class Stream implements JahOwner {
     if (shards.areReady) {
       const { fresh } = this.dispatch;
       if (!(await progress.reaches(fresh, patienceMs))) return undefined;
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<boolean>((done) => (timer = setTimeout(done, patienceMs, false).unref()));
-      const isOut = await Promise.race([progress.outputUpTo(fresh).then(() => true), late]);
-      clearTimeout(timer);
-      return isOut ? fresh : undefined;
+      return await within(
+        progress.outputUpTo(fresh).then(() => fresh),
+        patienceMs,
+      );
     }
     // What nobody holds is as it was saved; output may be further, and is whole.
     if ([...this.jahs.values()].some(({ state }) => state !== "claimed")) return undefined;
@@ -1089,7 +1108,7 @@ export class Stream implements JahOwner {
   /** Hands out what can be handed out. */
   pump(): void {
     if (this.frozen) return;
-    const fresh = !this.lifecycle.isParking && !this.switching;
+    const fresh = !this.lifecycle.isParking && !this.holding;
     const damaged = this.shards.handOut(this.frames, fresh);
     for (const { routing, frame, reason } of damaged) this.frameDamaged(routing, frame, reason);
   }

@@ -89,7 +89,7 @@ export class Versions {
     );
   }
 
-  pathOf({ module }: VersionRecord): string {
+  pathOf({ module }: Pick<VersionRecord, "module">): string {
     return join(this.folder, module);
   }
 
@@ -119,13 +119,6 @@ export class Versions {
     this.record.trial ??= added.version;
     this.adopt();
     return added;
-  }
-
-  /** The one that was added last is forgotten, as it could not be made durable. */
-  takeBack(): void {
-    const { version } = this.all.pop()!;
-    if (this.record.trial === version) delete this.record.trial;
-    this.adopt();
   }
 
   confirm(): void {

@@ -16,25 +16,29 @@ import type { LiveVersion } from "../wire/live.ts";
 import { Mapper } from "./mapper.ts";
 import { Owner } from "./owner.ts";
 
-interface Version extends LiveVersion {
-  module?: WebAssembly.Module;
-}
-
 export class Kernels {
   private readonly memory: WebAssembly.Memory;
   /** Ascending. */
-  private readonly versions: Version[];
-  private readonly mappers = new Map<Version, Mapper>();
+  private readonly versions: LiveVersion[];
+  /** By their files. */
+  private readonly modules: Map<string, WebAssembly.Module>;
+  private readonly mappers = new Map<LiveVersion, Mapper>();
   /** Whose the state is. */
-  private at: Version;
+  private at: LiveVersion;
   /** Whose instance stands over the memory. */
-  private standing: Version;
+  private standing: LiveVersion;
   private instance: KernelInstance;
   private applier: Owner;
 
   /** `at` is the version whose state the memory holds, or will hold. */
-  constructor(memory: WebAssembly.Memory, versions: LiveVersion[], at: number) {
+  constructor(
+    memory: WebAssembly.Memory,
+    versions: LiveVersion[],
+    at: number,
+    modules = new Map<string, WebAssembly.Module>(),
+  ) {
     this.memory = memory;
+    this.modules = modules;
     this.versions = [...versions];
     this.at = this.of(at);
     this.standing = this.at;
@@ -69,32 +73,40 @@ export class Kernels {
     return following !== undefined && following.from <= next;
   }
 
-  private get following(): Version | undefined {
+  private get following(): LiveVersion | undefined {
     return this.versions[this.versions.indexOf(this.at) + 1];
   }
 
   add(version: LiveVersion): void {
     if (this.versions.some((known) => known.version === version.version)) return;
-    const added: Version = { ...version };
-    this.versions.push(added);
-    void compileAhead(added);
+    this.versions.push({ ...version });
+  }
+
+  /** V8's own threads compile a module while frames go on. What fails is thrown when the module is needed. */
+  async compile(file: string): Promise<void> {
+    if (this.modules.has(file)) return;
+    try {
+      this.modules.set(file, await WebAssembly.compile(await readFile(file)));
+    } catch {}
   }
 
   /** The state becomes that of the next version. Throws what its kernel throws; this Jah is at its end then. */
   advance(): void {
     const next = this.following!;
     const old = this.main;
-    this.instance = upgrade(old, moduleOf(next), next.fit);
+    this.instance = upgrade(old, this.moduleOf(next), next.fit);
     this.instance.exports.start(map.NDJSON, COMMA);
     this.at = next;
     this.standing = next;
     this.applier = new Owner(this.instance);
     this.mappers.get(next)?.use(this.instance);
+    const needed = this.versions.slice(this.versions.indexOf(next) - 1).map(({ kernel }) => kernel);
+    for (const file of this.modules.keys()) if (!needed.includes(file)) this.modules.delete(file);
   }
 
   /** An instance over a state in another memory, which is of version `at` or becomes that of this one's. */
   over(memory: WebAssembly.Memory, at: number): KernelInstance {
-    const other = new Kernels(memory, this.versions, at);
+    const other = new Kernels(memory, this.versions, at, this.modules);
     while (other.version < this.version) other.advance();
     return other.main;
   }
@@ -119,7 +131,7 @@ export class Kernels {
     for (const mapper of this.mappers.values()) mapper.close();
   }
 
-  private mapper(version: Version): Mapper {
+  private mapper(version: LiveVersion): Mapper {
     const known = this.mappers.get(version);
     if (known) return known;
     const { sources, columns } = version;
@@ -128,22 +140,28 @@ export class Kernels {
     return mapper;
   }
 
-  private stand(version: Version): void {
+  private stand(version: LiveVersion): void {
     this.standing = version;
     this.instance = this.instantiate(version);
     if (version === this.at) this.applier.use(this.instance);
     this.mappers.get(version)?.use(this.instance);
   }
 
-  private instantiate(version: Version): KernelInstance {
+  private instantiate(version: LiveVersion): KernelInstance {
     const visiting = new DataView(this.memory.buffer, map.VISITING, 4);
     visiting.setUint32(0, version === this.at ? 0 : 1, true);
-    const kernel = new KernelInstance(moduleOf(version), this.memory);
+    const kernel = new KernelInstance(this.moduleOf(version), this.memory);
     kernel.exports.start(map.NDJSON, COMMA);
     return kernel;
   }
 
-  private of(version: number): Version {
+  private moduleOf({ kernel }: LiveVersion): WebAssembly.Module {
+    const module = this.modules.get(kernel) ?? new WebAssembly.Module(readFileSync(kernel));
+    this.modules.set(kernel, module);
+    return module;
+  }
+
+  private of(version: number): LiveVersion {
     const found = this.versions.find((known) => known.version === version);
     if (!found) throw new TypeError(`no version ${version} of the kernel`);
     return found;
@@ -151,16 +169,3 @@ export class Kernels {
 }
 
 const COMMA = 0x2c;
-
-/** V8's own threads compile while frames go on. What fails is thrown when the module is needed. */
-async function compileAhead(version: Version): Promise<void> {
-  try {
-    const module = await WebAssembly.compile(await readFile(version.kernel));
-    version.module ??= module;
-  } catch {}
-}
-
-function moduleOf(version: Version): WebAssembly.Module {
-  version.module ??= new WebAssembly.Module(readFileSync(version.kernel));
-  return version.module;
-}

@@ -443,6 +443,8 @@ export class LiveJah {
         return this.release();
       case "save":
         return this.save();
+      case "compile":
+        return this.kernels.compile((argument as LiveMethods["compile"]["argument"]).kernel);
       default:
         if (this.visits.has(method)) return this.visits.perform(method, argument);
         return this.answers.perform(method, argument);

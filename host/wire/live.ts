@@ -210,6 +210,8 @@ export interface LiveMethods extends VisitMethods {
   finish: { argument: { table: number }; answer: void };
   /** The row of a key, as host/kernel/keys.ts encodes it. */
   find: { argument: { table: number; key: Uint8Array; format: number }; answer: Uint8Array };
+  /** Compiles the module in a file, beside frames, for a version that is to come; answers when that is over, however it went. */
+  compile: { argument: { kernel: string }; answer: void };
   /** Makes a checkpoint as of the lowest frame not applied, unless there is one; answers when it is durable. */
   save: { argument: undefined; answer: { frame: number } };
 }

@@ -1,5 +1,5 @@
 /** Another kernel for a running stream, in real processes: under load, on trial, killed, parked, and where it does not fit. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -121,6 +121,35 @@ test("under load every frame is of the old kernel or of the new one, on all shar
     }
     const order = await check(host, "load", await loading.stop());
     assert.equal(order, ["a", "b", "c", "d", "e"]);
+  } finally {
+    assert.is(await host.stop(), 0);
+  }
+});
+
+test("a version that the registry cannot be told of is rolled back, under load; the next one is right", async () => {
+  const host = await startHost({ cpus: 2 });
+  try {
+    await host.client.deploy("untold", { kernel: kernel("a") });
+    await host.client.change("untold", { shards: 2 });
+    const loading = load(host, "untold");
+    await until(host.client, "untold", ({ shards, records }) => shards.length === 2 && records > 0);
+    const inTheWay = join(host.data, "registry.json.new");
+    mkdirSync(inTheWay);
+    const { code, message } = await errorOf(host.client.swap("untold", { kernel: kernel("b") }));
+    assert.is(code, "registry-unwritable");
+    assert.match(message, "make room, or mend the disk, and try again");
+    const before = loading.pushed;
+    while (loading.pushed < before + 10_000) await new Promise((done) => setTimeout(done, 5));
+    rmdirSync(inTheWay);
+    await host.client.swap("untold", { kernel: kernel("c") });
+    const order = await check(host, "untold", await loading.stop(), ["b"]);
+    assert.equal(order, ["a", "c"]);
+    const history = await host.client.versions("untold");
+    assert.equal(
+      history.map(({ how }) => how),
+      ["deployed", "swapped", "rolled back", "swapped"],
+    );
+    assert.match(history[1].error!, "the registry cannot be written");
   } finally {
     assert.is(await host.stop(), 0);
   }

@@ -411,6 +411,7 @@ export class Streams implements Host {
       paused: false,
       retain: request.retain ?? RETAIN_DEFAULT,
       source: request.source ?? [],
+      ...(request.inputFormat === undefined ? {} : { inputFormat: request.inputFormat }),
       ...(request.from === undefined ? {} : { from: request.from }),
       ...(kernel.shares ? { shares: true, begin } : {}),
       sink: request.sink ?? [],
@@ -557,7 +558,7 @@ export class Streams implements Host {
     const { sources } = record;
     const numbers = sources.flatMap(({ origin }, number) => (origin === "source" ? [number] : []));
     let left = 0;
-    for await (const event of readSources(record.source, kernel, record.read ?? 0, signal)) {
+    for await (const event of readSources(record, kernel, record.read ?? 0, signal)) {
       const { stream } = running;
       switch (event.type) {
         case "inputs":

@@ -5,12 +5,14 @@ import type { StreamInfo } from "../client/live.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { printable } from "../input/reasons.ts";
 import { type KeepPlan, planKeep } from "../run/keep.ts";
+import type { SourceFormat } from "../wire/jah.ts";
 import { ProgressLine } from "./progress.ts";
 import { quoted } from "./push.ts";
 import { hostOf, print, type RemoteFlags, untilInterrupted } from "./remote.ts";
 
 export interface LoadFlags extends RemoteFlags {
   types?: Record<string, string>;
+  inputFormat?: SourceFormat;
   max?: number;
   retain?: string;
   explain?: boolean;
@@ -29,19 +31,20 @@ const NAME_SHOWN = 40;
 export async function loadCommand(name: string, inputs: string[], flags: LoadFlags): Promise<void> {
   if (inputs.includes("-"))
     throw new HallelujahError("usage", `load reads files; pipe records to: hallelujah push ${name}`);
-  const plan = await planKeep(name, inputs, flags.types);
+  const plan = await planKeep(name, inputs, flags.types, flags.inputFormat);
   const { files, kernel, left } = plan;
   for (const { name: column, why } of left)
     process.stderr.write(`the column ${column} is left out: ${why}\n`);
   if (flags.explain) return print(kernel);
   const signal = untilInterrupted();
   const host = hostOf(flags);
-  const { max, retain } = flags;
+  const { max, retain, inputFormat } = flags;
   await host.deploy(name, {
     kernel,
     file: `${name}.ts`,
     // The host reads them.
     source: files.map(({ path }) => resolve(path)),
+    ...(inputFormat === undefined ? {} : { inputFormat }),
     ...(max === undefined ? {} : { max }),
     ...(retain === undefined ? {} : { retain }),
   });
@@ -106,7 +109,7 @@ function nothingFits(name: string, { files, format, columns }: LoadedPlan, misfi
   return new HallelujahError(
     "load-misfit",
     `no record of ${of} fits; ${files[0].path} was taken for ${TAKEN_FOR[format]} with the columns ${names.join(", ")}${more}\n` +
-      `${misfits}A file is taken for what its name ends in (.csv, .ndjson, .parquet ...), and else for what it looks like.\n` +
+      `${misfits}A file is taken for what its name ends in (.csv, .ndjson, .parquet ...), and else for what it looks like, unless --input-format says it.\n` +
       `${name} stays, without rows; to remove it: hallelujah rm ${name}`,
   );
 }

@@ -301,6 +301,15 @@ remote(
     "CSV, NDJSON, Parquet or Arrow, with the same columns: files, folders or globs of the host",
   )
   .option("--types <list>", "types of columns, as in zip=text,price=decimal; found out if not given", types)
+  .addOption(
+    new Option("--input-format <format>", "of the files, if name and content do not tell").choices([
+      "csv",
+      "ndjson",
+      "lines",
+      "parquet",
+      "arrow",
+    ]),
+  )
   .option("--max <n>", "Jahs that it may have; as many as there are CPUs if not given", whole)
   .option("--retain <what>", RETAIN_WORDS)
   .option("--explain", "print the kernel that keeps them, and load nothing")

@@ -20,12 +20,17 @@ export async function swapCommand(name: string, path: string | undefined, flags:
   const host = hostOf(flags);
   const options = path === undefined ? { to: to! } : { kernel: readKernel(path), file: basename(path) };
   if (dryRun) return showPlan(name, await host.planSwap(name, options));
-  const { version, kernel, state } = await host.swap(name, options);
+  const { version, kernel, state, unseen } = await host.swap(name, options);
   const when = state === "running" ? "runs" : `is ${state}, and will run`;
-  await print(`${name} ${when} ${kernel} (version ${version})\n`);
+  await print(`${[`${name} ${when} ${kernel} (version ${version})`, ...unseenLine(unseen)].join("\n")}\n`);
 }
 
-async function showPlan(name: string, { misfits, tables, removed }: SwapPlan): Promise<void> {
+function unseenLine(unseen: string[] = []): string[] {
+  const columns = `${unseen.length > 1 ? "columns" : "column"} ${unseen.map((name) => `"${name}"`).join(", ")}`;
+  return unseen.length ? [`it reads the ${columns}, which no record so far had`] : [];
+}
+
+async function showPlan(name: string, { misfits, tables, removed, unseen }: SwapPlan): Promise<void> {
   if (misfits.length) {
     throw new HallelujahError("swap-misfit", `the kernel does not fit ${name}:\n${misfits.join("\n")}`);
   }
@@ -39,7 +44,9 @@ async function showPlan(name: string, { misfits, tables, removed }: SwapPlan): P
     return `${table} stays${changes.length ? `; ${changes.join("; ")}` : " as it is"}`;
   });
   const gone = removed.map((table) => `${table} goes, with its rows`);
-  await print(`${[...lines, ...gone, "nothing was changed (--dry-run)"].join("\n")}\n`);
+  await print(
+    `${[...lines, ...gone, ...unseenLine(unseen), "nothing was changed (--dry-run)"].join("\n")}\n`,
+  );
 }
 
 export async function historyCommand(name: string, flags: RemoteFlags): Promise<void> {

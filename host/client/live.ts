@@ -53,6 +53,8 @@ export interface DeployOptions {
   max?: number;
   /** Files of the host, or URLs, that it reads. */
   source?: string | string[];
+  /** What these are, if name and content do not tell. */
+  inputFormat?: "csv" | "ndjson" | "lines" | "parquet" | "arrow";
   /** Another stream whose output it takes in; its records, if its kernel emits nothing or `share` is set. */
   from?: string;
   share?: boolean;
@@ -203,9 +205,9 @@ export class Hallelujah {
   }
 
   async deploy(name: string, options: DeployOptions): Promise<StreamInfo> {
-    const { kernel, signal, min, max, from, share, retain, strict, file } = options;
+    const { kernel, signal, inputFormat, min, max, from, share, retain, strict, file } = options;
     const search = new URLSearchParams();
-    for (const [key, value] of Object.entries({ min, max, from, share, retain, strict, file }))
+    for (const [key, value] of Object.entries({ inputFormat, min, max, from, share, retain, strict, file }))
       if (value !== undefined) search.set(key, String(value));
     for (const source of [options.source ?? []].flat()) search.append("source", source);
     for (const sink of [options.sink ?? []].flat()) search.append("sink", sink);

@@ -3,7 +3,7 @@
  * key, and the closing of windows and sessions.
  */
 import type { RecordDescriptor, RecordField } from "./descriptor.ts";
-import { type KernelModel, kernelName, type TableModel } from "./kernel-model.ts";
+import { type KernelModel, kernelName, type TableModel, tableName } from "./kernel-model.ts";
 
 export function orderFunctions(model: KernelModel, input: RecordDescriptor): string {
   const { fold, time } = model;
@@ -46,10 +46,10 @@ ${fold ? "  sendRecord();" : ""}
 ${fold ? foldFunctions(model, fold, input, timeAt) : NO_FOLD}
 ${timed.map((table) => closeFunction(model, table)).join("\n")}
 export function collectDue(table: u32, time: f64): void {
-${byTable(model, timed, (constant) => `${constant}.collectDue(time);`)}
+${byTable(model, timed, (name) => `${name}.collectDue(time);`)}
 }
 export function firstDueOf(table: u32): f64 {
-${byTable(model, timed, (constant) => `return ${constant}.firstDue();`)}
+${byTable(model, timed, (name) => `return ${name}.firstDue();`)}
   return Infinity;
 }
 /** Closes what is due in a table, until what was emitted has to be fetched, which answers true. */
@@ -57,15 +57,15 @@ export function closeSome(table: u32, silent: bool): bool {
 ${byTable(
   model,
   timed,
-  (constant) => `while (${constant}.nextDue()) {
-        if (silent && load<u8>(SILENT + ${constant}.closingPartition())) continue;
-        setLasting(${constant}.closesInPlace());
-        close_${constant}();
+  (name) => `while (${name}.nextDue()) {
+        if (silent && load<u8>(SILENT + ${name}.closingPartition())) continue;
+        setLasting(${name}.closesInPlace());
+        close_${name}();
         setLasting(false);
         __heap_release();
         if (emitFull()) return true;
       }
-      ${constant}.endDue();
+      ${name}.endDue();
       releaseFrame();
       return false;`,
 )}
@@ -84,22 +84,22 @@ function noteTime(at: number): string {
   if (time > load<f64>(EVENT_TIME)) store<f64>(EVENT_TIME, time);`;
 }
 
-function byTable(model: KernelModel, timed: TableModel[], body: (constant: string) => string): string {
+function byTable(model: KernelModel, timed: TableModel[], body: (name: string) => string): string {
   if (!timed.length) return "";
   const cases = timed.map(
     (table) => `    case ${model.tables.indexOf(table)}: {
-      ${body(table.constant)}
+      ${body(tableName(table))}
     }`,
   );
   return `  switch (table) {\n${cases.join("\n")}\n  }`;
 }
 
 function closeFunction(model: KernelModel, table: TableModel): string {
-  const { constant } = table;
-  const { name } = model.closes.find((close) => close.table === table)!;
+  const name = tableName(table);
+  const close = model.closes.find((each) => each.table === table)!;
   return `
-function close_${constant}(): void {
-  ${kernelName(name)}(${constant}.closingWindow(), ${constant}.closingKey(), ${constant}.closingValue());
+function close_${name}(): void {
+  ${kernelName(close.name)}(${name}.closingWindow(), ${name}.closingKey(), ${name}.closingValue());
 }`;
 }
 
@@ -128,7 +128,7 @@ function foldFunctions(
   return `
 /** Sends the record to the owner of its key. */
 function sendRecord(): void {
-  const partition = ${fold.constant}.${partitionOf}(kernelKey(changetype<${name}>(RECORD)));
+  const partition = ${tableName(fold)}.${partitionOf}(kernelKey(changetype<${name}>(RECORD)));
 ${lengths.join("\n")}
   const to = keepRecord(partition, ${[size, ...texts.map((_, i) => `length${i}`)].join(" + ")});
   memory.copy(to, RECORD, ${size});
@@ -191,15 +191,17 @@ ${foldBody(fold, timeAt)}
 }`;
 }
 
-function foldBody({ kind, constant, state }: TableModel, timeAt: number | undefined): string {
+function foldBody(fold: TableModel, timeAt: number | undefined): string {
+  const { kind, state } = fold;
+  const name = tableName(fold);
   const time = `const ms = load<i64>(changetype<usize>(record) + ${timeAt ?? 0});`;
   if (kind === "Windows")
     return `  const key = kernelKey(record);
   ${time}
   let taken = false;
-  const last = ${constant}.startOf(ms);
-  for (let start = ${constant}.firstStart(ms); start <= last; start += ${constant}.stepMs) {
-    const state = ${constant}.own(key, start);
+  const last = ${name}.startOf(ms);
+  for (let start = ${name}.firstStart(ms); start <= last; start += ${name}.stepMs) {
+    const state = ${name}.own(key, start);
     if (!changetype<usize>(state)) continue;
     taken = true;
     kernelFold(record, state);
@@ -208,14 +210,14 @@ function foldBody({ kind, constant, state }: TableModel, timeAt: number | undefi
   if (kind === "Sessions")
     return `  const key = kernelKey(record);
   ${time}
-  const entry = ${constant}.entryIfAny(key);
+  const entry = ${name}.entryIfAny(key);
   let state: ${state};
-  if (entry && ${constant}.isBehind(entry, ms)) {
-    ${constant}.closeAt(entry);
-    close_${constant}();
-    state = ${constant}.restart(entry, ms);
-  } else state = ${constant}.own(key, ms);
+  if (entry && ${name}.isBehind(entry, ms)) {
+    ${name}.closeAt(entry);
+    close_${name}();
+    state = ${name}.restart(entry, ms);
+  } else state = ${name}.own(key, ms);
   if (changetype<usize>(state)) kernelFold(record, state);
   else isTooLate(record);`;
-  return `  kernelFold(record, ${constant}.own(kernelKey(record)));`;
+  return `  kernelFold(record, ${name}.own(kernelKey(record)));`;
 }

@@ -10,6 +10,7 @@ import {
   type RecordModel,
   type StateModel,
   type TableModel,
+  tableName,
 } from "./kernel-model.ts";
 import { columnRead, exactRows } from "./generate-columns.ts";
 import { decodedRows } from "./generate-decoded.ts";
@@ -86,7 +87,7 @@ function fieldsOf({ records }: KernelModel, name: string): RecordField[] {
 export function generate(model: KernelModel, kernel: string, forVisits = false): string {
   const input = model.records.find((record) => record.name === model.input)!;
   const tables = [
-    ...model.tables.map(({ constant }) => constant),
+    ...model.tables.map((table) => `${table.constant} as ${tableName(table)}`),
     ...model.datasets.map((dataset) => `${dataset.constant} as ${datasetName(dataset)}`),
   ];
   const functions = [
@@ -104,10 +105,7 @@ export function generate(model: KernelModel, kernel: string, forVisits = false):
     `import { ${[...imported, ...tables].join(", ")} } from "${kernel}";`,
     ...model.records.map((record) => recordClass(record, record !== input, model.datasets)),
     ...model.states.map((state) => stateClass(state, model)),
-    inputFunctions(
-      input,
-      model.tables.map(({ constant }) => constant),
-    ),
+    inputFunctions(input, model.tables.map(tableName)),
     orderFunctions(model, layoutRecord(input)),
     tableFunctions(model.tables),
     datasetFunctions(model.datasets),
@@ -143,7 +141,7 @@ import { boolean, decimal, float, label, nothing, raw, separator, single, put, s
 import { getVarint, putVarint, varintEnd } from "./varint";
 import { SKIP } from "./record/ndjson";
 import { CELLS_MAX } from "./state/entries";
-import { Home } from "./state/home";
+import { Home as OtherHome } from "./state/home";
 `;
 
 /** Only what is used, so that a kernel does not pay for the sketches of others. */
@@ -558,9 +556,9 @@ export function lookup(node: u32, p: usize, length: u32): u32 {
 
 function tableFunctions(tables: TableModel[]): string {
   const all = (body: (name: string) => string) =>
-    tables.map((table) => `  ${body(table.constant)}`).join("\n");
+    tables.map((table) => `  ${body(tableName(table))}`).join("\n");
   const one = (body: (name: string, table: TableModel) => string) =>
-    `  switch (table) {\n${tables.map((table, i) => `    case ${i}: ${body(table.constant, table)}`).join("\n")}\n  }`;
+    `  switch (table) {\n${tables.map((table, i) => `    case ${i}: ${body(tableName(table), table)}`).join("\n")}\n  }`;
   const prefix = (table: TableModel) => `,\n{"table":${JSON.stringify(table.name)},"key":`;
   return `
 export function resetTables(): void {
@@ -614,7 +612,7 @@ export function removeFromTable(table: u32, from: u32, to: u32): bool {
 ${one((name) => `return ${name}.removeStep(from, to);`)}
   return false;
 }
-export function takeOverTable(table: u32, other: Home, plan: usize): void {
+export function takeOverTable(table: u32, other: OtherHome, plan: usize): void {
 ${one((name) => `${name}.takeOver(other, plan); return;`)}
 }
 /** Renders the row of a key at OUTPUT; 0 if there is none. */

@@ -83,6 +83,11 @@ export function kernelName(name: string): string {
   return `kernel${name[0].toUpperCase()}${name.slice(1)}`;
 }
 
+/** By what name the generated module knows a table: authors call theirs as they like. */
+export function tableName({ constant }: TableModel): string {
+  return `table_${constant}`;
+}
+
 interface Typed extends Node {
   name: { identifier?: { text: string } | undefined };
   typeName?: { identifier?: { text: string } | undefined };

@@ -202,7 +202,7 @@ export const VISIT_AHEAD_BYTES = 64 * MiB;
 /** Time after which a visit is given up unless its client says otherwise, ms; and the most that it may say. */
 export const VISIT_MS = 60_000;
 export const VISIT_MS_MAX = 3_600_000;
-/** Time beyond it that a visiting kernel has to come back, ms, before its Jah is ended: nobody waits for it any more, and ending costs a restore. */
+/** Time beyond it, or after its client has left, that a visiting kernel has to come back, ms, before its Jah is ended: nobody waits for it any more, and ending costs a restore. */
 export const VISIT_GRACE_MS = 1_000;
 
 /** A shard is saved when it has applied so many bytes of frames since the last time, or after so long, ms. */

@@ -1,8 +1,10 @@
 /**
  * A thread beside the main one, which may be inside a kernel that never returns. It ends this process when its parent has
- * gone, and, where asked to, when the main thread has been at one piece of work for too long.
+ * gone, and, where asked to, when the main thread has been at one piece of work for too long, or for some time at one that
+ * nobody waits for any more.
  */
 import { Worker } from "node:worker_threads";
+import { VISIT_GRACE_MS } from "./limits.ts";
 
 /** How often the thread looks, ms. */
 const INTERVAL_MS = 250;
@@ -11,7 +13,7 @@ const INTERVAL_MS = 250;
 // 3 its own patience, ms, or 0
 const SOURCE = `
 const { parentPort, workerData: words } = require("node:worker_threads");
-const { writeFileSync } = require("node:fs");
+const { existsSync, writeFileSync } = require("node:fs");
 const parent = process.ppid;
 let guard;
 let seen = -1;
@@ -25,7 +27,12 @@ setInterval(() => {
   if (count !== seen || !work) {
     seen = count;
     since = performance.now();
-  } else if (guard && performance.now() - since > patienceMs) {
+    return;
+  }
+  const tookMs = performance.now() - since;
+  const isGivenUp = () =>
+    tookMs > ${VISIT_GRACE_MS} && Atomics.load(words, 3) > 0 && existsSync(guard.givenUp + (work - 1));
+  if (guard && (tookMs > patienceMs || isGivenUp())) {
     try {
       writeFileSync(guard.path, JSON.stringify({ work: work - 1, kind: Atomics.load(words, 1) }));
     } catch {}
@@ -38,6 +45,11 @@ setInterval(() => {
 export interface Stuck {
   work: number;
   kind: number;
+}
+
+/** Where the watchdog that is given `path` looks whether a piece of work that has a patience of its own is given up: see hallelu/give-up.ts. */
+export function givenUpFile(path: string, work: number | ""): string {
+  return `${path}-left-${work}`;
 }
 
 export class Watchdog {
@@ -57,7 +69,7 @@ export class Watchdog {
 
   /** From now on a piece of work may take `patienceMs`; then it is written to `path` (see Stuck), and the process killed. */
   guard(patienceMs: number, path: string): void {
-    this.worker.postMessage({ patienceMs, path });
+    this.worker.postMessage({ patienceMs, path, givenUp: givenUpFile(path, "") });
   }
 
   /** A piece of work begins, which may take `patienceMs` if that is less than others may. */

@@ -3,6 +3,7 @@
  * it (host/hallelu/streams.ts). Everything here may reject with a HallelujahError; `api/problem.ts` has its status.
  */
 import type { CompileTarget } from "../compiler/compile.ts";
+import type { SourceFormat } from "../wire/jah.ts";
 import type { VisitStart } from "../wire/visit.ts";
 import type {
   DeadLetterInfo,
@@ -29,6 +30,8 @@ export interface DeployRequest {
   max?: number;
   /** Files, folders, globs on this host, or a URL: read by the stream's Jahs. */
   source?: string[];
+  /** What these are, if name and content do not tell. */
+  inputFormat?: SourceFormat;
   /** Another stream, whose output this one takes in. */
   from?: string;
   /** The records of `from` are shared, though it has an output. */

@@ -4,6 +4,7 @@ import { messageOf } from "../core/errors.ts";
 import { untilDone } from "../core/promises.ts";
 import { makeFolder } from "../store/durable.ts";
 import { STREAM_NAME, type StreamChange } from "../wire/http.ts";
+import type { SourceFormat } from "../wire/jah.ts";
 import type { DeadLetter, DeadLetters } from "./dead-letters.ts";
 import type { SavedClocks } from "./event-time.ts";
 import type { StreamSource } from "./shapes.ts";
@@ -30,6 +31,8 @@ export interface StreamRecord {
   shards?: number;
   /** Deploy options that are carried out elsewhere (streams.ts). */
   source: string[];
+  /** What `source` is, if its user said so. */
+  inputFormat?: SourceFormat;
   from?: string;
   /** The records of `from` rather than its output: its log, from frame `begin` on. */
   shares?: boolean;

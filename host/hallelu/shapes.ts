@@ -59,6 +59,17 @@ export function misfitsOf(sources: StreamSource[], kernel: KernelDescriptor): st
   return sources.flatMap((each) => unknownColumns(each) ?? misfitOf(each, kernel) ?? []);
 }
 
+/**
+ * Columns of a kernel's input that no record of a stream has had. Header lines tell them; where some of the records came without, as NDJSON
+ * does, it is not known, and none is named.
+ */
+export function unseenColumns(sources: StreamSource[], { input }: KernelDescriptor): string[] {
+  const read = sources.filter(({ origin }) => origin !== "dead");
+  if (!read.length || read.some(({ columns }) => !columns)) return [];
+  const seen = new Set(read.flatMap(({ columns }) => columns!));
+  return input.fields.map(({ source }) => source).filter((column) => !seen.has(column));
+}
+
 /** Sources of older versions do not tell their columns. */
 function unknownColumns({ format, columns, plan, name }: StreamSource): string | undefined {
   if (format !== "csv" || columns || plan.length <= 2) return undefined; // an empty file has none

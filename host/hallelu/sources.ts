@@ -9,6 +9,7 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { FRAME_BYTES, SOURCES_MAX } from "../core/limits.ts";
 import { framesOf } from "../input/frames.ts";
 import { planSources, type Source } from "../input/plan.ts";
+import type { SourceFormat } from "../wire/jah.ts";
 import type { StreamSource } from "./shapes.ts";
 
 /** `input` is the number of an input, from 0, in the order of reading. */
@@ -27,17 +28,24 @@ const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 /** What of one pattern is read; a URL is fetched when its turn comes. */
 type Group = { url: string } | { sources: Source[] };
 
+/** What is read, and its format, if its user says so. */
+interface Inputs {
+  source: string[];
+  inputFormat?: SourceFormat;
+}
+
 /**
  * Frames of all inputs from number `first` on, in order. Rejects with a HallelujahError that names the input.
  */
 export async function* readSources(
-  patterns: string[],
+  { source: patterns, inputFormat }: Inputs,
   kernel: KernelDescriptor,
   first: number,
   signal: AbortSignal,
 ): AsyncGenerator<SourceEvent> {
+  const as = inputFormat === undefined ? {} : { inputFormat };
   const groups: Group[] = [];
-  for (const pattern of patterns) groups.push(await groupOf(pattern, kernel));
+  for (const pattern of patterns) groups.push(await groupOf(pattern, kernel, as));
   const count = groups.reduce((sum, group) => sum + ("url" in group ? 1 : group.sources.length), 0);
   if (count > SOURCES_MAX) {
     const message = `--source comes to ${count} files; a stream reads ${SOURCES_MAX} at most: join them, or use several streams`;
@@ -49,7 +57,12 @@ export async function* readSources(
     if ("url" in group) {
       if (input >= first) {
         const stdin = await fetchBody(group.url, signal);
-        const [source] = await planSources(kernel, { inputs: ["-"], stdin, stdinName: group.url });
+        const [source] = await planSources(kernel, {
+          inputs: ["-"],
+          stdin,
+          stdinName: group.url,
+          ...as,
+        });
         yield* readOne(source, group.url, input, signal);
       }
       input++;
@@ -63,13 +76,17 @@ export async function* readSources(
   }
 }
 
-async function groupOf(pattern: string, kernel: KernelDescriptor): Promise<Group> {
+async function groupOf(
+  pattern: string,
+  kernel: KernelDescriptor,
+  as: Pick<Inputs, "inputFormat">,
+): Promise<Group> {
   if (URL_PATTERN.test(pattern)) return { url: pattern };
   if (SCHEME.test(pattern)) {
     const message = `${pattern} cannot be read: a source is a file, folder or glob of the host, or an http(s) URL`;
     throw new HallelujahError("source-unreadable", message);
   }
-  return { sources: await planSources(kernel, { inputs: [pattern], stdin: Readable.from([]) }) };
+  return { sources: await planSources(kernel, { inputs: [pattern], stdin: Readable.from([]), ...as }) };
 }
 
 async function* readOne(

@@ -351,6 +351,7 @@ export class Stream implements JahOwner {
     return new Visits({
       name: this.name,
       frameTimeoutMs: this.frameTimeoutMs,
+      stuckFile: (jah) => this.failures.stuckFile(jah),
       lowest: () => this.lowest,
       refuse: () => {
         this.refuseIfFailed();

@@ -54,7 +54,7 @@ import { isRecordOf, located, streamFolder, type StreamRecord } from "./record.t
 import { refuseIfReprocessing, Reprocesses, reprocessInfo } from "./reprocesses.ts";
 import type { Running } from "./running.ts";
 import { Stream, type StreamParts } from "./stream.ts";
-import { misfitsOf } from "./shapes.ts";
+import { misfitsOf, unseenColumns } from "./shapes.ts";
 import { Tally } from "./tally.ts";
 import { checkFollow, planVisit } from "./visit.ts";
 import type { VisitingKernel } from "./visits.ts";
@@ -253,7 +253,7 @@ export class Streams implements Host {
           ...(retain === undefined ? {} : { retain }),
         });
       }
-      return infoOf(running);
+      return { ...infoOf(running), ...unseenBy(descriptor, stream) };
     } finally {
       this.changing.delete(name);
     }
@@ -274,6 +274,7 @@ export class Streams implements Host {
         dropped,
       })),
       removed: removed.map((table) => table.name),
+      ...unseenBy(descriptor, stream),
     };
   }
 
@@ -410,6 +411,7 @@ export class Streams implements Host {
       paused: false,
       retain: request.retain ?? RETAIN_DEFAULT,
       source: request.source ?? [],
+      ...(request.inputFormat === undefined ? {} : { inputFormat: request.inputFormat }),
       ...(request.from === undefined ? {} : { from: request.from }),
       ...(kernel.shares ? { shares: true, begin } : {}),
       sink: request.sink ?? [],
@@ -556,7 +558,7 @@ export class Streams implements Host {
     const { sources } = record;
     const numbers = sources.flatMap(({ origin }, number) => (origin === "source" ? [number] : []));
     let left = 0;
-    for await (const event of readSources(record.source, kernel, record.read ?? 0, signal)) {
+    for await (const event of readSources(record, kernel, record.read ?? 0, signal)) {
       const { stream } = running;
       switch (event.type) {
         case "inputs":
@@ -985,6 +987,12 @@ function checkSwapOptions(
       "stream-exists",
       `${name} keeps its source, sinks and strictness; for others, ${remove}`,
     );
+}
+
+/** What is said of columns that a kernel wants of a stream, and none of its records has had. */
+function unseenBy(kernel: KernelDescriptor, { frames }: Stream): { unseen?: string[] } {
+  const unseen = unseenColumns(frames.shapes.sources, kernel);
+  return unseen.length ? { unseen } : {};
 }
 
 /** Where in its source a kernel stopped that is in no stream's folder. */

@@ -9,18 +9,21 @@
 import { HallelujahError, nearest } from "../core/errors.ts";
 import {
   FOLLOW_BYTES_MAX,
-  VISIT_AHEAD_BYTES,
+  VISIT_GRACE_MS,
   VISIT_HELD_BYTES,
   VISIT_HELD_ENTRIES,
   VISIT_MS,
   VISIT_MS_MAX,
   VISIT_STATE_BYTES,
 } from "../core/limits.ts";
+import { givenUpFile } from "../core/watchdog.ts";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { visitFieldsOf } from "../input/plan.ts";
 import type { LiveMethods } from "../wire/live.ts";
-import type { Visited, VisitStart, VisitStep } from "../wire/visit.ts";
+import type { VisitStart, VisitStep } from "../wire/visit.ts";
 import type { VisitRequest } from "./host.ts";
+import { Ahead } from "./ahead.ts";
+import { giveUp } from "./give-up.ts";
 import type { Jah } from "./jahs.ts";
 import { answerOf, type Asked, FORMATS, holdAll, planQuery, type Query } from "./query.ts";
 
@@ -150,6 +153,8 @@ export interface VisitTurn {
 /** What a visit asks of its stream. */
 interface Visitable {
   frameTimeoutMs: number;
+  /** Where the watchdog of a Jah says what it was at for too long. */
+  stuckFile(jah: Jah): string;
   /** Something was visited. */
   worked(): void;
   /** Where in its source the visiting kernel stopped. */
@@ -191,11 +196,17 @@ export class Course {
   private letGo: () => void = () => {};
   /** Whether it waits for the visit. */
   private holds = false;
+  /** Gives up the parts that Jahs are at. */
+  private readonly underWay = new Set<() => void>();
+  private readonly left = () => {
+    for (const leave of this.underWay) leave();
+  };
 
   constructor(plan: VisitPlan, jahs: Jah[], stream: Visitable) {
     this.plan = plan;
     this.jahs = jahs;
     this.stream = stream;
+    plan.signal?.addEventListener("abort", this.left);
   }
 
   /** Whether all of its rows are still where it began. */
@@ -256,6 +267,7 @@ export class Course {
   /** It is over. */
   end(): void {
     this.letGo();
+    this.plan.signal?.removeEventListener("abort", this.left);
     for (const jah of this.jahs) void jah.call("visitEnd", { visit: this.id }).catch(() => {});
   }
 
@@ -352,26 +364,38 @@ export class Course {
     for (const table of this.plan.tables) yield* answerOf([asked], table);
   }
 
-  /** Asks a Jah for a part of it. What goes wrong there is told as the client's kernel, or the want of time, explains it. */
+  /**
+   * Asks a Jah for a part of it. What goes wrong there is told as the client's kernel, or the want of time, explains it. If the client leaves
+   * meanwhile, rejects with the reason of its signal.
+   */
   private async ask<M extends "visitStep" | "visitTake" | "visitClose" | "visitAsk">(
     jah: Jah,
     method: M,
     argument: Omit<LiveMethods[M]["argument"], "leftMs">,
   ): Promise<LiveMethods[M]["answer"]> {
-    this.plan.signal?.throwIfAborted();
+    const { signal } = this.plan;
+    signal?.throwIfAborted();
     const { leftMs } = this;
     if (leftMs <= 0) throw this.late();
+    const asked = { ...argument, leftMs } as LiveMethods[M]["argument"];
+    const part = jah.call(method, asked);
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, fail) => {
+    let leave = () => {};
+    const givenUp = new Promise<never>((_, fail) => {
       timer = setTimeout(() => fail(this.late()), leftMs);
+      leave = () => {
+        void giveUp(part, givenUpFile(this.stream.stuckFile(jah), this.id), VISIT_GRACE_MS);
+        fail(signal!.reason as Error);
+      };
     });
+    this.underWay.add(leave);
     try {
-      const asked = { ...argument, leftMs } as LiveMethods[M]["argument"];
-      return await Promise.race([jah.call(method, asked), late]);
+      return await Promise.race([part, givenUp]);
     } catch (error) {
       throw this.explained(error, jah);
     } finally {
       clearTimeout(timer);
+      this.underWay.delete(leave);
       this.stream.worked();
     }
   }
@@ -404,67 +428,4 @@ export class Course {
       );
     return error;
   }
-}
-
-/** What another Jah visits, before it is merged: as much as may wait. */
-class Ahead {
-  private readonly steps: AsyncIterable<VisitStep>;
-  private waiting: Visited[][] = [];
-  private bytes = 0;
-  private over = false;
-  private failure: unknown;
-  private waiters: (() => void)[] = [];
-
-  constructor(steps: AsyncIterable<VisitStep>) {
-    this.steps = steps;
-    void this.run();
-  }
-
-  stop(): void {
-    this.over = true;
-    this.wake();
-  }
-
-  private async run(): Promise<void> {
-    try {
-      for await (const { visited } of this.steps) {
-        if (visited.length) this.waiting.push(visited);
-        this.bytes += sizeOf(visited);
-        this.wake();
-        while (this.bytes > VISIT_AHEAD_BYTES && !this.over) await this.changed();
-        if (this.over) break;
-      }
-      this.over = true;
-    } catch (error) {
-      this.failure = error;
-      this.over = true;
-    }
-    this.wake();
-  }
-
-  private wake(): void {
-    for (const done of this.waiters.splice(0)) done();
-  }
-
-  private changed(): Promise<void> {
-    return new Promise((done) => this.waiters.push(done));
-  }
-
-  async *all(): AsyncGenerator<Visited[]> {
-    for (;;) {
-      const visited = this.waiting.shift();
-      if (visited) {
-        this.bytes -= sizeOf(visited);
-        this.wake();
-        yield visited;
-      } else if (this.failure !== undefined) throw this.failure;
-      else if (this.over) return;
-      else await this.changed();
-    }
-  }
-}
-
-function sizeOf(visited: Visited[]): number {
-  const bytes = (chunks: Uint8Array[]) => chunks.reduce((sum, { length }) => sum + length, 0);
-  return visited.reduce((sum, each) => sum + bytes(each.parts) + bytes(each.emitted), 0);
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { HallelujahError } from "../core/errors.ts";
 import { FOLLOW_MS_MIN, FOLLOW_REST, VISITS_MAX } from "../core/limits.ts";
 import type { Answer, VisitResult } from "./host.ts";
+import type { Jah } from "./jahs.ts";
 import { begun, Course, ending, type VisitPlan, type VisitTurn } from "./visit.ts";
 
 /** Times that a visit is begun where shards move or are lost; and what says that they did. */
@@ -13,6 +14,7 @@ const PASSING = new Set(["visit-lost", "jah-lost", "shard-lost", "visit-dropped"
 interface VisitedStream {
   readonly name: string;
   readonly frameTimeoutMs: number;
+  stuckFile(jah: Jah): string;
   /** The lowest frame that is not applied everywhere. */
   lowest(): number;
   /** Throws `stream-failed` or `shard-unavailable`. */
@@ -134,10 +136,10 @@ export class Visits {
 
   private begin({ plan, placeOf }: VisitingKernel, turn: VisitTurn, hold: boolean): Course {
     try {
-      const { frameTimeoutMs, worked } = this.stream;
+      const { frameTimeoutMs, stuckFile, worked } = this.stream;
       const planned = plan();
       const all = hold ? { ...planned, hold } : planned;
-      return new Course(all, turn.jahs, { frameTimeoutMs, worked, placeOf });
+      return new Course(all, turn.jahs, { frameTimeoutMs, stuckFile, worked, placeOf });
     } catch (error) {
       turn.release();
       throw error;

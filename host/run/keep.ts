@@ -17,14 +17,19 @@ export interface KeepPlan {
   left: { name: string; why: string }[];
 }
 
-/** `types` are as those of a query over files. Throws as `findSchema` does, `types-invalid` and `input-empty`. */
+/** `types` and `inputFormat` are as those of a query over files. Throws as `findSchema` does, `types-invalid` and `input-empty`. */
 export async function planKeep(
   dataset: string,
   inputs: string[],
   types: Record<string, string> = {},
+  inputFormat?: SourceFormat,
 ): Promise<KeepPlan> {
   const files = await findFiles(inputs);
-  const { format, columns } = await findSchema({ inputs, stdin: Readable.from([]) });
+  const { format, columns } = await findSchema({
+    inputs,
+    stdin: Readable.from([]),
+    ...(inputFormat === undefined ? {} : { inputFormat }),
+  });
   const typed = withTypes(columns, types);
   const { source, left } = keepingKernel(dataset, typed);
   return {

@@ -94,6 +94,13 @@ export const ReprocessInfo = z
   })
   .openapi("Reprocess");
 
+const UNSEEN = z
+  .array(z.string())
+  .optional()
+  .describe(
+    "of a swap: columns of the kernel's input that no record so far had; known where all records are CSV, left out where none is missing",
+  );
+
 export const StreamInfo = z
   .object({
     name: z.string(),
@@ -151,6 +158,7 @@ export const StreamInfo = z
       .string()
       .optional()
       .describe("why it takes in nothing of its sources for now, as on a full disk"),
+    unseen: UNSEEN,
   })
   .openapi("Stream");
 
@@ -213,6 +221,7 @@ export const SwapPlan = z
       }),
     ),
     removed: z.array(z.string()).describe("tables that go, with their rows"),
+    unseen: UNSEEN,
   })
   .openapi("SwapPlan");
 

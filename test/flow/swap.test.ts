@@ -353,12 +353,18 @@ export function each(row: Row): void { seen.at(row.key).sum.add(row.${field}); }
     await client.deploy("csv", { kernel: of("a") });
     await client.push("csv", "key,a,b\nx,1,100\n", { format: "csv" });
     await until(client, "csv", drained);
-    await client.swap("csv", { kernel: of("b") });
+    assert.is((await client.planSwap("csv", { kernel: of("b") })).unseen, undefined);
+    assert.equal((await client.planSwap("csv", { kernel: of("c") })).unseen, ["c"]);
+    assert.is((await client.swap("csv", { kernel: of("b") })).unseen, undefined);
     await client.push("csv", "key,a,b\nx,1,100\n", { format: "csv" });
     await client.push("csv", "b,key\n1000,x\n", { format: "csv" });
     await until(client, "csv", drained);
     assert.equal(await rowsOf(host, "csv", "seen"), [{ table: "seen", key: "x", sum: 1101 }]);
     assert.is((await errorOf(client.push("csv", "key,a\nx,1\n", { format: "csv" }))).code, "body-invalid");
+    assert.equal((await client.swap("csv", { kernel: of("c") })).unseen, ["c"]);
+    await client.push("csv", [{ key: "x", c: 1 }]);
+    // Of NDJSON nobody knows what it has.
+    assert.is((await client.planSwap("csv", { kernel: of("d") })).unseen, undefined);
   } finally {
     assert.is(await host.stop(), 0);
   }

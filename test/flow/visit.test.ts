@@ -1,5 +1,5 @@
 /** Kernels that visit the rows of a stream, in real processes: what they answer, beside ingest, and what must not harm the stream. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -342,6 +342,36 @@ test("a visit that never ends is given up when its own time is over, and its Jah
     before,
   );
 });
+
+test("a visit that never ends is ended when its client has left", async () => {
+  // Nothing else would end the loop while the test waits.
+  const patient = await startHost({ cpus: 1, env: { HALLELUJAH_FRAME_TIMEOUT_MS: "3600000" } });
+  try {
+    const { client } = patient;
+    await client.deploy("kept", { kernel: KEEP, max: 1 });
+    await pushed(patient, BATCH);
+    const endless = DELAYS.replace("if (flight", "while (flight.origin.length >= 0) {}\n  if (flight");
+    const [{ jah, pid }] = await client.jahs();
+    const idle = cpuSeconds(pid);
+    const user = new AbortController();
+    const left = problem(client.visit("kept", { kernel: endless, timeout: 3_600_000, signal: user.signal }));
+    while (cpuSeconds(pid) < idle + 1) await new Promise((done) => setTimeout(done, 20)); // it is in the loop
+    user.abort();
+    await left;
+    const visit = await client.visit<TableRow>("kept", { kernel: DELAYS, timeout: 60_000 });
+    assert.equal(shown(await visit.all()), delaysOf(BATCH));
+    assert.not.equal((await client.jahs())[0].jah, jah);
+    assert.match(patient.log(), /the kernel of a visit did not return in time/);
+  } finally {
+    assert.is(await patient.stop(), 0);
+  }
+});
+
+/** What a process has used of the CPUs. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
 
 test("the answer is the same to the last byte whatever Jahs hold the rows, and right or refused while they move", async () => {
   const { client } = host;

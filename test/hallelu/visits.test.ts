@@ -2,7 +2,12 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { VISIT_GRACE_MS, VISIT_HELD_BYTES, VISIT_HELD_ENTRIES } from "../../host/core/limits.ts";
+import { giveUp } from "../../host/hallelu/give-up.ts";
 import type { Jah } from "../../host/hallelu/jahs.ts";
 import { planVisit, type VisitPlan } from "../../host/hallelu/visit.ts";
 import { Visits } from "../../host/hallelu/visits.ts";
@@ -61,6 +66,7 @@ function streamOf({ rows, steps }: Played) {
   const visits = new Visits({
     name: "s",
     frameTimeoutMs: 1000,
+    stuckFile: () => join(tmpdir(), "hallelujah-no-such-folder", "stuck"),
     lowest: () => 7,
     refuse: () => {},
     turn: async () => ({ jahs, least: 0, release: () => void asked.push("turn over") }),
@@ -139,6 +145,38 @@ test("a visit whose kernel does not come back ends when its time is over", async
   assert.match(error!.message, /not over after 0\.02 s.*a loop that never ends/);
   assert.is(asked.filter((method) => method === "visitStep").length, 2, "the first, and one ahead");
   assert.is(asked.at(-1), "visitEnd");
+});
+
+test("a visit whose client leaves ends at once, also while its kernel does not come back", async () => {
+  const { asked, visit } = streamOf({ rows: 5, steps: [["never"]] });
+  const client = new AbortController();
+  const answer = visit(planOf(DATASET, { signal: client.signal })).catch((why: unknown) => why);
+  while (!asked.includes("visitStep")) await sleep(1);
+  const left = new Error("left");
+  client.abort(left);
+  assert.is(await answer, left);
+  assert.is(asked.at(-1), "visitEnd");
+});
+
+test("a watchdog is told of a part that does not come back in its grace, and of no other", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hallelujah-left-"));
+  const path = join(folder, "left");
+  try {
+    await giveUp(Promise.resolve(), path, 2 ** 31 - 1); // it would wait for ever
+    assert.not.ok(existsSync(path));
+    let end = () => {};
+    const part = new Promise<void>((_, fail) => {
+      end = () => fail(new Error("its Jah ended"));
+    });
+    const givenUp = giveUp(part, path, 0);
+    while (!existsSync(path)) await sleep(1);
+    end();
+    await givenUp;
+    assert.not.ok(existsSync(path));
+    await giveUp(sleep(5), join(folder, "gone", "left"), 0);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("the Jah gives a visiting kernel the time that its visit has left, and a little more", async () => {

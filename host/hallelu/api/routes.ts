@@ -57,6 +57,10 @@ const deployQuery = z.object({
     .union([z.string(), z.array(z.string())])
     .optional()
     .describe("files of this host, or URLs; may be repeated"),
+  inputFormat: z
+    .enum(["csv", "ndjson", "lines", "parquet", "arrow"])
+    .optional()
+    .describe("of the sources, if name and content do not tell"),
   sink: z
     .union([z.string(), z.array(z.string())])
     .optional()
@@ -194,7 +198,8 @@ export function createRoutes(
       },
     }),
     async (c) => {
-      const { min, max, from, share, source, sink, file, retain, strict, to } = c.req.valid("query");
+      const { min, max, from, share, source, inputFormat, sink, file, retain, strict, to } =
+        c.req.valid("query");
       const { name } = c.req.valid("param");
       const kernel = to === undefined ? await kernelOf(c) : ({ kind: "version", version: to } as const);
       const expect = c.req.header("if-none-match") ? "new" : c.req.header("if-match") ? "there" : undefined;
@@ -221,6 +226,7 @@ export function createRoutes(
         strict: strict === "true",
         share: share === "true",
         ...(source === undefined ? {} : { source: [source].flat() }),
+        ...(inputFormat === undefined ? {} : { inputFormat }),
         ...(sink === undefined ? {} : { sink: [sink].flat() }),
       });
       return c.json(stream, created ? 201 : 200);

@@ -142,15 +142,18 @@ export class Changes {
   async ofKernels(streams: StreamSpec[]): Promise<void> {
     const { run } = this;
     const chance = run.chance(`change kernel ${streams.map(({ name }) => name).join()}`);
-    // However slow the machine is, there is something to tell apart.
-    const due = streams.map((stream): [StreamSpec, Wish] => [stream, "swap"]);
+    // However slow the machine is, there is something to tell apart; where there is time, each kind of change comes once.
+    const due = [
+      ...streams.map((stream): [StreamSpec, Wish] => [stream, "swap"]),
+      ...[...new Set(this.wishesOf(streams[0]))].map((wish): [StreamSpec, Wish] => [streams[0], wish]),
+    ];
     while (!run.over.signal.aborted) {
       await run.pause(chance() * CHANGE_MS);
       const stream = streams[Math.floor(chance() * streams.length)];
       const wishes = this.wishesOf(stream);
       await this.change(...(due.shift() ?? [stream, wishes[Math.floor(chance() * wishes.length)]]), chance);
     }
-    for (const each of due) await this.change(...each, chance);
+    for (const each of due) if (each[1] === "swap") await this.change(...each, chance);
   }
 
   private wishesOf({ keeps, stops }: StreamSpec): Wish[] {

@@ -9,8 +9,8 @@ import { HANDLED } from "./handled.ts";
 /** Event time between two records of trends, ms: fast, so that an outage is nothing against its lateness. */
 export const STEP_MS = 1500;
 export const BASE_MS = Date.parse("2024-05-01T10:00:00Z");
-/** Entries by number that stations has of each producer: more than are visited as of one frame, in all (VISIT_HELD_ENTRIES). */
-export const NUMBERS = 50_000;
+/** Entries of the large table: more than are visited as of one frame (VISIT_HELD_ENTRIES). */
+export const NUMBERS = 100_000;
 /** The make of the kernel that stops late: at one of so many records. */
 export const LATE = 4;
 const LATE_EVERY = 1000;
@@ -49,22 +49,17 @@ export function each(link: Link): void {
   handle(${make}, link.n);
 }`;
 
-/** A small table and a large one. */
-export const stations = (make: number) => `import { Count, Stats, Sum, Table, Text } from "hallelujah";
+/** Counts, sums and extremes by key. */
+export const stations = (make: number) => `import { Stats, Sum, Table, Text } from "hallelujah";
 @record class Reading { station: Text; temperature: f64 }
 @state class Weather { temperature: Stats }
-@state class Seen { records: Count }
 const stations = new Table<Text, Weather>("stations");
-const numbers = new Table<i64, Seen>("numbers");
 ${HANDLED}
 export function each(reading: Reading): void {
-  const n = <i64>reading.temperature;
-  const number = n % ${NUMBERS};
   stations.at(reading.station).temperature.add(reading.temperature);
-  numbers.at(reading.station.startsWith("s0") ? number : -1 - number).records.add();
-  handle(${make}, n);
+  handle(${make}, <i64>reading.temperature);
 }`;
-/** Visits the entries of its small table. */
+/** Visits the entries of its table. */
 export const ENTRIES = `import { Max, Min, Sum, Table, Text } from "hallelujah";
 @record class Entry {
   @name("key") station: Text;
@@ -81,16 +76,6 @@ export function each(entry: Entry): void {
   station.sum.add(entry.sum);
   station.min.add(entry.min);
   station.max.add(entry.max);
-}`;
-/** Visits those of the large one: how many there are of each producer, and of how many records. */
-export const SEEN = `import { Count, Sum, Table } from "hallelujah";
-@record class Entry { key: i64; records: i64 }
-@state class Seen { keys: Count; records: Sum<i64> }
-const seen = new Table<i64, Seen>("seen");
-export function each(entry: Entry): void {
-  const own = seen.at(entry.key < 0 ? 1 : 0);
-  own.keys.add();
-  own.records.add(entry.records);
 }`;
 
 /** Keeps its records as rows. */
@@ -116,12 +101,34 @@ export const MAKES_OF_READINGS = `import { Stats, Sum, Table } from "hallelujah"
 ${HANDLED}
 export function each(row: Kept): void { handle(row.make, row.n); }`;
 
-/** Sliding windows of event time, beside the table that all of them have. */
+/** Sliding windows of event time, beside a large table. */
 export const trends = (make: number) =>
   readFileSync(join(packageRoot, "examples", "trending.ts"), "utf8")
     .replace("import { ", "import { Stats, Sum, Table, ")
-    .replace("export function each", `${HANDLED}\nexport function each`)
-    .replace(/(function each\([^{]*\{)/, `$1\n  handle(${make}, (post.at.ms - ${BASE_MS}) / ${STEP_MS});`);
+    .replace(
+      "export function each",
+      `@state class Seen { records: Count }
+const numbers = new Table<i64, Seen>("numbers");
+${HANDLED}
+export function each`,
+    )
+    .replace(
+      /(function each\([^{]*\{)/,
+      `$1
+  const n = (post.at.ms - ${BASE_MS}) / ${STEP_MS};
+  numbers.at(n % ${NUMBERS}).records.add();
+  handle(${make}, n);`,
+    );
+/** Visits the entries of its large table: how many there are, and of how many records. */
+export const SEEN = `import { Count, Sum, Table } from "hallelujah";
+@record class Entry { key: i64; records: i64 }
+@state class Seen { keys: Count; records: Sum<i64> }
+const seen = new Table<i64, Seen>("seen");
+export function each(entry: Entry): void {
+  const own = seen.at(0);
+  own.keys.add();
+  own.records.add(entry.records);
+}`;
 
 /** Of make `LATE`, works for some frames and then stops. */
 export const trials = (make: number) => `import { Stats, Sum, Table } from "hallelujah";

@@ -3,8 +3,7 @@
  * for the kernel before; after that the frame that it stops at is a dead letter. Which of both depends on when records came and what
  * was killed. The history says which it was, and what is due follows from that.
  */
-import { Differences, type History, makeOf, type Piece } from "./handled.ts";
-import { fileOf } from "./handled.ts";
+import { Differences, fileOf, type History, makeOf, type Piece } from "./handled.ts";
 import { LATE } from "./kernels.ts";
 
 type Stops = (n: number) => boolean;

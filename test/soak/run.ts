@@ -1,4 +1,5 @@
 /** What the parts of one soak have in common: its host, its clock, its random numbers, what was acknowledged, and how all of it ends. */
+import { setMaxListeners } from "node:events";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hallelujah } from "../../host/client/live.ts";
@@ -101,6 +102,7 @@ export class Run {
       ...options,
     };
     this.folder = folder;
+    setMaxListeners(0, this.over.signal, this.abandoned.signal); // all that is asked at the same time waits for them
     this.host = new SoakHost(join(folder, "host"), this.options.cpus, (error) => this.abandon(error));
     this.loaders = STREAMS.flatMap((stream) =>
       stream.producers.map((producer) => new Loader(stream, producer, this.chance(producer.id))),

@@ -6,7 +6,7 @@
  *   chains    folded in order by key, each record sent on              c0, c1 -> table, output, sink
  *   totals    what comes out of chains                                 chains -> table
  *   kept      rows that stay, which are visited by another kernel      k0     -> visits
- *   trends    sliding windows of event time, sent out when they close  t0     -> output, sink
+ *   trends    sliding windows of event time, and a large table         t0     -> output, sink, visits
  *   trials    nothing but what was handled; a kernel stops late        r0     -> table
  *
  * Of each there are kernels of several makes, told apart by what they leave with each record (handled.ts).
@@ -73,10 +73,9 @@ const keyed = (ids: string[], keys: number, record: (key: string, n: number) => 
 const stats = (field: string, keys: number) => (rows: Row[]) =>
   series(rows, keys, ({ [field]: { count, sum, min, max } }: Row) => [count, sum, min, max]);
 
-/** The producers of stations by the sign of the key in `numbers`. */
-const SIGNS = ["s0", "s1"];
-const signed = (field: "keys" | "records") => (rows: Row[]) =>
-  new Map(rows.map(({ key, ...row }: Row) => [SIGNS[key], Number(row[field])]));
+/** What visits of the large table of trends have. */
+const ofPosts = (field: "keys" | "records") => (rows: Row[]) =>
+  new Map(rows.map((row: Row) => ["t0", Number(row[field] ?? 0)]));
 
 export const STREAMS: StreamSpec[] = [
   {
@@ -99,19 +98,6 @@ export const STREAMS: StreamSpec[] = [
         sql: `SELECT CASE WHEN key LIKE 's0-%' THEN 's0' ELSE 's1' END AS producer, sum(temperature.count) AS count, sum(temperature.sum) AS sum,
           min(temperature.min) AS min, max(temperature.max) AS max FROM stations GROUP BY 1`,
         countsOf: totalsOf,
-      },
-      {
-        name: "seen",
-        visit: kernels.SEEN,
-        dataset: "numbers",
-        hold: true,
-        countsOf: signed("records"),
-      },
-      {
-        name: "sums of numbers",
-        sql: "SELECT CASE WHEN key < 0 THEN 1 ELSE 0 END AS key, count(*) AS keys, sum(records) AS records FROM numbers GROUP BY 1",
-        countsOf: signed("records"),
-        keys: { of: signed("keys"), most: kernels.NUMBERS },
       },
     ],
   },
@@ -164,7 +150,21 @@ export const STREAMS: StreamSpec[] = [
     name: "trends",
     kernel: kernels.trends,
     makes: { name: "handled" },
-    tables: [],
+    tables: [
+      {
+        name: "seen",
+        visit: kernels.SEEN,
+        dataset: "numbers",
+        hold: true,
+        countsOf: ofPosts("records"),
+      },
+      {
+        name: "sums of numbers",
+        sql: "SELECT count(*) AS keys, sum(records) AS records FROM numbers",
+        countsOf: ofPosts("records"),
+        keys: { of: ofPosts("keys"), most: kernels.NUMBERS },
+      },
+    ],
     sink: "trends.ndjson",
     producers: [{ id: "t0", record: post }],
     share: 0.2,

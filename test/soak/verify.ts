@@ -4,15 +4,16 @@ import { createReadStream, existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hallelujah, StreamInfo } from "../../host/client/live.ts";
+import type { HallelujahError } from "../../host/core/errors.ts";
 import { linesOf } from "../../host/client/lines.ts";
 import { drained } from "../flow/host.ts";
 import { patiently } from "./loader.ts";
-import { ask } from "./asked.ts";
+import { type Answered, ask } from "./asked.ts";
 import { piecesOfLog } from "./frames.ts";
 import { checkHandled, type Counts, type Piece, type Taken } from "./handled.ts";
 import { checkDead, framesThatStop } from "./late.ts";
 import type { OutputCheck } from "./outputs.ts";
-import { piecesOfStream, producersOf, type StreamSpec, STREAMS } from "./streams.ts";
+import { type Asked, piecesOfStream, producersOf, type StreamSpec, STREAMS } from "./streams.ts";
 
 /** Time in which a host must have applied all that it has, and a sink have all rows, ms. */
 const SETTLE_MS = 180_000;
@@ -76,7 +77,7 @@ export async function verify(
       checkCounts(stream, recordsOf(spec, taken.counts), pieces, alive);
       await checkTables(client, spec, taken.counts);
       if (typeof spec.makes === "object") {
-        const { rows } = await ask(client, spec.name, spec.makes);
+        const { rows } = await askAgain(client, spec.name, spec.makes);
         checkHandled(rows, alive, history);
       }
       if (spec.output && outputs) await checkOutput(client, spec, stream.outputs, folder, taken);
@@ -88,6 +89,18 @@ export async function verify(
     verified.deadLetters += stream.deadLetters;
   }
   return verified;
+}
+
+/** Asks until shards do not move meanwhile any more: they are brought to where they were not before. */
+async function askAgain(client: Hallelujah, stream: string, asked: Asked): Promise<Answered> {
+  for (;;) {
+    try {
+      return await ask(client, stream, asked);
+    } catch (error) {
+      if ((error as HallelujahError).code !== "visit-lost") throw error;
+      await sleep(PAUSE_MS);
+    }
+  }
 }
 
 /** Where the records of a stream are: as pushes were answered, or as its log has them. */
@@ -118,7 +131,7 @@ function checkCounts(stream: StreamInfo, due: number, pieces: Piece[], alive: Pi
 
 async function checkTables(client: Hallelujah, spec: StreamSpec, counts: Counts): Promise<void> {
   for (const table of spec.tables) {
-    const { rows } = await ask(client, spec.name, table);
+    const { rows } = await askAgain(client, spec.name, table);
     const held = table.countsOf(rows);
     const keys = table.keys?.of(rows);
     for (const [producer, count] of producersOf(spec, counts)) {

@@ -34,7 +34,7 @@ const counted = (counts: Record<string, number>) =>
     .join(", ") || "none";
 
 try {
-  const { kills, refusals, ...rest } = await soak({
+  const { kills, refusals, answers, ...rest } = await soak({
     seconds: minutes * 60,
     seed,
     cpus,
@@ -52,14 +52,16 @@ try {
   print(`frozen           ${rest.freezes} processes for a while`);
   print(`records          ${rest.records} acknowledged, in ${rest.bodies} bodies`);
   print(`rows sent out    ${rest.outputs}`);
+  print(`answers          ${counted(answers)}`);
+  print(`not answered     ${counted(refusals)}`);
+  print(`changes          ${rest.changes} of capacity and shards`);
   print(
-    `queries          ${rest.answers} answered, ${rest.visits} of them visits; not answered: ${counted(refusals)}`,
+    `swaps            ${rest.swaps}, ${rest.backs} back to an earlier version, ${rest.badKernels} to kernels that stop at once`,
   );
   print(
-    `changes          ${rest.changes - rest.swaps - rest.badKernels - rest.reprocesses} of capacity and shards`,
+    `late stops       ${rest.lateKernels}; ${rest.rolledBackLate.kernels} rolled back after ${rest.rolledBackLate.frames} good frames; ${rest.deadLetters} dead letters`,
   );
-  print(`swaps            ${rest.swaps}, and ${rest.badKernels} to kernels that stop at once`);
-  print(`reprocesses      ${rest.reprocesses}`);
+  print(`reprocesses      ${rest.reprocesses}, and ${rest.cancelled} that were cancelled`);
   print("losses           0");
   process.exit(0);
 } catch (error) {

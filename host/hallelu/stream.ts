@@ -431,7 +431,9 @@ export class Stream implements JahOwner {
     try {
       this.refuseIfFailed();
       const since = performance.now();
-      const from = this.shards.areReady ? this.dispatch.fresh : this.log.next;
+      const fresh = this.shards.areReady ? this.dispatch.fresh : this.log.next;
+      // Never before the version before: that may take over behind a backlog of which nothing was handed out yet.
+      const from = Math.max(fresh, this.versions.current.from);
       this.checkSwap(kernel, from);
       const added = this.versions.add({ ...version, from });
       this.trialAt = since;

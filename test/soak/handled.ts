@@ -26,7 +26,7 @@ export interface Taken {
   counts: Counts;
   /** By producer, ascending. */
   pieces: Map<string, Piece[]>;
-  /** Of the streams whose kernels leave their make. */
+  /** By stream. */
   histories: Map<string, History>;
 }
 
@@ -53,6 +53,11 @@ export function fileOf(make: number): string {
   return `make-${make}.ts`;
 }
 
+/** NaN of a kernel that stops at its first record, which is of no make: none is due. */
+export function makeOfFile(file: string): number {
+  return Number(/^make-(\d+)\.ts$/.exec(file)?.[1]);
+}
+
 /** A body's records, of so many bytes each, as they are cut into frames, of which the last is `frame`. */
 export function piecesOf(sizes: number[], first: number, frame: number): Piece[] {
   const pieces: Piece[] = [];
@@ -70,7 +75,7 @@ export function piecesOf(sizes: number[], first: number, frame: number): Piece[]
 }
 
 /** The versions that frames belong to, between two reprocesses. */
-type Era = { from: number; make: number }[];
+export type Era = { from: number; make: number }[];
 
 /** The versions of one stream, also those that its host does not remember any more. */
 export class History {
@@ -83,9 +88,14 @@ export class History {
     for (const each of versions) this.versions.set(each.version, each);
   }
 
+  /** All that are known, the oldest first. */
+  get all(): VersionInfo[] {
+    return [...this.versions.values()];
+  }
+
   copy(): History {
     const copy = new History();
-    copy.learn([...this.versions.values()]);
+    copy.learn(this.all);
     return copy;
   }
 
@@ -95,18 +105,17 @@ export class History {
    */
   get eras(): Era[] {
     const eras: Era[] = [];
-    for (const { file, from, how, error } of this.versions.values()) {
+    for (const { file, from, how, error } of this.all) {
       if (error !== undefined) continue;
       if (how === "reprocessed" || !eras.length) eras.push([]);
-      // A kernel that stops at its first record is of no make: none is due.
-      eras.at(-1)!.push({ from, make: Number(/^make-(\d+)\.ts$/.exec(file)?.[1]) });
+      eras.at(-1)!.push({ from, make: makeOfFile(file) });
     }
     return eras;
   }
 }
 
 /** Throws unless a table has what each make is due by the last era, and nothing else. */
-export function checkHandled(rows: HandledRow[], pieces: Piece[], history: History): void {
+export function checkHandled(rows: HandledRow[], pieces: Iterable<Piece>, history: History): void {
   const era = history.eras.at(-1)!;
   const due = new Map<number, HandledRow>();
   for (const { frame, first, count } of pieces) {
@@ -191,7 +200,8 @@ function isOpen(eras: Era[], era: number, frame: number): boolean {
   );
 }
 
-function makeOf(era: Era, frame: number): number {
+/** The make that a frame is due to. */
+export function makeOf(era: Era, frame: number): number {
   return (era.findLast(({ from }) => from <= frame) ?? era[0]).make;
 }
 

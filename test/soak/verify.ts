@@ -4,11 +4,16 @@ import { createReadStream, existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Hallelujah, StreamInfo } from "../../host/client/live.ts";
+import type { HallelujahError } from "../../host/core/errors.ts";
 import { linesOf } from "../../host/client/lines.ts";
 import { drained } from "../flow/host.ts";
 import { patiently } from "./loader.ts";
-import { checkHandled, type Counts, type Taken } from "./handled.ts";
-import { rowsOf, type OutputCheck, type StreamSpec, STREAMS } from "./streams.ts";
+import { type Answered, ask } from "./asked.ts";
+import { piecesOfLog } from "./frames.ts";
+import { checkHandled, type Counts, type Piece, type Taken } from "./handled.ts";
+import { checkDead, framesThatStop } from "./late.ts";
+import type { OutputCheck } from "./outputs.ts";
+import { type Asked, piecesOfStream, producersOf, type StreamSpec, STREAMS } from "./streams.ts";
 
 /** Time in which a host must have applied all that it has, and a sink have all rows, ms. */
 const SETTLE_MS = 180_000;
@@ -18,6 +23,7 @@ const PAUSE_MS = 50;
 export interface Verified {
   records: number;
   outputs: number;
+  deadLetters: number;
 }
 
 /** Gives all streams what they need, says that no more records come, and waits until everything is applied. */
@@ -54,43 +60,90 @@ export async function verify(
   taken: Taken,
   { outputs = true } = {},
 ): Promise<Verified> {
-  const { counts, histories } = taken;
-  const verified = { records: 0, outputs: 0 };
+  const verified = { records: 0, outputs: 0, deadLetters: 0 };
   for (const spec of STREAMS) {
     const stream = await client.stream(spec.name);
-    const due = recordsOf(spec, counts);
     try {
-      checkCounts(stream, due);
-      const history = histories.get(spec.name);
-      history?.learn(await client.versions(spec.name));
-      for (const table of spec.tables) {
-        const rows = await (await rowsOf(client, spec.name, table)).all();
-        const held = table.countsOf(rows);
-        for (const [producer, count] of producersOf(spec, counts))
-          if ((held.get(producer) ?? 0) !== count)
-            throw new Error(
-              `its table ${table.name} holds ${held.get(producer) ?? 0} records of ${producer}, not ${count}`,
-            );
-      }
+      const history = taken.histories.get(spec.name)!;
+      history.learn(await client.versions(spec.name));
+      const pieces = await piecesOf(spec, folder, taken);
+      const dead = spec.stops ? framesThatStop(pieces, history, spec.stops) : new Set<number>();
+      const letters = await client.deadLetters(spec.name);
+      checkDead(
+        letters.map(({ frame }) => frame),
+        dead,
+      );
+      const alive = pieces.filter(({ frame }) => !dead.has(frame));
+      checkCounts(stream, recordsOf(spec, taken.counts), pieces, alive);
+      await checkTables(client, spec, taken.counts);
       if (typeof spec.makes === "object") {
-        const rows = await (await rowsOf(client, spec.name, spec.makes)).all();
-        checkHandled(rows, [...piecesOfStream(spec, taken).values()].flat(), history!);
+        const { rows } = await askAgain(client, spec.name, spec.makes);
+        checkHandled(rows, alive, history);
       }
       if (spec.output && outputs) await checkOutput(client, spec, stream.outputs, folder, taken);
     } catch (error) {
       throw new Error(`${spec.name}: ${(error as Error).message} (${describe(stream)})`, { cause: error });
     }
-    verified.records += due;
+    verified.records += stream.records;
     verified.outputs += stream.outputs;
+    verified.deadLetters += stream.deadLetters;
   }
   return verified;
 }
 
-function checkCounts(stream: StreamInfo, due: number): void {
-  const { records, badRecords, lateRecords, lateOutputs, deadLetters } = stream;
-  if (records !== due) throw new Error(`it counts ${records} records, and ${due} were acknowledged`);
-  for (const [what, count] of Object.entries({ badRecords, lateRecords, lateOutputs, deadLetters }))
+/** Asks until shards do not move meanwhile any more: they are brought to where they were not before. */
+async function askAgain(client: Hallelujah, stream: string, asked: Asked): Promise<Answered> {
+  for (;;) {
+    try {
+      return await ask(client, stream, asked);
+    } catch (error) {
+      if ((error as HallelujahError).code !== "visit-lost") throw error;
+      await sleep(PAUSE_MS);
+    }
+  }
+}
+
+/** Where the records of a stream are: as pushes were answered, or as its log has them. */
+export async function piecesOf(
+  spec: StreamSpec,
+  folder: string,
+  { pieces }: Taken,
+): Promise<(Piece & { producer: string })[]> {
+  if (spec.recordsOf) return piecesOfLog(join(folder, "data", "streams", spec.name, "log"), spec.recordsOf);
+  return [...piecesOfStream(spec, pieces)].flatMap(([producer, own]) =>
+    own.map((piece) => ({ ...piece, producer })),
+  );
+}
+
+/** `due` records were acknowledged, of which those of `alive` are not in dead letters. */
+function checkCounts(stream: StreamInfo, due: number, pieces: Piece[], alive: Piece[]): void {
+  const { records, badRecords, lateRecords, lateOutputs } = stream;
+  const sum = (all: Piece[]) => all.reduce((total, { count }) => total + count, 0);
+  if (sum(pieces) !== due)
+    throw new Error(`its log has ${sum(pieces)} records, and ${due} were acknowledged`);
+  if (records !== sum(alive))
+    throw new Error(
+      `it counts ${records} records, and ${due} were acknowledged, of which ${due - sum(alive)} are in dead letters`,
+    );
+  for (const [what, count] of Object.entries({ badRecords, lateRecords, lateOutputs }))
     if (count) throw new Error(`it has ${count} ${what}, and none can be`);
+}
+
+async function checkTables(client: Hallelujah, spec: StreamSpec, counts: Counts): Promise<void> {
+  for (const table of spec.tables) {
+    const { rows } = await askAgain(client, spec.name, table);
+    const held = table.countsOf(rows);
+    const keys = table.keys?.of(rows);
+    for (const [producer, count] of producersOf(spec, counts)) {
+      const has = held.get(producer) ?? 0;
+      if (has !== count)
+        throw new Error(`its table ${table.name} holds ${has} records of ${producer}, not ${count}`);
+      const entries = keys?.get(producer) ?? 0;
+      const due = Math.min(count, table.keys?.most ?? 0);
+      if (entries !== due)
+        throw new Error(`its table ${table.name} has ${entries} entries of ${producer}, not ${due}`);
+    }
+  }
 }
 
 /** The output from its first row on, and the file that it goes to, which is the same byte for byte. */
@@ -126,7 +179,8 @@ async function checkOutput(
 /** Throws unless what was taken of an output is all, and each row of the kernel that was due. */
 export function endOutput(check: OutputCheck, spec: StreamSpec, taken: Taken): void {
   check.end(producersOf(spec, taken.counts));
-  if (spec.makes === "output") check.endMakes!(piecesOfStream(spec, taken), taken.histories.get(spec.name)!);
+  if (spec.makes === "output")
+    check.endMakes!(piecesOfStream(spec, taken.pieces), taken.histories.get(spec.name)!);
 }
 
 /** Rows as they come, from the first on, without end. */
@@ -142,16 +196,6 @@ async function* outputLines(url: string, stream: string): AsyncGenerator<string>
   } finally {
     stop.abort();
   }
-}
-
-/** Producers whose records come to a stream, by themselves or through another one. */
-export function producersOf({ producers, from }: StreamSpec, counts: Counts): Counts {
-  const source = from === undefined ? producers : STREAMS.find(({ name }) => name === from)!.producers;
-  return new Map(source.map(({ id }) => [id, counts.get(id) ?? 0]));
-}
-
-function piecesOfStream({ producers }: StreamSpec, { pieces }: Taken): Taken["pieces"] {
-  return new Map(producers.map(({ id }) => [id, pieces.get(id)!]));
 }
 
 function recordsOf(spec: StreamSpec, counts: Counts): number {

@@ -199,6 +199,8 @@ export const FOLLOW_REST = 4;
 export const FOLLOW_BYTES_MAX = 64 * MiB;
 /** Bytes of what other Jahs visited that wait to be merged. */
 export const VISIT_AHEAD_BYTES = 64 * MiB;
+/** Of that, so much is merged at once, between two frames of the stream. */
+export const VISIT_TAKE_BYTES = MiB;
 /** Time after which a visit is given up unless its client says otherwise, ms; and the most that it may say. */
 export const VISIT_MS = 60_000;
 export const VISIT_MS_MAX = 3_600_000;

@@ -1,5 +1,5 @@
 /** The part of a visit that Jahs do besides the one in which all comes together. */
-import { VISIT_AHEAD_BYTES } from "../core/limits.ts";
+import { VISIT_AHEAD_BYTES, VISIT_TAKE_BYTES } from "../core/limits.ts";
 import type { Visited, VisitStep } from "../wire/visit.ts";
 
 /** What another Jah visits, before it is merged: as much as may wait. */
@@ -46,13 +46,19 @@ export class Ahead {
     return new Promise((done) => this.waiters.push(done));
   }
 
+  /** All of it, as much at a time as is there and is merged in a few milliseconds. */
   async *all(): AsyncGenerator<Visited[]> {
     for (;;) {
-      const visited = this.waiting.shift();
-      if (visited) {
-        this.bytes -= sizeOf(visited);
+      const together: Visited[] = [];
+      for (let bytes = 0; this.waiting.length && bytes < VISIT_TAKE_BYTES; ) {
+        const visited = this.waiting.shift()!;
+        bytes += sizeOf(visited);
+        together.push(...visited);
+      }
+      if (together.length) {
+        this.bytes -= sizeOf(together);
         this.wake();
-        yield visited;
+        yield together;
       } else if (this.failure !== undefined) throw this.failure;
       else if (this.over) return;
       else await this.changed();

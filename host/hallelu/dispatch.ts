@@ -239,6 +239,11 @@ export class Dispatch {
     return lanes.flatMap(({ routing }) => routing.targets).find((target) => target.jah === jah);
   }
 
+  /** Whether every partition has had the frames below this once, though the state that held them may be lost since. */
+  wasApplied(frame: number): boolean {
+    return this.everApplied.every((next) => next >= frame);
+  }
+
   /** Whether a partition has had a frame once. */
   hadFrame(frame: number, partition: number): boolean {
     return this.everApplied[partition] > frame;

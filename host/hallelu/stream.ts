@@ -306,6 +306,14 @@ export class Stream implements JahOwner {
     return this.lowest < this.head;
   }
 
+  /**
+   * Whether it has to take in frames by itself: not those that an unproven kernel only needs to get back to where it was let go. They wait for
+   * a push or a question; else streams without records would take the CPU from each other for nothing, for ever.
+   */
+  private get hasWork(): boolean {
+    return this.isBehind && !(this.isUnproven && this.dispatch.wasApplied(this.head));
+  }
+
   /** The lowest frame that is not applied everywhere. */
   get lowest(): number {
     return this.shards.lowest;
@@ -773,7 +781,7 @@ export class Stream implements JahOwner {
         break;
       case "resume":
         // It may run again since, or its CPU was needed for a turn of another stream; or somebody asked meanwhile.
-        if ((this.isBehind || this.progress.isAwaited) && this.mayRun) this.busy();
+        if ((this.hasWork || this.progress.isAwaited) && this.mayRun) this.busy();
         break;
     }
   }

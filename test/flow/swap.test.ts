@@ -217,6 +217,37 @@ test("processes that are killed while kernels are swapped change nothing", async
   }
 });
 
+test("kernels that took in nothing since they were swapped do not take the CPU from each other", async () => {
+  const host = await startHost({ cpus: 2 });
+  const names = ["one", "two", "three"];
+  try {
+    for (const name of names) {
+      await host.client.deploy(name, { kernel: kernel("a"), min: 0, max: 1 });
+      await host.client.push(name, [{ key: "k", n: 0 }]);
+      await until(host.client, name, drained);
+      await host.client.swap(name, { kernel: kernel("b") });
+    }
+    const states = async () =>
+      JSON.stringify(await Promise.all(names.map(async (name) => (await host.client.stream(name)).state)));
+    // Two seconds in which nothing changes are rest; then nothing may.
+    const seen: string[] = [];
+    const isRest = (looks: string[]) => looks.length === 20 && new Set(looks).size === 1;
+    for (let rest = 0; rest < 60; ) {
+      await new Promise((done) => setTimeout(done, 100));
+      seen.push(await states());
+      if (rest || isRest(seen.slice(-20))) rest++;
+      assert.ok(seen.length < 300, "they come to rest");
+    }
+    assert.is(new Set(seen.slice(-60)).size, 1, "they stay at rest");
+    for (const name of names) {
+      await host.client.push(name, [{ key: "k", n: 1 }]);
+      await check(host, name, 2);
+    }
+  } finally {
+    assert.is(await host.stop(), 0);
+  }
+});
+
 test("fields, tables and versions come and go; what does not fit is refused and the old kernel runs on", async () => {
   const host = await startHost({ cpus: 2, env: { HALLELUJAH_PARK_AFTER_MS: "300" } });
   const { client } = host;

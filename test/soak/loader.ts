@@ -62,25 +62,20 @@ export class Loader {
       }
       // As many small bodies as large ones, on the scale of their logarithms.
       const records = Math.min(room, Math.ceil(BODY_RECORDS_MAX ** this.chance()));
-      await this.pushNext(client, records, abandoned);
+      const first = this.acknowledged;
+      const lines = Array.from({ length: records }, (_, i) => this.record(first + i));
+      const pieces = (frame: number) =>
+        piecesOf(
+          lines.map(({ length }) => length),
+          first,
+          frame,
+        );
+      this.inFlight = { sequence: this.sequence, records, body: lines.join(""), pieces };
+      this.pieces.push(...(await this.push(client, this.inFlight, abandoned)));
+      this.acknowledged += records;
+      this.sequence++;
+      this.inFlight = undefined;
     }
-  }
-
-  /** Pushes so many records more. Rejects with the reason of `abandoned`. */
-  async pushNext(client: Hallelujah, records: number, abandoned: AbortSignal): Promise<void> {
-    const first = this.acknowledged;
-    const lines = Array.from({ length: records }, (_, i) => this.record(first + i));
-    const pieces = (frame: number) =>
-      piecesOf(
-        lines.map(({ length }) => length),
-        first,
-        frame,
-      );
-    this.inFlight = { sequence: this.sequence, records, body: lines.join(""), pieces };
-    this.pieces.push(...(await this.push(client, this.inFlight, abandoned)));
-    this.acknowledged += records;
-    this.sequence++;
-    this.inFlight = undefined;
   }
 
   /** Sends a body until it is acknowledged; resolves with where its records are. */

@@ -64,9 +64,6 @@ async function happen(run: Run, disturbances: Disturbances): Promise<void> {
   abandoned.signal.throwIfAborted();
 
   run.say("the time is over");
-  // A kernel that took in nothing since it was swapped is let go without its state being saved, and begins again: more such streams
-  // than CPUs take these from each other for ever.
-  for (const loader of run.loaders) await loader.pushNext(host.client, 1, abandoned.signal);
   const { taken } = run;
   await settle(host.client, abandoned.signal);
   run.say("everything is applied");

@@ -266,10 +266,10 @@ export class Dispatch {
   }
 
   /**
-   * The partitions change hands at the frame that is handed out next, or the first that no party has, which is answered with the new routing. A receiver that
+   * The partitions change hands at the frame that is handed out next, or the first that no party has, but not below `least`: what comes of it is answered, the new routing. A receiver that
    * is new owns nothing yet. The donor must not be party to a move that is under way.
    */
-  move(moves: Move[]): Routing {
+  move(moves: Move[], least = 0): Routing {
     let targets = [...this.routing.targets];
     for (const { from, to, donor, receiver } of moves) {
       targets = targets.flatMap((target) =>
@@ -289,7 +289,7 @@ export class Dispatch {
         to: Math.max(to, own?.to ?? to),
       });
     }
-    return this.cut(targets, moves);
+    return this.cut(targets, moves, least);
   }
 
   /**
@@ -409,11 +409,11 @@ export class Dispatch {
     return best;
   }
 
-  private cut(targets: Target[], moves: readonly Move[]): Routing {
+  private cut(targets: Target[], moves: readonly Move[], least = 0): Routing {
     const lane = this.open;
     // State that was read back may be ahead of all that was handed out since: it changes hands where it is, and no frame comes again.
     const parties = moves.flatMap(({ donor, receiver }) => [donor, receiver]);
-    const start = Math.max(lane.cursor, ...parties.map((jah) => this.applied.get(jah) ?? 0));
+    const start = Math.max(lane.cursor, least, ...parties.map((jah) => this.applied.get(jah) ?? 0));
     lane.end = start;
     for (const { receiver } of moves) if (!this.applied.has(receiver)) this.applied.set(receiver, start);
     // A lane in which nothing was handed out has nobody to finish it; its moves happen at the same frame all the same.

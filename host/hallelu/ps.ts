@@ -36,6 +36,8 @@ export interface Reported {
   readonly mayRun: boolean;
   /** Whether frames are logged that are not applied everywhere. */
   readonly isBehind: boolean;
+  /** Whether it has to take in frames by itself. */
+  readonly hasWork: boolean;
   readonly backlogBytes: number;
   /** The lowest frame that is not applied everywhere, and the one that is logged next. */
   readonly lowest: number;
@@ -107,7 +109,8 @@ export function infoOf(stream: Reported): StreamInfo {
     checkpoints: { frame: record.frame, ...stream.checkpoints.made },
     lateOutputs: stream.lateOutputs.next,
     ...(record.source.length ? { inputsRead: record.read ?? 0 } : {}),
-    frame: stream.lowest,
+    // What only leads back to where it was is not to be waited for.
+    frame: stream.isBehind && !stream.hasWork ? stream.frames.next : stream.lowest,
     frames: stream.frames.next,
     ...(record.shares ? { decodedFrames: stream.frames.decodedCount } : {}),
     ...(error === undefined ? {} : { error }),

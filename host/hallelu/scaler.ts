@@ -17,6 +17,8 @@ const INTERVAL_MS = 100;
 export interface Scaled {
   readonly record: { min: number; max: number; shards?: number };
   readonly dispatch: Dispatch;
+  /** The version of the kernel that frames from some on are given to. */
+  readonly versions: { readonly current: { readonly from: number } };
   readonly jahs: ReadonlyMap<number, Jah>;
   readonly rates: Rates;
   readonly intakeRate: Rates;
@@ -161,7 +163,12 @@ export class Scaler {
       // One of them may have ended meanwhile, or all were let go.
       if (this.step !== step) return release();
       step.release = release;
-      const { start } = this.stream.dispatch.move([{ from, to, donor: donor.id, receiver: receiver.id }]);
+      // A receiver that has no state yet is of the last version of the kernel, which takes no state of one before.
+      const { dispatch, versions } = this.stream;
+      const { start } = dispatch.move(
+        [{ from, to, donor: donor.id, receiver: receiver.id }],
+        versions.current.from,
+      );
       this.stream.holdBack(donor, start);
       this.stream.announce();
       this.stream.pump();

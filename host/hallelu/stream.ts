@@ -39,6 +39,7 @@ import { Frames } from "./frames.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
 import type { Jah, JahOwner, Jahs } from "./jahs.ts";
 import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
+import type { readModule } from "./module.ts";
 import { letGo, park } from "./parking.ts";
 import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
@@ -94,6 +95,8 @@ export interface StreamParts {
   lateOutputs: Outputs;
   /** What the last version of its kernel says of itself. */
   kernel: KernelDescriptor;
+  /** Reads what the others say, from their modules. */
+  readModule?: typeof readModule;
   /** The stream's folder. */
   folder: string;
   /** CPUs of the host, and those that no Jah has. */
@@ -183,7 +186,7 @@ export class Stream implements JahOwner {
     this.answered = log.next;
     this.until = parts.until;
     this.parkAfterMs = parts.parkAfterMs ?? PARK_AFTER_MS;
-    const versions = new Versions(record, folder, kernel);
+    const versions = new Versions(record, folder, kernel, parts.readModule);
     this.versions = versions;
     this.outputs = outputs;
     this.lateOutputs = lateOutputs;
@@ -310,7 +313,7 @@ export class Stream implements JahOwner {
    * Whether it has to take in frames by itself: not those that an unproven kernel only needs to get back to where it was let go. They wait for
    * a push or a question; else streams without records would take the CPU from each other for nothing, for ever.
    */
-  private get hasWork(): boolean {
+  get hasWork(): boolean {
     return this.isBehind && !(this.isUnproven && this.dispatch.wasApplied(this.head));
   }
 
@@ -382,12 +385,16 @@ export class Stream implements JahOwner {
   /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
   async query(request: QueryRequest): Promise<Answer> {
     this.refuseIfFailed();
-    const query = planQuery(this.kernel, this.name, request);
-    refuseUnavailable(this.name, query, this.shards.unavailable);
-    const release = await this.turnOfOwners();
-    try {
-      // Its state may only just have been read.
+    const plan = () => {
+      const query = planQuery(this.kernel, this.name, request);
       refuseUnavailable(this.name, query, this.shards.unavailable);
+      return query;
+    };
+    plan();
+    const release = await this.turnOfOwners();
+    let query;
+    try {
+      query = plan(); // its kernel may have been swapped meanwhile, or its state only just have been read
     } catch (error) {
       release();
       throw error;
@@ -439,9 +446,8 @@ export class Stream implements JahOwner {
     try {
       this.refuseIfFailed();
       const since = performance.now();
-      const fresh = this.shards.areReady ? this.dispatch.fresh : this.log.next;
-      // Never before the version before: that may take over behind a backlog of which nothing was handed out yet.
-      const from = Math.max(fresh, this.versions.current.from);
+      const from = this.nextVersionFrom;
+      const isAhead = !this.shards.areReady || from > this.dispatch.fresh;
       this.checkSwap(kernel, from);
       const added = this.versions.add({ ...version, from });
       this.trialAt = since;
@@ -456,10 +462,17 @@ export class Stream implements JahOwner {
       );
       this.busy();
       await this.registered(added);
+      if (isAhead) release(); // the frames before come first, which may take long: whoever asks, parks or moves state does not wait for that
       await this.switched(added, since);
     } finally {
       release();
     }
+  }
+
+  /** Where the next version takes over: nobody was given the frames from there on, and all of them are the last version's. */
+  private get nextVersionFrom(): number {
+    const unknown = this.shards.areReady ? this.dispatch.fresh : this.log.next;
+    return Math.max(unknown, this.versions.current.from); // that may be ahead, if it came while shards were missing
   }
 
   /** Jahs compile a kernel that is to take over, so that no frame waits for that; a Jah that is not heard of in time does it then. */
@@ -516,7 +529,9 @@ export class Stream implements JahOwner {
     const until = performance.now() + WAKE_PATIENCE_MS;
     // A Jah that is there may be in an upgrade, which is given the time of a frame before it is ended.
     const patience = () => (this.shards.areReady ? until + this.frameTimeoutMs : until);
-    while (this.mayRun && performance.now() < patience()) {
+    // Who is lost while it is parked is not brought back before that is over, which waits for this turn.
+    const isLeft = () => this.lifecycle.isParking && !this.shards.areReady;
+    while (this.mayRun && !isLeft() && performance.now() < patience()) {
       const { error } = this.versions.find(version);
       if (error !== undefined)
         throw new HallelujahError(
@@ -786,15 +801,23 @@ export class Stream implements JahOwner {
     }
   }
 
-  /** Parks, with the state saved; but for that of a kernel that has taken no frame yet: what led to it comes again. */
+  /**
+   * Parks, with the state saved; but for that of a kernel that has taken no frame yet: what led to it comes again. As long as the frames of
+   * the kernel before are not all applied, its state is saved, or a stream that gets short turns would never come to their end.
+   */
   private async rest(): Promise<void> {
-    if (this.isUnproven) {
+    if (!this.isUnproven) await this.confirm();
+    else if (this.lowest >= this.unsavedFrom || this.shards.owners.length > 1) {
       const release = await this.turn();
       letGo(this);
       return release();
     }
-    await this.confirm();
     await park(this);
+  }
+
+  /** No state is saved that holds this frame, or is about to, as its kernel may be rolled back. */
+  get unsavedFrom(): number {
+    return this.versions.trial?.from ?? Infinity;
   }
 
   /** The stream stops for good, with a sentence; the rest of the host goes on. */

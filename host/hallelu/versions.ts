@@ -20,10 +20,12 @@ import { type StreamSource, specFor } from "./shapes.ts";
 export class Versions {
   private readonly record: StreamRecord;
   private readonly folder: string;
+  private readonly read: typeof readModule;
   private readonly descriptors = new Map<string, KernelDescriptor>();
 
-  /** `kernel` is the descriptor of the last one. */
-  constructor(record: StreamRecord, folder: string, kernel: KernelDescriptor) {
+  /** `kernel` is the descriptor of the last one; `read` reads those of others. */
+  constructor(record: StreamRecord, folder: string, kernel: KernelDescriptor, read = readModule) {
+    this.read = read;
     this.record = record;
     this.folder = folder;
     this.descriptors.set(basename(record.kernel), kernel);
@@ -98,7 +100,7 @@ export class Versions {
     if (!known)
       this.descriptors.set(
         version.module,
-        (known = readModule({ ...this.record, kernel: this.pathOf(version) })),
+        (known = this.read({ ...this.record, kernel: this.pathOf(version) })),
       );
     return known;
   }

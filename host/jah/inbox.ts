@@ -37,12 +37,14 @@ export class Inbox {
   /**
    * The next frame's batch, if it is there. A frame counts only if its first record starts where the frame before
    * ended: one that was cut inside a quoted field is dropped, and comes again. Nothing is taken that was made under a
-   * routing that is not known, as state may have to change hands first; a higher one may be known already.
+   * routing that is not known, as state may have to change hands first; a higher one may be known already. Nor by a version of the
+   * kernel that is not: who mapped it heard of that before this Jah did, whose state has to become that version's first.
    */
-  take(isKnown: (routing: number) => boolean = () => true): Batch | undefined {
+  take(isKnown: (routing: number, version: number) => boolean = () => true): Batch | undefined {
     const list = this.waiting.get(this.next);
     const batch = list?.find(
-      ({ source, start, routing }) => isKnown(routing) && start === (this.ends.get(source) ?? start),
+      ({ source, start, routing, version }) =>
+        isKnown(routing, version) && start === (this.ends.get(source) ?? start),
     );
     if (!batch) return undefined;
     this.waiting.delete(this.next);

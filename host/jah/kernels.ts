@@ -15,16 +15,14 @@ import type { SourceSpec } from "../wire/jah.ts";
 import type { LiveVersion } from "../wire/live.ts";
 import { Mapper } from "./mapper.ts";
 import { Owner } from "./owner.ts";
+import { Succession } from "./succession.ts";
 
 export class Kernels {
   private readonly memory: WebAssembly.Memory;
-  /** Ascending. */
-  private readonly versions: LiveVersion[];
+  private readonly succession: Succession;
   /** By their files. */
   private readonly modules: Map<string, WebAssembly.Module>;
   private readonly mappers = new Map<LiveVersion, Mapper>();
-  /** Whose the state is. */
-  private at: LiveVersion;
   /** Whose instance stands over the memory; nobody's after another kernel has used it. */
   private standing: LiveVersion | undefined;
   private instance: KernelInstance;
@@ -33,17 +31,20 @@ export class Kernels {
   /** `at` is the version whose state the memory holds, or will hold. */
   constructor(
     memory: WebAssembly.Memory,
-    versions: LiveVersion[],
+    versions: readonly LiveVersion[],
     at: number,
     modules = new Map<string, WebAssembly.Module>(),
   ) {
     this.memory = memory;
     this.modules = modules;
-    this.versions = [...versions];
-    this.at = this.of(at);
+    this.succession = new Succession(versions, at);
     this.standing = this.at;
     this.instance = this.instantiate(this.at);
     this.applier = new Owner(this.instance);
+  }
+
+  private get at(): LiveVersion {
+    return this.succession.at;
   }
 
   /** The version of the kernel whose the state is. */
@@ -69,17 +70,20 @@ export class Kernels {
 
   /** The next version, if the state is to become its own before frame `next` is applied. */
   due(next: number): boolean {
-    const following = this.following;
-    return following !== undefined && following.from <= next;
+    return this.succession.due(next);
   }
 
-  private get following(): LiveVersion | undefined {
-    return this.versions[this.versions.indexOf(this.at) + 1];
+  knows(version: number): boolean {
+    return this.succession.knows(version);
+  }
+
+  /** The version that a frame is mapped by. */
+  versionOf(frame: number): LiveVersion {
+    return this.succession.of(frame);
   }
 
   add(version: LiveVersion): void {
-    if (this.versions.some((known) => known.version === version.version)) return;
-    this.versions.push({ ...version });
+    this.succession.add(version);
   }
 
   /** V8's own threads compile a module while frames go on. What fails is thrown when the module is needed. */
@@ -92,32 +96,34 @@ export class Kernels {
 
   /** The state becomes that of the next version. Throws what its kernel throws; this Jah is at its end then. */
   advance(): void {
-    const next = this.following!;
     const old = this.main;
+    const before = this.at;
+    const next = this.succession.following!;
     this.instance = upgrade(old, this.moduleOf(next), next.fit);
     this.instance.exports.start(map.NDJSON, COMMA);
-    this.at = next;
+    this.succession.advance();
     this.standing = next;
     this.applier = new Owner(this.instance);
     this.mappers.get(next)?.use(this.instance);
-    const needed = this.versions.slice(this.versions.indexOf(next) - 1).map(({ kernel }) => kernel);
+    const { all } = this.succession;
+    const needed = all.slice(all.indexOf(before)).map(({ kernel }) => kernel);
     for (const file of this.modules.keys()) if (!needed.includes(file)) this.modules.delete(file);
   }
 
   /** An instance over a state in another memory, which is of version `at` or becomes that of this one's. */
   over(memory: WebAssembly.Memory, at: number): KernelInstance {
-    const other = new Kernels(memory, this.versions, at, this.modules);
+    const other = new Kernels(memory, this.succession.all, at, this.modules);
     while (other.version < this.version) other.advance();
     return other.main;
   }
 
   learn(source: number, specs: { version: number; spec: SourceSpec }[]): void {
-    for (const { version, spec } of specs) this.of(version).sources[source] = spec;
+    for (const { version, spec } of specs) this.succession.find(version).sources[source] = spec;
   }
 
   /** A mapper for a frame, which may be used once. */
   mapperOf(frame: number): Mapper {
-    const version = this.versions.findLast(({ from }) => from <= frame) ?? this.versions[0];
+    const version = this.succession.of(frame);
     if (this.standing !== version) this.stand(version);
     return this.mapper(version);
   }
@@ -159,12 +165,6 @@ export class Kernels {
     const module = this.modules.get(kernel) ?? new WebAssembly.Module(readFileSync(kernel));
     this.modules.set(kernel, module);
     return module;
-  }
-
-  private of(version: number): LiveVersion {
-    const found = this.versions.find((known) => known.version === version);
-    if (!found) throw new TypeError(`no version ${version} of the kernel`);
-    return found;
   }
 }
 

@@ -35,6 +35,7 @@ import { Handover } from "./handover.ts";
 import { Inbox } from "./inbox.ts";
 import { Kernels } from "./kernels.ts";
 import { type RestoredShard, restoreShards } from "./restore.ts";
+import { versionOf } from "./succession.ts";
 import { Visits } from "./visits.ts";
 
 interface Task extends LiveTask {
@@ -111,10 +112,13 @@ export class LiveJah {
     const [own, ...others] = restored;
     const meta = own?.meta;
     const shard = own && { from: own.told.from, to: own.told.to };
-    // What was read back says whose it is; a shard that starts with nothing is the first one's, and one to come the last one's.
-    const first = start.versions[0].version;
-    const last = start.versions.at(-1)!.version;
-    this.kernels = new Kernels(memory, start.versions, meta ? (meta.version ?? first) : shard ? first : last);
+    const { versions } = start;
+    const [{ version: first }] = versions;
+    this.kernels = new Kernels(
+      memory,
+      versions,
+      versionOf(versions, { saved: meta, owns: own !== undefined }),
+    );
     this.confirmed = start.confirmed;
     this.inbox = new Inbox(own?.told.frame ?? 0);
     if (meta) this.inbox.goOn(meta.places);
@@ -262,7 +266,7 @@ export class LiveJah {
       if (this.maySave) this.checkpointer?.begin();
       if (this.checkpointer?.blocks) break;
       const { next } = this.inbox;
-      if (next < this.heldAt && this.kernels.due(this.owns ? next : Infinity)) {
+      if (this.maySwitch && this.kernels.due(this.owns ? next : Infinity)) {
         if (!this.switchKernel()) return false;
         done = true;
       }
@@ -284,7 +288,9 @@ export class LiveJah {
         continue;
       }
       if (this.inbox.next >= this.heldAt) break;
-      const batch = this.inbox.take((routing) => this.routings.has(routing));
+      const batch = this.inbox.take(
+        (routing, version) => this.routings.has(routing) && this.kernels.knows(version),
+      );
       if (!batch) {
         lacking = true;
         break;
@@ -304,6 +310,12 @@ export class LiveJah {
     const { held, handover, gathering, answers, kernels } = this;
     const isWhole = held !== undefined && !handover.busy && !gathering;
     return isWhole && !answers.isReading && kernels.version <= this.confirmed;
+  }
+
+  /** Whether the state may become another version's: not while it is read. Whoever waits for a frame gets the state of the version of that frame. */
+  private get maySwitch(): boolean {
+    const { next } = this.inbox;
+    return next < this.heldAt || (next === this.heldAt && this.onHeld !== undefined);
   }
 
   /** The next version of the kernel takes over. Whether it went well, as of `apply`. */
@@ -378,7 +390,8 @@ export class LiveJah {
     const { frame, source, start, end } = done;
     const time = still ? -Infinity : done.time;
     const kind = voids.length ? VOIDED : ROUTED;
-    const head = { kind, frame, source, start, end, time, clock, routing };
+    const { version } = this.kernels.versionOf(task.frame);
+    const head = { kind, frame, source, start, end, time, clock, routing, version };
     const voided = voids.length ? [partitionsOf(voids)] : [];
     targets.forEach(({ jah }, owner) => {
       const batch = encodeBatch(head, [...voided, ...parts[owner]]);
@@ -476,7 +489,8 @@ export class LiveJah {
   }
 
   private answerHold(): void {
-    if (this.inbox.next < this.heldAt || this.handover.busy || this.gathering) return;
+    const { next } = this.inbox;
+    if (next < this.heldAt || this.handover.busy || this.gathering || this.kernels.due(next)) return;
     this.onHeld?.();
     this.onHeld = undefined;
   }

@@ -12,13 +12,15 @@
  *   +32  f64 time: the greatest event time of the frame's records, ms since 1970; -Infinity if there is none
  *   +40  u32 clock: the source of event time that it advances
  *   +44  u32 routing under which it was made (live streams; 0 in a run)
- *   +48  payload: parts of { u32 bytes, u32 0, routed sections (assembly/state/table.ts) }
+ *   +48  u32 version of the kernel that made it (live streams; 0 in a run)
+ *   +52  u32 0
+ *   +56  payload: parts of { u32 bytes, u32 0, routed sections (assembly/state/table.ts) }
  *
  * Whoever takes one in holds it against this picture first: what is inside a part is for the kernel to check.
  */
 import { HallelujahError } from "../core/errors.ts";
 
-export const BATCH_HEADER = 48;
+export const BATCH_HEADER = 56;
 const PART_HEADER = 8;
 
 export const ROUTED = 0;
@@ -46,12 +48,14 @@ export interface Batch {
   clock: number;
   /** The routing under which it was made; 0 in a run. */
   routing: number;
+  /** The version of the kernel that made it, whose state alone can take it in; 0 in a run. */
+  version: number;
   payload: Buffer;
 }
 
 /** A batch of the given parts. Shape: header, then each part behind its own header. */
 export function encodeBatch(
-  head: Omit<Batch, "payload" | "routing"> & { routing?: number },
+  head: Omit<Batch, "payload" | "routing" | "version"> & Partial<Pick<Batch, "routing" | "version">>,
   parts: Uint8Array[],
 ): Buffer {
   const bytes = parts.reduce((sum, part) => sum + PART_HEADER + part.length, 0);
@@ -65,6 +69,8 @@ export function encodeBatch(
   batch.writeDoubleLE(head.time, 32);
   batch.writeUInt32LE(head.clock, 40);
   batch.writeUInt32LE(head.routing ?? 0, 44);
+  batch.writeUInt32LE(head.version ?? 0, 48);
+  batch.writeUInt32LE(0, 52);
   let at = BATCH_HEADER;
   for (const part of parts) {
     batch.writeUInt32LE(part.length, at);
@@ -94,6 +100,7 @@ export function decodeBatch(bytes: Buffer): Batch {
     time: bytes.readDoubleLE(32),
     clock: bytes.readUInt32LE(40),
     routing: bytes.readUInt32LE(44),
+    version: bytes.readUInt32LE(48),
     payload: bytes.subarray(BATCH_HEADER),
   };
 }

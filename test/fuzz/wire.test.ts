@@ -38,6 +38,7 @@ const head = fc.record({
   time: fc.double({ noNaN: true }),
   clock: word,
   routing: word,
+  version: word,
 });
 const parts = fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 4 });
 const batch = fc.tuple(head, parts).map(([fields, payload]) => encodeBatch(fields, payload));

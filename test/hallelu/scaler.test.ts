@@ -21,6 +21,7 @@ async function whileSaving() {
   let saved = () => {};
   const stream: Partial<Scaled> = {
     dispatch,
+    versions: { current: { from: 0 } },
     jahs,
     turn: () => turns.next(),
     holdBack: () => {},

@@ -17,6 +17,7 @@ function batch(frame: number, start: number, end: number, source = 0, text = "")
     time: -Infinity,
     clock: 0,
     routing: 0,
+    version: 0,
     payload: Buffer.from(text),
   };
 }

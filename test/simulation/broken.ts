@@ -25,14 +25,16 @@ export interface Mutant {
   name: string;
   /** Where it shows. */
   where: Partial<Scenario>;
+  /** The first seed that is tried, where those before are known not to show it. */
+  first?: number;
   breaks: () => () => void;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a mutant reaches what is private
-type Open = any;
+export type Open = any;
 
 /** Puts `make(the method that is there)` in its place. */
-function replace<T>(type: { prototype: T }, name: string, make: (real: Open) => Open): () => void {
+export function replace<T>(type: { prototype: T }, name: string, make: (real: Open) => Open): () => void {
   const prototype = type.prototype as Open;
   const real = Object.getOwnPropertyDescriptor(prototype, name)!;
   const changed = make(real.value ?? real.get);

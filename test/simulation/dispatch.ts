@@ -282,5 +282,5 @@ export class Simulation {
 
 function batchOf(frame: number, routing: number) {
   const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
-  return { kind: ROUTED, frame, routing, ...place, payload: Buffer.alloc(8) };
+  return { kind: ROUTED, frame, routing, version: 0, ...place, payload: Buffer.alloc(8) };
 }

@@ -19,7 +19,8 @@ import { random } from "../run.ts";
 import { VirtualClock } from "./clock.ts";
 import { SimulatedDisk } from "./disk.ts";
 import { SimulatedFiles } from "./files.ts";
-import { type Costs, SimulatedJah, type World } from "./jah.ts";
+import { type Costs, type Poison, SimulatedJah, type World } from "./jah.ts";
+import { SimulatedKernels } from "./kernels.ts";
 import { restoreShards } from "../../host/jah/restore.ts";
 import { Broken, type Process, Rules, type Watched } from "./rules.ts";
 import { borrowMemory, State } from "./state.ts";
@@ -132,6 +133,8 @@ export class HostSimulation {
     crashes: 0,
     answers: 0,
     refusals: 0,
+    swaps: 0,
+    rollBacks: 0,
   };
   private readonly scenario: Scenario;
   private readonly stopwatch: Stopwatch;
@@ -141,6 +144,11 @@ export class HostSimulation {
   private readonly luck: () => number;
   /** Of all other disks, and of power. */
   private readonly fate: () => number;
+  /** Of whoever swaps kernels. */
+  private readonly whim: () => number;
+  private readonly kernels: SimulatedKernels;
+  /** Streams whose kernels are being swapped. */
+  private readonly changing = new Set<Stream>();
   private readonly rules: Rules;
   private ledger: Ledger;
   private jahs: Jahs;
@@ -172,6 +180,8 @@ export class HostSimulation {
     this.disk = new SimulatedDisk(fate);
     this.files = new SimulatedFiles(fate);
     this.fate = fate;
+    this.whim = random(scenario.seed + 3_000_000);
+    this.kernels = new SimulatedKernels(scenario.seed);
     this.rules = new Rules(scenario);
     this.ledger = this.newLedger();
     this.jahs = this.newJahs();
@@ -274,7 +284,7 @@ export class HostSimulation {
   }
 
   private happen(): void {
-    if (!this.eventful) return;
+    if (!this.eventful) return this.prove();
     for (const { stream, log, load } of this.streams.values()) {
       const rate = this.rateOf(load) * (HAPPEN_MS / 1000);
       const frames = Math.floor(rate + this.chance());
@@ -282,8 +292,10 @@ export class HostSimulation {
     }
     const { kind, cpus } = this.scenario;
     if (kind === "waves" || kind === "vain") return;
+    if (this.whim() < { storm: 0.008, moves: 0.02, crowd: 0.004 }[kind]) this.begin(this.swap());
     const roll = this.chance();
-    const running = this.pick([...this.streams.values()]);
+    const running = this.pick([...this.streams.values()]) as Running | undefined;
+    if (!running) return; // the last one is being removed
     const { stream } = running;
     if (kind === "moves") {
       if (roll < 0.08) this.change(stream, { shards: 1 + Math.floor(this.chance() * cpus) });
@@ -300,6 +312,12 @@ export class HostSimulation {
     else if (roll < 0.022) this.change(stream, { shards: Math.floor(this.chance() * 4) });
     else if (roll < 0.023) this.begin(this.replace(running));
     else if (roll < 0.043) this.begin(this.query(running));
+  }
+
+  /** A kernel that has taken no frame is on trial until it has: nobody parks before. */
+  private prove(): void {
+    for (const { stream } of this.streams.values())
+      if (stream.versions.trial && !stream.isBehind) this.push(stream, 1);
   }
 
   /** Frames a second that come now. */
@@ -396,6 +414,31 @@ export class HostSimulation {
     await this.admit(1 + Math.floor(this.chance() * 2));
   }
 
+  /** A user swaps a kernel, or goes back to one of before, as `Streams` does it: one at a time. */
+  private async swap(): Promise<void> {
+    const running = [...this.streams.values()];
+    const stream = running[Math.floor(this.whim() * running.length)]?.stream;
+    if (!stream || this.changing.has(stream)) return;
+    this.changing.add(stream);
+    const { all } = stream.versions;
+    const before = this.whim() < 0.2 ? all[Math.floor(this.whim() * all.length)] : undefined;
+    const module = before?.module ?? this.kernels.next();
+    const how = before
+      ? ({ how: "went back", sameAs: before.version } as const)
+      : { how: "swapped" as const };
+    this.counts.swaps++;
+    this.say(`${stream.name}: swap to ${module}, ${this.kernels.describe(module)}`);
+    try {
+      await stream.swap({ module, file: module, ...how }, KERNEL);
+    } catch (error) {
+      const { code } = error as HallelujahError;
+      const isUnwritten = this.hasFaults && (error as Error).message === UNWRITTEN;
+      if (!["swap-rolled-back", "shard-lost"].includes(code) && !isUnwritten) throw error;
+    } finally {
+      this.changing.delete(stream);
+    }
+  }
+
   /** A deploy as a user does it: if there is no CPU, what was offered is lowered, until there is one. */
   private async admit(wanted: number): Promise<void> {
     const { cpus } = this.scenario;
@@ -486,6 +529,7 @@ export class HostSimulation {
       outputs,
       lateOutputs: outputs,
       kernel: KERNEL,
+      readModule: () => KERNEL,
       folder: `/nowhere/${name}`,
       cpus: this.scenario.cpus,
       freeCpus: () => this.freeCpus,
@@ -499,6 +543,11 @@ export class HostSimulation {
     const { dispatch } = stream;
     const handOut = dispatch.handOut.bind(dispatch);
     dispatch.handOut = (fresh) => this.stopwatch("dispatch", () => handOut(fresh));
+    const forgetFrom = dispatch.forgetFrom.bind(dispatch);
+    dispatch.forgetFrom = (frame) => {
+      forgetFrom(frame);
+      this.rolledBack(name, frame);
+    };
     return { stream, log };
   }
 
@@ -511,18 +560,36 @@ export class HostSimulation {
     const isSlow = this.scenario.kind === "storm" && this.luck() < 0.2;
     await new Promise<void>((done) => this.later(this.luck() * (isSlow ? 1000 : 5), done));
     if (boot !== this.boot) return new Promise(() => {});
-    if (this.eventful && isSlow && this.luck() < 0.3) throw new Error("the registry cannot be written");
+    if (this.eventful && isSlow && this.luck() < 0.3) throw new Error(UNWRITTEN);
     // One that came later holds this.
     if (revision < (this.revisions.get(name) ?? 0)) return;
     this.revisions.set(name, revision);
     this.registered.set(name, kept);
   }
 
-  /** Some frames of a storm stop the kernel, always in the same place. */
-  private poison(frame: number): "map" | number | undefined {
-    if (this.scenario.kind !== "storm") return undefined;
+  /** Some frames of a storm stop every kernel, always in the same place; and some kernels stop at others, too. */
+  private poison(stream: string, frame: number, version: number): Poison {
+    const own = this.kernels.poison(this.moduleOf(stream, version), frame - this.fromOf(stream, version));
+    if (own !== undefined || this.scenario.kind !== "storm") return own;
     const kind = ((frame + 1) * 7919 + this.scenario.seed) % 97;
     return kind === 0 ? "map" : kind === 1 ? (frame * 31) % PARTITIONS : undefined;
+  }
+
+  private fromOf(name: string, version: number): number {
+    return this.streams.get(name)?.stream.versions.find(version).from ?? 0;
+  }
+
+  private moduleOf(name: string, version: number): string {
+    return this.streams.get(name)?.stream.versions.find(version).module ?? "";
+  }
+
+  /** The frames from `frame` on are applied anew, as none of them was answered. */
+  private rolledBack(stream: string, frame: number): void {
+    this.counts.rollBacks++;
+    for (const key of this.known.keys()) {
+      const [name, number] = key.split(" ");
+      if (name === stream && Number(number) >= frame) this.known.delete(key);
+    }
   }
 
   /** The Hallelu knows that these partitions have a frame, so that it may be in an answer. */
@@ -536,7 +603,7 @@ export class HostSimulation {
   }
 
   /** An owner passes a frame without its records in some partitions: the registry has to know. */
-  private passes(stream: string, frame: number, voided: Uint8Array): void {
+  private passes(stream: string, frame: number, version: number, voided: Uint8Array): void {
     const letters = (this.registered.get(stream)?.dead ?? []).filter((letter) => letter.frame === frame);
     const known = this.known.get(`${stream} ${frame}`);
     voided.forEach((each, p) => {
@@ -545,7 +612,7 @@ export class HostSimulation {
       if (each && !letters.some(({ from, to }) => from <= p && p < to))
         throw new Broken(`${stream}: frame ${frame} is set aside for ${p}, and the registry does not say so`);
     });
-    if (this.poison(frame) === undefined)
+    if (this.poison(stream, frame, version) === undefined)
       throw new Broken(`${stream}: frame ${frame} is set aside for nothing`);
   }
 
@@ -724,8 +791,9 @@ export class HostSimulation {
         this.say(`${stream}: ${what}`);
         this.moved(donor, id);
       },
-      poison: (frame) => this.poison(frame),
-      passes: (frame, voided) => this.passes(stream, frame, voided),
+      poison: (frame, version) => this.poison(stream, frame, version),
+      stopsAtOnce: (version) => this.kernels.stopsAtOnce(this.moduleOf(stream, version)),
+      passes: (frame, version, voided) => this.passes(stream, frame, version, voided),
       broken: (rule) => {
         throw new Broken(`${stream}: ${rule}`);
       },
@@ -767,6 +835,8 @@ export class HostSimulation {
     return [`free ${this.ledger.free}`, `claims ${this.jahs.all.size}`, ...streams].join("; ");
   }
 }
+
+const UNWRITTEN = "the registry cannot be written";
 
 const NO_COSTS: Costs = { map: 1, apply: 1, bytes: FRAME_BYTES };
 

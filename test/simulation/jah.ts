@@ -13,12 +13,15 @@ import { PAGE_BYTES } from "../../host/kernel/pages.ts";
 import type { PageStore } from "../../host/store/page-store.ts";
 import { type Batch, ROUTED } from "../../host/wire/batch.ts";
 import type { FromLiveJah, LiveRouting, LiveStart, ToLiveJah, Work } from "../../host/wire/live.ts";
+import { Succession, versionOf } from "../../host/jah/succession.ts";
 import type { SimulatedDisk, Writer } from "./disk.ts";
-import { borrowMemory, giveBack, State, STATE_END } from "./state.ts";
+import { borrowMemory, frameSum, giveBack, NO_PART, type Part, State, STATE_END } from "./state.ts";
 
 /** How a checkpoint goes out: with faults, as that of a large state, of which some pages have to wait until others are written. */
 const PORTIONS = { copyBytes: 2 * PAGE_BYTES, batchPages: 1 };
 const CALM_PORTIONS = { copyBytes: PARTITIONS * PAGE_BYTES, batchPages: 1 };
+
+export type Poison = "map" | number | undefined;
 
 /** What the world around a Jah does for it. */
 export interface World {
@@ -43,12 +46,14 @@ export interface World {
   worked(ms: number): void;
   /** State of a donor has moved to this Jah; a sentence. */
   moved(donor: number, what: string): void;
-  /** Where a frame stops the kernel: while it is mapped, or in a partition while it is applied. */
-  poison(frame: number): "map" | number | undefined;
+  /** Where a frame stops a version of the kernel: while it is mapped, or in a partition while it is applied. */
+  poison(frame: number, version: number): Poison;
+  /** Whether a version of the kernel stops when it is to take the state over. */
+  stopsAtOnce(version: number): boolean;
   /** Partitions, a byte each, get the records of a frame that stops the kernel elsewhere. */
   has(frame: number, partitions: Uint8Array): void;
   /** A frame is passed without its records for these partitions, a byte each. */
-  passes(frame: number, voided: Uint8Array): void;
+  passes(frame: number, version: number, voided: Uint8Array): void;
   broken(rule: string): never;
   /** What was begun has failed. */
   failed(error: unknown): void;
@@ -85,10 +90,10 @@ interface Task {
   voided: Uint8Array | undefined;
 }
 
-/** State that is on its way: frames and records of partitions, from the first that moves on. */
+/** State that is on its way: the partitions, from the first that moves on, of one version. */
 interface Moved {
-  applied: number[];
-  records: number[];
+  version: number;
+  parts: Part[];
 }
 
 interface Move {
@@ -116,6 +121,11 @@ export class SimulatedJah {
   private readonly toGather: RestoredShard[] = [];
   private readonly routings = new Map<number, LiveRouting>();
   private owns = false;
+  /** Words that came while its state was read back. */
+  private readonly early: ToLiveJah[] = [];
+  /** The versions of the kernel, once that is over; and the last one that will not be rolled back. */
+  private succession: Succession | undefined;
+  private confirmed = 0;
   private readonly moves: Move[] = [];
   private readonly movesKnown = new Set<string>();
   /** State that came, by the routing that moves it. */
@@ -149,6 +159,15 @@ export class SimulatedJah {
     return Int32Array.from({ length: PARTITIONS }, (_, p) => this.state?.applied(p) ?? -1);
   }
 
+  /** What a partition has had, if this Jah has any. */
+  part(p: number): Part {
+    return this.state?.get(p) ?? NO_PART;
+  }
+
+  private get version(): number {
+    return this.succession!.at.version;
+  }
+
   /** It does nothing more. */
   die(): void {
     this.alive = false;
@@ -159,9 +178,17 @@ export class SimulatedJah {
 
   hear(message: ToLiveJah): void {
     if (!this.alive) return;
+    if (!this.succession && message.type !== "start" && message.type !== "end")
+      return void this.early.push(message);
     switch (message.type) {
       case "start":
         this.start(message).catch((error: unknown) => this.world.failed(error));
+        break;
+      case "version":
+        this.succession?.add(message.version);
+        break;
+      case "confirmed":
+        this.confirmed = message.version;
         break;
       case "routing":
         this.learn(message.routing);
@@ -194,8 +221,9 @@ export class SimulatedJah {
   onEnd: () => void = () => {};
 
   /** No time passes until its state is read. */
-  private async start({ shards = [], store: folder }: LiveStart): Promise<void> {
+  private async start({ shards = [], store: folder, versions, confirmed }: LiveStart): Promise<void> {
     const { world } = this;
+    this.confirmed = confirmed;
     const writer: Writer = {
       alive: () => this.alive,
       later: world.later,
@@ -216,11 +244,22 @@ export class SimulatedJah {
     const store = own?.store ?? (folder === undefined ? undefined : await open(folder));
     this.inbox = new Inbox(own?.told.frame ?? 0);
     this.owns = own !== undefined;
+    const begun = versionOf(versions, { saved: own?.meta, owns: this.owns });
+    if (!versions.some(({ version }) => version === begun))
+      world.broken(`${own?.told.store} is of version ${begun}, which is none of its kernel`);
+    this.succession = new Succession(versions, begun);
     if (store) this.hold(store, own?.memory ?? borrowMemory(), own?.meta);
     if (own) this.keepOnly(own);
     this.toGather.push(...others);
     const told = restored.map((each) => each.told);
-    world.tell({ type: "ready", port: this.id, next: this.inbox.next, version: 1, restored: told });
+    for (const each of this.early.splice(0)) this.hear(each);
+    world.tell({
+      type: "ready",
+      port: this.id,
+      next: this.inbox.next,
+      version: this.version,
+      restored: told,
+    });
     this.tick();
     this.wake();
   }
@@ -232,7 +271,7 @@ export class SimulatedJah {
       kernel: () => state,
       meta: () => {
         const { next: frame, places } = this.inbox;
-        return { abi: ABI_VERSION, version: 1, end: STATE_END, frame, ...state.range, places };
+        return { abi: ABI_VERSION, version: this.version, end: STATE_END, frame, ...state.range, places };
       },
       tell: (message: FromLiveJah) => this.world.tell(message),
       wake: () => this.wake(),
@@ -245,16 +284,24 @@ export class SimulatedJah {
   private keepOnly({ told: { store, from, to }, meta }: RestoredShard): void {
     for (let p = 0; p < PARTITIONS; p++) {
       const isOwn = from <= p && p < to;
-      if (!isOwn && this.state!.applied(p) >= 0) this.state!.set(p, -1, 0);
-      if (isOwn && !meta) this.state!.set(p, 0, 0);
+      if (!isOwn && this.state!.applied(p) >= 0) this.state!.set(p, NO_PART);
+      if (isOwn && !meta) this.state!.set(p, this.nothing);
       if (isOwn) this.check(store, p);
     }
+  }
+
+  /** A partition that has had no frame. */
+  private get nothing(): Part {
+    return { applied: 0, records: 0, sum: 0, version: this.version };
   }
 
   private check(store: string, p: number): void {
     const applied = this.state!.applied(p);
     if (applied !== this.inbox.next)
       this.world.broken(`partition ${p} of ${store} is at ${applied}, not ${this.inbox.next}`);
+    const version = this.state!.version(p);
+    if (version !== this.version)
+      this.world.broken(`partition ${p} of ${store} is of version ${version}, not ${this.version}`);
   }
 
   /** Takes the shards that are due from other folders. */
@@ -262,8 +309,12 @@ export class SimulatedJah {
     while (this.toGather.length && this.toGather[0].told.frame <= this.inbox.next) {
       const { told, memory, meta } = this.toGather.shift()!;
       const state = new State(memory);
+      const first = this.succession!.all[0].version;
       for (let p = told.from; p < told.to; p++) {
-        this.state!.set(p, meta ? state.applied(p) : 0, state.records(p));
+        const part = meta ? state.get(p) : { ...this.nothing, version: first };
+        if (part.version > this.version)
+          this.world.broken(`${told.store} is of version ${part.version}, ahead of ${this.version}`);
+        this.state!.set(p, { ...part, version: this.version });
         this.check(told.store, p);
       }
       giveBack(memory);
@@ -273,9 +324,11 @@ export class SimulatedJah {
     }
   }
 
-  /** Whether a checkpoint may begin: no state is on its way. */
+  /** Whether a checkpoint may begin: no state is on its way, nor of a version that may be rolled back. */
   private get maySave(): boolean {
-    return this.owns && !this.toGather.length && !this.moves.some(({ start }) => start <= this.inbox.next);
+    const isWhole = this.owns && !this.toGather.length;
+    const moves = this.moves.some(({ start }) => start <= this.inbox.next);
+    return isWhole && !moves && this.version <= this.confirmed;
   }
 
   private async save(id: number): Promise<void> {
@@ -332,7 +385,8 @@ export class SimulatedJah {
       this.heldAt = Math.max(at, this.inbox.next);
       if (at < 0) answer({ next: this.inbox.next });
       else this.onHeld = () => answer({ next: this.inbox.next });
-    } else if (method === "save") void this.save(id);
+    } else if (method === "compile") answer(undefined);
+    else if (method === "save") void this.save(id);
   }
 
   private receive(batch: Batch): void {
@@ -358,20 +412,54 @@ export class SimulatedJah {
 
   /** One piece of work: state that moves, then a frame to apply, then one to map. */
   private step(): "none" | "done" | "takes time" {
-    if (this.inbox.next >= this.heldAt && !this.moves.some(({ start }) => start <= this.inbox.next)) {
-      this.onHeld?.();
-      this.onHeld = undefined;
-    }
-    this.gather();
+    this.answerHold();
     if (this.maySave) this.checkpointer?.begin();
     if (this.checkpointer?.blocks) return this.map();
+    const { next } = this.inbox;
+    const maySwitch = next < this.heldAt || (next === this.heldAt && this.onHeld !== undefined);
+    if (maySwitch && this.succession?.due(this.owns ? next : Infinity)) return this.advance();
+    this.gather();
     const handover = this.handOver();
     if (handover === "did") return "done";
     const held = this.inbox.next >= this.heldAt;
     const batch =
-      handover === "waits" || held ? undefined : this.inbox.take((routing) => this.routings.has(routing));
+      handover === "waits" || held
+        ? undefined
+        : this.inbox.take(
+            (routing, version) => this.routings.has(routing) && this.succession!.knows(version),
+          );
     if (batch) return this.busy(this.apply(batch), "applyMs", () => this.told([]));
     return this.map();
+  }
+
+  /** The state becomes that of the next version of the kernel. */
+  private advance(): "done" | "none" {
+    const { version: before } = this;
+    const { version } = this.succession!.following!;
+    if (this.world.stopsAtOnce(version)) {
+      this.world.tell({ type: "failed", frame: this.inbox.next, failure: TRAP });
+      this.die();
+      return "none";
+    }
+    this.succession!.advance();
+    for (let p = 0; this.state && p < PARTITIONS; p++) {
+      const part = this.state.get(p);
+      if (part.applied < 0) continue;
+      if (part.version !== before)
+        this.world.broken(`partition ${p} is of version ${part.version}, and was to be of ${before}`);
+      this.state.set(p, { ...part, version });
+    }
+    this.checkpointer?.moved();
+    this.world.tell({ type: "switched", version, idleMs: 0 });
+    return "done";
+  }
+
+  private answerHold(): void {
+    const { next } = this.inbox;
+    if (next < this.heldAt || this.moves.some(({ start }) => start <= next)) return;
+    if (this.succession?.due(next)) return;
+    this.onHeld?.();
+    this.onHeld = undefined;
   }
 
   private map(): "none" | "takes time" {
@@ -395,10 +483,11 @@ export class SimulatedJah {
   }
 
   private mapped({ frame, routing: id, skip, voided }: Task): void {
-    if (this.world.poison(frame) === "map" && !skip)
+    const { version } = this.succession!.of(frame);
+    if (this.world.poison(frame, version) === "map" && !skip)
       return this.world.tell({ type: "trapped", routing: id, frame, failure: TRAP });
     for (const { jah, from, to } of this.routings.get(id)!.targets) {
-      const batch = batchOf(frame, id, from, to, voided);
+      const batch = batchOf({ frame, version, routing: id, from, to }, voided);
       if (jah === this.id) {
         this.receive(batch);
         continue;
@@ -433,7 +522,7 @@ export class SimulatedJah {
   }
 
   /** Each partition of the target gets this frame, which must be the next one for it; what that takes, ms. */
-  private apply({ frame, routing, payload }: Batch): number {
+  private apply({ frame, routing, version, payload }: Batch): number {
     const target = this.routings.get(routing)?.targets.find(({ jah }) => jah === this.id);
     if (!target) return this.world.broken(`Jah ${this.id} has no part in routing ${routing}`);
     // Those that are still to come from another folder have the frame.
@@ -441,15 +530,17 @@ export class SimulatedJah {
       this.toGather.length > 0 && this.toGather.some(({ told }) => told.from <= p && p < told.to);
     const isOwn = (p: number) => target.from <= p && p < target.to;
     const given = payload.length > 4 ? payload.subarray(4) : undefined;
+    if (version !== this.version)
+      this.world.broken(`frame ${frame} was mapped by version ${version}, and is applied by ${this.version}`);
     // A batch names all partitions that the frame is void for: those of others, too, which may take them from a folder.
     const voided = given && Uint8Array.from(given, (each, p) => (isOwn(p) && !isToCome(p) ? each : 0));
-    const poison = this.world.poison(frame);
+    const poison = this.world.poison(frame, version);
     if (typeof poison === "number" && isOwn(poison) && !given?.[poison]) {
       this.world.tell({ type: "failed", frame, failure: TRAP });
       this.die();
       return 0;
     }
-    if (voided?.includes(1)) this.world.passes(frame, voided);
+    if (voided?.includes(1)) this.world.passes(frame, version, voided);
     if (poison !== undefined) {
       const has = (p: number) => isOwn(p) && !voided?.[p] && !isToCome(p);
       this.world.has(
@@ -461,11 +552,14 @@ export class SimulatedJah {
     let left = payload.readUInt32LE(0);
     for (let p = target.from; p < target.to; p++) {
       if (isToCome(p)) continue;
-      const applied = state.applied(p);
+      const { applied, records, sum, version: own } = state.get(p);
       if (applied !== frame)
         this.world.broken(`partition ${p} at Jah ${this.id} gets frame ${frame} after ${applied}`);
+      if (own !== version)
+        this.world.broken(`partition ${p} of version ${own} gets frame ${frame} by version ${version}`);
       const count = voided?.[p] ? 0 : recordsIn(frame, p, p + 1);
-      state.set(p, frame + 1, state.records(p) + count);
+      const had = sum + frameSum(frame, version);
+      state.set(p, { applied: frame + 1, records: records + count, sum: had, version });
       left -= count;
     }
     if (left) this.world.broken(`Jah ${this.id} gets ${left} records of frame ${frame} that are not its own`);
@@ -479,11 +573,10 @@ export class SimulatedJah {
     const { from, to, other, gives, routing } = move;
     const own = this.state!;
     if (gives) {
-      const moved: Moved = { applied: [], records: [] };
+      const moved: Moved = { version: this.version, parts: [] };
       for (let p = from; p < to; p++) {
-        moved.applied.push(own.applied(p));
-        moved.records.push(own.records(p));
-        own.set(p, -1, 0);
+        moved.parts.push(own.get(p));
+        own.set(p, NO_PART);
       }
       this.moves.splice(this.moves.indexOf(move), 1);
       this.checkpointer!.moved();
@@ -492,7 +585,11 @@ export class SimulatedJah {
     }
     const moved = this.arrived.get(routing)?.shift();
     if (!moved) return "waits";
-    for (let p = from; p < to; p++) own.set(p, moved.applied[p - from], moved.records[p - from]);
+    if (moved.version !== this.version)
+      this.world.broken(
+        `state of version ${moved.version} moves to Jah ${this.id}, which has ${this.version}`,
+      );
+    moved.parts.forEach((part, i) => own.set(from + i, part));
     this.moves.splice(this.moves.indexOf(move), 1);
     this.checkpointer!.moved();
     this.world.moved(
@@ -514,19 +611,17 @@ const TRAP = { kind: "trap", code: "kernel-trapped", message: "poison", stack: "
 
 /** How many records there are for partitions [from, to); and, if some get none, a byte for each of all partitions. */
 function batchOf(
-  frame: number,
-  routing: number,
-  from: number,
-  to: number,
+  of: { frame: number; version: number; routing: number; from: number; to: number },
   voided: Uint8Array | undefined,
 ): Batch {
+  const { frame, version, routing, from, to } = of;
   let records = voided ? 0 : recordsIn(frame, from, to);
   if (voided) for (let p = from; p < to; p++) if (!voided[p]) records += recordsIn(frame, p, p + 1);
   const payload = Buffer.alloc(4 + (voided?.length ?? 0));
   payload.writeUInt32LE(records);
   if (voided) payload.set(voided, 4);
   const place = { source: 0, start: 0, end: 0, time: -Infinity, clock: 0 };
-  return { kind: ROUTED, frame, routing, ...place, payload };
+  return { kind: ROUTED, frame, routing, version, ...place, payload };
 }
 
 function noWork(): Work {

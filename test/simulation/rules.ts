@@ -8,7 +8,7 @@ import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Claim } from "../../host/congregation/ledger.ts";
 import { recordsIn, type SimulatedJah } from "./jah.ts";
 import type { Scenario } from "./scenario.ts";
-import { giveBack, type State } from "./state.ts";
+import { frameSum, giveBack, type State } from "./state.ts";
 
 export class Broken extends Error {}
 
@@ -158,17 +158,25 @@ export class Rules {
       throw new Broken(`a query of ${stream.name} gets no answer, which lacked a CPU or worked for ${ms} ms`);
   }
 
-  /** An answer holds each partition once, as of one frame. */
+  /** An answer holds each partition once, as of one frame, each of whose frames was applied under the kernel that it belongs to. */
   answer({ stream }: Watched, frame: number, jahs: Iterable<SimulatedJah>): void {
     const holders = new Uint8Array(PARTITIONS);
-    for (const { id, applied } of jahs) {
-      applied.forEach((next, p) => {
+    const sum = sumOf(stream, frame);
+    for (const jah of jahs) {
+      const { id } = jah;
+      jah.applied.forEach((next, p) => {
         if (next < 0) return;
         holders[p]++;
         if (next !== frame)
           throw new Broken(
             `an answer of ${stream.name} at ${frame} has partition ${p} of Jah ${id} at ${next}`,
           );
+        if (jah.part(p).version !== stream.versions.current.version)
+          throw new Broken(
+            `an answer of ${stream.name} has partition ${p} of version ${jah.part(p).version}`,
+          );
+        if (jah.part(p).sum !== sum)
+          throw new Broken(`an answer of ${stream.name} has partition ${p} of Jah ${id} by another kernel`);
       });
     }
     const wrong = holders.findIndex((count) => count !== 1);
@@ -205,12 +213,15 @@ export class Rules {
       }
       if (dead.open.length !== registered.get(stream.name)?.dead.length)
         throw new Broken(`${stream.name} has set frames aside that the registry does not know`);
+      const sum = sumOf(stream, log.next);
       let held = 0;
       for (let p = 0; state && p < PARTITIONS; p++) {
         const next = state.applied(p);
         held += state.records(p);
         if (next !== log.next)
           throw new Broken(`${stream.name} ends with frame ${next} of ${log.next} in ${p}`);
+        if (state.sum(p) !== sum)
+          throw new Broken(`${stream.name} ends with frames in ${p} that another kernel applied`);
       }
       if (state) giveBack(state.memory);
       if (held !== total) throw new Broken(`${stream.name} holds ${held} of ${total} records`);
@@ -218,4 +229,16 @@ export class Rules {
       if (records !== counted) throw new Broken(`${stream.name} counted ${records} of ${counted} records`);
     }
   }
+}
+
+/** What the frames below `end` add up to in each partition, each under the version of the kernel that it belongs to. */
+function sumOf({ versions }: Stream, end: number): number {
+  let sum = 0;
+  for (let frame = 0; frame < end; ) {
+    const { version } = versions.of(frame);
+    const following = versions.all.find(({ from, error }) => from > frame && error === undefined);
+    for (const next = Math.min(end, following?.from ?? end); frame < next; frame++)
+      sum += frameSum(frame, version);
+  }
+  return sum;
 }

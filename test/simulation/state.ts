@@ -1,6 +1,7 @@
 /**
  * The state of a simulated Jah, where a real one has it: in the arena of its memory, some partitions to a page, so that a checkpoint is
- * several pages, of which some may be older than others. It is how many frames each partition has had, and how many records.
+ * several pages, of which some may be older than others. It is how many frames each partition has had, how many records, a sum that tells
+ * under which version of the kernel it had each frame, and of which version it is.
  */
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import { createMemory } from "../../host/kernel/instance.ts";
@@ -11,6 +12,10 @@ const PARTITIONS_PER_PAGE = 64;
 const PAGES = PARTITIONS / PARTITIONS_PER_PAGE;
 /** Where a page has its records, behind the frames. */
 const RECORDS_AT = PARTITIONS_PER_PAGE * 8;
+
+/** Where it has the sums, and the versions. */
+const SUMS_AT = PARTITIONS_PER_PAGE * 16;
+const VERSIONS_AT = PARTITIONS_PER_PAGE * 24;
 
 /** The address behind the last page. */
 export const STATE_END: number = map.ARENA + PAGES * PAGE_BYTES;
@@ -37,6 +42,22 @@ export function giveBack(memory: WebAssembly.Memory): void {
   spare.push(memory);
 }
 
+/** What a partition has had, and of which version it is. */
+export interface Part {
+  /** Frames; -1 if it is another's. */
+  applied: number;
+  records: number;
+  sum: number;
+  version: number;
+}
+
+export const NO_PART: Part = { applied: -1, records: 0, sum: 0, version: 0 };
+
+/** What a frame adds to the sum of a partition that has it under a version of the kernel: sums of many are exact. */
+export function frameSum(frame: number, version: number): number {
+  return Math.imul(Math.imul(frame + 1, 0x9e3779b1) ^ Math.imul(version, 0x85ebca6b), 0xc2b2ae35) >>> 0;
+}
+
 export class State {
   readonly memory: WebAssembly.Memory;
   readonly arenaEnd = STATE_END;
@@ -61,9 +82,30 @@ export class State {
     return this.counts[(placeOf(p, 8) + RECORDS_AT) >> 3];
   }
 
-  set(p: number, applied: number, records: number): void {
+  /** The frames that it had, each as `frameSum` has it. */
+  sum(p: number): number {
+    return this.counts[(placeOf(p, 8) + SUMS_AT) >> 3];
+  }
+
+  version(p: number): number {
+    return this.counts[(placeOf(p, 8) + VERSIONS_AT) >> 3];
+  }
+
+  /** All there is of a partition. */
+  get(p: number): Part {
+    return {
+      applied: this.applied(p),
+      records: this.records(p),
+      sum: this.sum(p),
+      version: this.version(p),
+    };
+  }
+
+  set(p: number, { applied, records, sum, version }: Part): void {
     this.frames[placeOf(p) >> 2] = applied + 1;
     this.counts[(placeOf(p, 8) + RECORDS_AT) >> 3] = records;
+    this.counts[(placeOf(p, 8) + SUMS_AT) >> 3] = sum;
+    this.counts[(placeOf(p, 8) + VERSIONS_AT) >> 3] = version;
     this.marks[Math.floor(p / PARTITIONS_PER_PAGE)] = 1;
   }
 

@@ -46,6 +46,11 @@ export interface Reported {
   readonly lastWorkAt: number;
 }
 
+/** What only leads back to where an unproven kernel was is not to be waited for. */
+function backlogOf(stream: Reported): number {
+  return stream.hasWork ? stream.backlogBytes : 0;
+}
+
 /** What the ledger goes by. */
 export function loadOf(stream: Reported, now: number): StreamLoad {
   const { record, dispatch } = stream;
@@ -54,8 +59,8 @@ export function loadOf(stream: Reported, now: number): StreamLoad {
     // What may not run needs no CPU.
     min: stream.mayRun ? Math.min(record.min, record.max) : 0,
     max: record.max,
-    busy: stream.isBehind || now - stream.lastWorkAt < BUSY_MS,
-    backlogSeconds: stream.rates.secondsFor(stream.backlogBytes),
+    busy: stream.hasWork || now - stream.lastWorkAt < BUSY_MS,
+    backlogSeconds: stream.rates.secondsFor(backlogOf(stream)),
     jahs: [...stream.jahs.values()].map((jah) => ({
       jah: jah.id,
       kind: jah.kind,
@@ -74,7 +79,8 @@ function damageOf({ record, shards, folder }: Reported, from: number): Pick<Shar
 
 /** What users see. */
 export function infoOf(stream: Reported): StreamInfo {
-  const { record, dispatch, jahs, rates, backlogBytes, error } = stream;
+  const { record, dispatch, jahs, rates, error } = stream;
+  const backlogBytes = backlogOf(stream);
   const seconds = rates.secondsFor(backlogBytes);
   const counts = stream.progress.counts.total;
   return {
@@ -109,7 +115,6 @@ export function infoOf(stream: Reported): StreamInfo {
     checkpoints: { frame: record.frame, ...stream.checkpoints.made },
     lateOutputs: stream.lateOutputs.next,
     ...(record.source.length ? { inputsRead: record.read ?? 0 } : {}),
-    // What only leads back to where it was is not to be waited for.
     frame: stream.isBehind && !stream.hasWork ? stream.frames.next : stream.lowest,
     frames: stream.frames.next,
     ...(record.shares ? { decodedFrames: stream.frames.decodedCount } : {}),

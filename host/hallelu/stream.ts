@@ -314,7 +314,8 @@ export class Stream implements JahOwner {
    * a push or a question; else streams without records would take the CPU from each other for nothing, for ever.
    */
   get hasWork(): boolean {
-    return this.isBehind && !(this.isUnproven && this.dispatch.wasApplied(this.head));
+    const leadsBack = this.jahs.size === 0 && this.isUnproven && this.dispatch.wasApplied(this.head);
+    return this.isBehind && !leadsBack;
   }
 
   /** The lowest frame that is not applied everywhere. */

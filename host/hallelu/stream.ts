@@ -20,7 +20,7 @@ import {
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
-import { within } from "../core/promises.ts";
+import { untilDone, within } from "../core/promises.ts";
 import { fitState } from "../compiler/fit.ts";
 import type { StateFit } from "../wire/fit.ts";
 import type { Log } from "../store/log.ts";
@@ -164,6 +164,8 @@ export class Stream implements JahOwner {
   readonly visits: Visits;
   /** When the version on trial took over, or was found to be on trial. */
   private trialAt = performance.now();
+  /** As long as the registry is being told that the trial is over. */
+  private confirming: Promise<void> | undefined;
   /** Whether the registry is yet to know of the version that works. */
   private registering = false;
   /** Whether frames are held back that nobody was given, as another is to have them. */
@@ -577,12 +579,25 @@ export class Stream implements JahOwner {
   }
 
   /** The version that is on trial will not be rolled back any more. */
-  private async confirm(): Promise<void> {
+  private confirm(): Promise<void> {
+    this.confirming ??= this.confirmed().finally(() => (this.confirming = undefined));
+    return this.confirming;
+  }
+
+  /** Rejects if the registry cannot be written: it stays on trial then. */
+  private async confirmed(): Promise<void> {
     const { trial } = this.versions;
     if (!trial) return;
     this.versions.confirm();
-    // Neither its output nor what is saved of it may be there before the registry knows.
-    await this.save();
+    try {
+      // Neither its output nor what is saved of it may be there before the registry knows.
+      await this.registration.write();
+    } catch (error) {
+      this.versions.keepOnTrial(trial.version);
+      this.note("warn", `version ${trial.version} of ${this.name} stays on trial: ${messageOf(error)}`);
+      await new Promise((done) => setTimeout(done, SAVE_RETRY_MS)); // not again with every tick
+      throw error;
+    }
     this.progress.letOutputGo();
     const { confirmed } = this.versions;
     this.shards.send({ type: "confirmed", version: confirmed });
@@ -807,7 +822,8 @@ export class Stream implements JahOwner {
    * the kernel before are not all applied, its state is saved, or a stream that gets short turns would never come to their end.
    */
   private async rest(): Promise<void> {
-    if (!this.isUnproven) await this.confirm();
+    if (!this.isUnproven)
+      await this.confirm().catch(() => {}); // else what is on trial is not saved
     else if (this.lowest >= this.unsavedFrom || this.shards.owners.length > 1) {
       const release = await this.turn();
       letGo(this);
@@ -942,7 +958,7 @@ export class Stream implements JahOwner {
   /** A Jah that took up several shards has them together: when that is saved, and the registry says so, it is one. */
   private async gathered(jah: Jah): Promise<void> {
     const { shards } = this;
-    await this.confirm(); // what is on trial is not saved, and nobody is answered before this is
+    await untilDone(() => this.confirm(), this.over.signal); // what is on trial is not saved, and nobody is answered before this is
     while (jah.state === "working") {
       try {
         const { frame } = await jah.call("save", undefined);
@@ -1163,7 +1179,7 @@ export class Stream implements JahOwner {
     this.frames.tick();
     this.rates.sample(now);
     this.intakeRate.sample(now);
-    if (this.trialIsOver(now)) void this.confirm(); // also while it is being parked, which waits for its state to be saved
+    if (this.trialIsOver(now)) this.confirm().catch(() => {}); // also while it is being parked, which waits for its state to be saved
     if (this.lifecycle.state !== "running") return;
     this.checkpoints.tick(now);
     // State that moves is saved, which may not hold what may yet be rolled back.

@@ -127,6 +127,11 @@ export class Versions {
     delete this.record.trial;
   }
 
+  /** What was confirmed is on trial as before, with all that came after it. */
+  keepOnTrial(version: number): void {
+    this.record.trial = version;
+  }
+
   /**
    * The version before those on trial goes on in their place, under a number of its own, as the version `stopped` did. Answers the
    * former.

@@ -11,7 +11,7 @@ import type { LiveStart, ToLiveJah } from "../../host/wire/live.ts";
 const test = suite("host/hallelu/stream.ts: one stream, its Jahs in this process");
 
 /** A stream, and what its host does. */
-function streamOf(changes: Partial<StreamRecord> = {}) {
+function streamOf(changes: Partial<StreamRecord> = {}, save = async (_record: StreamRecord) => {}) {
   const jahs = new Jahs(() => {}, "secret", 1);
   const log = {
     first: 0,
@@ -60,7 +60,7 @@ function streamOf(changes: Partial<StreamRecord> = {}) {
     folder: "",
     cpus: 2,
     freeCpus: () => 0,
-    save: async () => {},
+    save,
     note: () => {},
   } as unknown as StreamParts);
   /** Starts a Jah; all it is told. */
@@ -73,7 +73,7 @@ function streamOf(changes: Partial<StreamRecord> = {}) {
     jah.receive({ type: "ready", port: 1, next: 0, version: 1, restored });
     return told;
   };
-  return { stream, start, jahs };
+  return { stream, start, jahs, record };
 }
 
 /** Settles with `promise`, or rejects if it hangs. */
@@ -218,6 +218,44 @@ test("a kernel that has taken in nothing is on trial, and the refusal says how t
   );
   assert.is(error!.code, "stream-on-trial");
   assert.match(error!.message, /version 3 of s .*push records first.*hallelujah swap s --to 1;/);
+});
+
+test("a version whose trial the registry cannot be told to be over stays on trial, and nothing of it is saved", async () => {
+  let isFull = true;
+  const saved: (number | undefined)[] = [];
+  const version = (number: number) => ({
+    version: number,
+    from: 0,
+    module: "",
+    file: "k.ts",
+    at: "",
+    how: "swapped" as const,
+  });
+  const { stream, start, record } = streamOf(
+    { version: 2, versions: [version(1), version(2)], trial: 2 },
+    async ({ trial }) => {
+      if (isFull) throw new Error("no space left");
+      saved.push(trial);
+    },
+  );
+  stream.wake();
+  const [owner] = stream.jahs.values();
+  const told = start(owner);
+  const isTold = () => told.some(({ type }) => type === "confirmed");
+  await stream.frames.append(Array.from({ length: 40 }, () => ({ source: 0, body: [], producers: [] })));
+  owner.receive({ type: "did", mapped: [], outputs: [], next: 40, nextClose: null });
+  stream.tick(performance.now());
+  await new Promise((done) => setImmediate(done));
+  assert.is(record.trial, 2);
+  assert.not.ok(isTold());
+  isFull = false;
+  while (!isTold()) {
+    stream.tick(performance.now());
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  assert.is(record.trial, undefined);
+  assert.is(saved[0], undefined);
+  await stream.remove();
 });
 
 test("no answer goes behind one before, though its Jah has to apply the frames again", async () => {

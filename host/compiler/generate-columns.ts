@@ -67,11 +67,11 @@ ${texts.map(({ i }) => `  cell${i} = 0;`).join("\n")}
   return row;
 }
 
-${texts.map(({ i }) => `let cell${i}: u32 = 0;\nlet mask${i}: u32 = 0;`).join("\n")}
+${texts.map(({ i }) => `let cell${i}: u32 = 0;\nlet mask${i}: u32 = 0;\nlet view${i}: u64 = 0;`).join("\n")}
 
-/** The cell of a field's text in all tables (state/entries.ts); 0, in which there is nothing, if it has none. */
+/** The cell of a field's text in all tables (state/entries.ts); 0, in which there is nothing, if it has none, or the kernel has put another text there. */
 @inline export function cellOf(text: usize): u32 {
-${texts.map(({ i, at }) => `  if (text == ${at}) return cell${i};`).join("\n")}
+${texts.map(({ i, at }) => `  if (text == ${at}) return load<u64>(text) == view${i} ? cell${i} : 0;`).join("\n")}
   return 0;
 }`;
 }
@@ -89,7 +89,8 @@ function readExact({ type, optional, offset }: RecordField, i: number): string {
   const read =
     type === "Text"
       ? `const code${i} = load<u32>(${place});
-    store<u64>(${at}, load<u64>(texts${i} + ((<usize>code${i}) << 3)));
+    view${i} = load<u64>(texts${i} + ((<usize>code${i}) << 3));
+    store<u64>(${at}, view${i});
     cell${i} = (from${i} + code${i}) & mask${i};`
       : `store<${wideOf(type)}>(${at}, load<${own}>(${place}));`;
   return optional

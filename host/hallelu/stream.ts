@@ -317,7 +317,8 @@ export class Stream implements JahOwner {
    */
   get hasWork(): boolean {
     const leadsBack = this.jahs.size === 0 && this.isUnproven && this.dispatch.wasApplied(this.head);
-    return this.isBehind && !leadsBack;
+    // Windows close by themselves, for which their state has to be there.
+    return this.isBehind && !(leadsBack && !this.kernel.time);
   }
 
   /** The lowest frame that is not applied everywhere. */
@@ -447,6 +448,8 @@ export class Stream implements JahOwner {
     await this.compileAhead(this.versions.pathOf(version));
     const release = await this.turn();
     try {
+      // What this one puts out is kept back, which the end of the trial before would let go.
+      while (this.confirming) await this.confirming.catch(() => {});
       this.refuseIfFailed();
       const since = performance.now();
       const from = this.nextVersionFrom;

@@ -336,7 +336,10 @@ export class Course {
       following.catch(() => {}); // nobody may want it
       const step = await next;
       yield step;
-      if (step.over) return;
+      if (step.over) {
+        await following.catch(() => {}); // it would take rows that come later
+        return;
+      }
       next = following;
     }
   }

@@ -68,6 +68,11 @@ export class Handover {
     return this.expected.some(({ start }) => start <= this.inbox.next);
   }
 
+  /** Whether a part of what it gives is on its way: the instance that gives it must stand until all is. */
+  get isGiving(): boolean {
+    return this.expected.some(({ began }) => began);
+  }
+
   /** Does a part of what has to be done before the next frame is applied. */
   step(): Step {
     const next = this.expected.find(({ start }) => start <= this.inbox.next);

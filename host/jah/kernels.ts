@@ -106,8 +106,14 @@ export class Kernels {
     this.applier = new Owner(this.instance);
     this.mappers.get(next)?.use(this.instance);
     const { all } = this.succession;
-    const needed = all.slice(all.indexOf(before)).map(({ kernel }) => kernel);
-    for (const file of this.modules.keys()) if (!needed.includes(file)) this.modules.delete(file);
+    const needed = all.slice(all.indexOf(before));
+    const files = needed.map(({ kernel }) => kernel);
+    for (const file of this.modules.keys()) if (!files.includes(file)) this.modules.delete(file);
+    for (const [version, mapper] of this.mappers) {
+      if (needed.includes(version)) continue;
+      mapper.close();
+      this.mappers.delete(version);
+    }
   }
 
   /** An instance over a state in another memory, which is of version `at` or becomes that of this one's. */
@@ -119,6 +125,11 @@ export class Kernels {
 
   learn(source: number, specs: { version: number; spec: SourceSpec }[]): void {
     for (const { version, spec } of specs) this.succession.find(version).sources[source] = spec;
+  }
+
+  /** Whether a frame belongs to the version whose the state is. */
+  isOwn(frame: number): boolean {
+    return this.succession.of(frame) === this.at;
   }
 
   /** A mapper for a frame, which may be used once. */

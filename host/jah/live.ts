@@ -246,9 +246,15 @@ export class LiveJah {
     setImmediate(() => void this.turn());
   }
 
+  /** Whether the next frame is another version's, and the instance must stand that gives state away. */
+  private get mustStand(): boolean {
+    const [next] = this.tasks;
+    return next !== undefined && this.handover.isGiving && !this.kernels.isOwn(next.task.frame);
+  }
+
   private async turn(): Promise<void> {
     const applied = this.applyReady();
-    const task = this.failed || this.peers.full ? undefined : this.tasks.shift();
+    const task = this.failed || this.peers.full || this.mustStand ? undefined : this.tasks.shift();
     if (task) await this.mapFrame(task);
     if (task && !this.workTold) this.tellWork();
     this.running = false;
@@ -266,7 +272,8 @@ export class LiveJah {
       if (this.maySave) this.checkpointer?.begin();
       if (this.checkpointer?.blocks) break;
       const { next } = this.inbox;
-      if (this.maySwitch && this.kernels.due(this.owns ? next : Infinity)) {
+      // More than one may take over at a frame.
+      while (this.maySwitch && this.kernels.due(this.owns ? next : Infinity)) {
         if (!this.switchKernel()) return false;
         done = true;
       }
@@ -378,6 +385,8 @@ export class LiveJah {
       mapper.route(ownersOf(targets, voids, only), targets.length);
       result = skip ? mapper.skip(task) : mapper.mapRead(task, undefined, columns, sharing);
     } catch (error) {
+      // The instance that stopped has half of the state given.
+      if (this.handover.isGiving) return this.fail(error);
       const failure = failureOf(error, this.kernels.current, task);
       this.kernels.restart(); // whatever it was doing when it stopped
       this.channel.send({ type: "trapped", routing, frame: task.frame, failure });

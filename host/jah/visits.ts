@@ -143,6 +143,9 @@ export class Visits {
     this.guarded(visit, deadline - performance.now(), () => {
       try {
         step.over = !visitor.step(() => performance.now() >= until, take);
+      } catch (error) {
+        this.end(visit); // the next step was asked for already
+        throw error;
       } finally {
         this.jah.restore();
       }

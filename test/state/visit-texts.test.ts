@@ -15,7 +15,10 @@ const KEEP = `import { Dataset, Optional, Text } from "hallelujah";
 const rows = new Dataset<Row>("rows");
 export function each(row: Row): void { rows.add(row); }`;
 
-/** Every way in which a text becomes a key: a field, two of them for one table, one that may lack, a part of it, one of the kernel's own, a pair. */
+/**
+ * Every way in which a text becomes a key: a field, two of them for one table, one that may lack, a part of it, one of the kernel's own, a
+ * pair, and a field to which the kernel has assigned another text.
+ */
 const GROUP = `import { Count, Optional, Pair, Table, Text, pair } from "hallelujah";
 @record class Row ${ROW}
 @state class Rows { count: Count }
@@ -25,6 +28,8 @@ const both = new Table<Text, Rows>("both");
 const maybe = new Table<Text, Rows>("maybe");
 const begins = new Table<Text, Rows>("begins");
 const own = new Table<Text, Rows>("own");
+const changed = new Table<Text, Rows>("changed");
+const filled = new Table<Text, Rows>("filled");
 const pairs = new Table<Pair<Text, Text>, Rows>("pairs");
 export function each(row: Row): void {
   one.at(row.a).count.add();
@@ -35,6 +40,12 @@ export function each(row: Row): void {
   begins.at(row.a.slice(0, 3)).count.add();
   own.at(Text.of(row.n % 2 ? "odd" : "even")).count.add();
   pairs.at(pair(row.a, row.b)).count.add();
+  if (row.n % 7 == 0) row.a = row.b;
+  changed.at(row.a).count.add();
+  if (row.c.present) {
+    if (row.n % 3 == 0) row.c.value = row.b;
+    filled.at(row.c.value).count.add();
+  }
 }`;
 
 interface Row {
@@ -59,6 +70,8 @@ function expected(rows: Row[]): string[] {
     add("begins", a.slice(0, 3));
     add("own", n % 2 ? "odd" : "even");
     add("pairs", [a, b]);
+    add("changed", n % 7 ? a : b);
+    if (c !== undefined) add("filled", n % 3 ? c : b);
   }
   return [...counts].map(([name, count]) => `${name} ${count}`).toSorted();
 }

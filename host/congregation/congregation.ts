@@ -22,8 +22,9 @@ const STEADY_MS = 30_000;
 const QUICK_ENDS_MAX = 8;
 /** Time that a lock may take to come free. */
 const LOCK_PATIENCE_MS = 5_000;
-/** Time after a Jah's start for which it has the machine for itself, before the next spare is started, ms. */
-const SPARE_AFTER_MS = 1_000;
+/** Time after a Jah's start for which the next spare is not started yet, ms: where a CPU idles, and where it would be in the way of those that work. */
+const SPARE_AFTER_MS = 100;
+const SPARE_BUSY_MS = 5_000;
 /** What is left of the grace for killing what did not end. */
 const KILL_RESERVE_MS = 500;
 
@@ -83,6 +84,10 @@ class Host {
   /** A process that waits to become a Jah, kept where there are streams. */
   private spare: ChildProcess | undefined;
   private spareTimer: NodeJS.Timeout | undefined;
+  /** Whether the last spare ended by itself: the next one may do so at once. */
+  private spareFailed = false;
+  /** When a process was last started that is a Jah or may become one, ms. */
+  private lastStartAt = 0;
   private hallelu: ChildProcess | undefined;
   private jahPort = 0;
   private pauseMs = FIRST_PAUSE_MS;
@@ -201,32 +206,37 @@ class Host {
   private startJah(jah: number, cpu: number): void {
     const birth = { jah, port: this.jahPort, secret: this.secret };
     const child = this.takeSpare() ?? this.startSpare();
+    this.lastStartAt = performance.now();
+    this.spareFailed = false;
     startJah(child, birth, cpu, this.options.pin, (ended) => this.jahEnded(jah, ended));
     this.jahs.set(jah, child);
     tell(this.hallelu, { type: "granted", jah, cpu, pid: child.pid ?? 0 });
   }
 
-  /** Keeps one spare, or none; one that ends is started again with the next word of the Hallelu. */
+  /** Keeps one spare, or none. */
   private keepSpare(wanted: boolean): void {
-    if (!wanted) {
-      clearTimeout(this.spareTimer);
-      this.spareTimer = undefined;
-      this.takeSpare()?.kill("SIGKILL");
-    } else if (!this.spare) {
-      this.spareTimer ??= setTimeout(() => {
-        this.spareTimer = undefined;
+    clearTimeout(this.spareTimer);
+    if (!wanted) return void this.takeSpare()?.kill("SIGKILL");
+    if (this.spare) return;
+    const afterMs = this.ledger.hasIdle && !this.spareFailed ? SPARE_AFTER_MS : SPARE_BUSY_MS;
+    this.spareTimer = setTimeout(
+      () => {
         const spare = this.startSpare();
         this.spare = spare;
         const gone = () => {
-          if (this.spare === spare) this.spare = undefined;
+          if (this.spare !== spare) return;
+          this.spare = undefined;
+          this.spareFailed = true;
         };
         spare.on("exit", gone).on("error", gone);
-      }, SPARE_AFTER_MS);
-    }
+      },
+      Math.max(0, this.lastStartAt + afterMs - performance.now()),
+    );
   }
 
   private startSpare(): ChildProcess {
     const spare = startSpare();
+    this.lastStartAt = performance.now();
     this.children.add(spare);
     return spare;
   }

@@ -49,6 +49,11 @@ export class Ledger {
     return this.cpus.length - this.holders.size;
   }
 
+  /** Whether a CPU has no Jah, or one that has nothing to do. */
+  get hasIdle(): boolean {
+    return this.free > 0 || this.idle([...this.holders.values()]) !== undefined;
+  }
+
   /** The CPU of a Jah; undefined if it has none. */
   cpuOf(jah: number): number | undefined {
     return this.holders.get(jah)?.cpu;

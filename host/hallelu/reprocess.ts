@@ -151,6 +151,7 @@ export class Reprocess {
     this.parts = parts;
     this.parkAfterMs = parts.blue.parkAfterMs;
     this.green = open(() => this.cutAt ?? parts.blue.lowest);
+    this.lend();
   }
 
   /** Ten times a second. */

@@ -33,6 +33,31 @@ test("a Jah is of the stream that says so, whoever claimed it", () => {
   assert.equal(ledger.told([load], 20), [{ type: "reclaim", jah: 1 }]);
 });
 
+test("a CPU idles that has no Jah, or one that has nothing to do", () => {
+  const ledger = new Ledger([0, 1]);
+  ledger.claim(claim(1, "a"), 0);
+  assert.is(ledger.hasIdle, true);
+  ledger.claim(claim(2, "a"), 0);
+  const load = (idleMs: number) => [
+    {
+      stream: "a",
+      min: 1,
+      max: 2,
+      busy: true,
+      backlogSeconds: 0,
+      jahs: [
+        { jah: 1, kind: "persistent" as const, idleMs: 0 },
+        { jah: 2, kind: "transient" as const, idleMs },
+      ],
+    },
+  ];
+  assert.is(ledger.hasIdle, false);
+  ledger.told(load(100), 0);
+  assert.is(ledger.hasIdle, false, "it may have only just finished");
+  ledger.told(load(300), 0);
+  assert.is(ledger.hasIdle, true);
+});
+
 test("an idle Jah gives way at once, a busy one when its turn is over", () => {
   const ledger = new Ledger([0]);
   ledger.claim(claim(1, "a"), 0);

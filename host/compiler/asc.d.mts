@@ -9,12 +9,20 @@ export interface Node {
 }
 export interface Source {
   normalizedPath: string;
+  internalPath: string;
   statements: Node[];
+  debugInfoIndex: number;
 }
 export class Parser {
   diagnostics: { message: string; range: Range | null }[];
   sources: Source[];
-  parseFile(text: string, path: string, isEntry: boolean): void;
+  /** Files to be parsed next, those that were asked for, and those that are parsed. */
+  backlog: string[];
+  seenlog: Set<string>;
+  donelog: Set<string>;
+  /** Where each file was first asked for. */
+  dependees: Map<string, unknown>;
+  parseFile(text: string | null, path: string, isEntry: boolean): void;
 }
 export const NodeKind: Record<
   | "Break"

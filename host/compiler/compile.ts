@@ -15,6 +15,7 @@ import { describe, generate } from "./generate.ts";
 import { inWords } from "./hints.ts";
 import type { KernelModel } from "./kernel-model.ts";
 import { readKernel } from "./model.ts";
+import { forgetParsed } from "./parsed.ts";
 
 const SDK = join(packageRoot, "assembly");
 /** Where asc looks for `import ... from "hallelujah"`, and under which name the SDK's files are compiled. */
@@ -80,11 +81,17 @@ export interface CompiledKernel {
  */
 export type CompileTarget = "release" | "quick" | "visit" | "quick-visit";
 
+/** Settles when the build before is over: they share what is parsed. */
+let turn: Promise<unknown> = Promise.resolve();
+
 /** Compiles the kernel in `file`. Throws CompileError with every diagnostic. */
-export async function compileKernel(
-  file: string,
-  target: CompileTarget = "release",
-): Promise<CompiledKernel> {
+export function compileKernel(file: string, target: CompileTarget = "release"): Promise<CompiledKernel> {
+  const compiled = turn.then(() => compile(file, target));
+  turn = compiled.catch(forgetParsed);
+  return compiled;
+}
+
+async function compile(file: string, target: CompileTarget): Promise<CompiledKernel> {
   const path = resolve(file);
   const base = dirname(path);
   const name = basename(path);

@@ -1,8 +1,9 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamSource } from "../../host/hallelu/shapes.ts";
-import type { StreamRecord } from "../../host/hallelu/record.ts";
+import type { StreamRecord, VersionRecord } from "../../host/hallelu/record.ts";
 import { VISITS_MAX } from "../../host/core/limits.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
 import type { VisitPlan } from "../../host/hallelu/visit.ts";
@@ -10,8 +11,18 @@ import type { LiveStart, ToLiveJah } from "../../host/wire/live.ts";
 
 const test = suite("host/hallelu/stream.ts: one stream, its Jahs in this process");
 
+const KERNEL = {
+  ordered: false,
+  input: { fields: [] },
+  tables: [{ name: "t", key: ["Text"], fields: [] }],
+} as unknown as KernelDescriptor;
+
 /** A stream, and what its host does. */
-function streamOf(changes: Partial<StreamRecord> = {}, save = async (_record: StreamRecord) => {}) {
+function streamOf(
+  changes: Partial<StreamRecord> = {},
+  save = async (_record: StreamRecord) => {},
+  parts: Partial<StreamParts> = {},
+) {
   const jahs = new Jahs(() => {}, "secret", 1);
   const log = {
     first: 0,
@@ -56,12 +67,13 @@ function streamOf(changes: Partial<StreamRecord> = {}, save = async (_record: St
     log,
     outputs,
     lateOutputs: outputs,
-    kernel: { ordered: false, input: { fields: [] }, tables: [{ name: "t", key: ["Text"], fields: [] }] },
+    kernel: KERNEL,
     folder: "",
     cpus: 2,
     freeCpus: () => 0,
     save,
     note: () => {},
+    ...parts,
   } as unknown as StreamParts);
   /** Starts a Jah; all it is told. */
   const start = (jah: Jah): ToLiveJah[] => {
@@ -257,6 +269,97 @@ test("a version whose trial the registry cannot be told to be over stays on tria
   assert.is(saved[0], undefined);
   await stream.remove();
 });
+
+const swapped = (version: number, from: number): VersionRecord => ({
+  version,
+  from,
+  file: "k.ts",
+  at: "",
+  how: "swapped",
+  module: version === 2 ? "" : `kernel-${version}.wasm`,
+});
+
+test("the end of a trial lets nothing out of the version after it, which is swapped in meanwhile", async () => {
+  let write = () => {};
+  const written = new Promise<void>((done) => {
+    write = done;
+  });
+  /** Frames whose output is out. */
+  const out: number[] = [];
+  const append = async (_bytes: Buffer, _rows: number, frame: number) => void out.push(frame);
+  const { stream, start, record } = streamOf(
+    { version: 2, versions: [swapped(1, 0), swapped(2, 0)], trial: 2 },
+    () => written,
+    {
+      outputs: { next: 0, append, close: async () => {} } as unknown as StreamParts["outputs"],
+      readModule: () => KERNEL,
+    },
+  );
+  stream.wake();
+  const [owner] = stream.jahs.values();
+  start(owner);
+  const due: { routing: number; frame: number }[] = [];
+  owner.send = (message) => {
+    if (message.type === "call") owner.receive({ type: "answer", id: message.id });
+    if (message.type === "version")
+      owner.receive({ type: "switched", version: message.version.version, idleMs: 0 });
+    if (message.type === "map")
+      for (const { task } of message.frames) due.push({ routing: message.routing, frame: task.frame });
+  };
+  /** Frames are pushed, mapped and applied, and each puts something out. */
+  const work = async (frames: number) => {
+    await stream.frames.append(
+      Array.from({ length: frames }, () => ({ source: 0, body: [], producers: [] })),
+    );
+    while (due.length) {
+      const { routing, frame } = due.shift()!;
+      const emitted = Buffer.from(`row of ${frame}`);
+      const place = { source: 0, start: 0, end: 0, time: 0, lines: 1, quoted: false };
+      const done = { frame, ...place, rows: 1, bad: 0, problems: [], emitted, emittedRows: 1 };
+      const mapped = [{ routing, done }];
+      owner.receive({ type: "did", mapped, outputs: [], next: frame + 1, nextClose: null });
+    }
+    for (let turns = 0; turns < 20; turns++) await new Promise((done) => setImmediate(done));
+    for (const frame of out)
+      assert.ok(stream.versions.of(frame).version <= stream.versions.confirmed, `frame ${frame} is out`);
+  };
+  await work(40);
+  assert.equal(out, []);
+  stream.tick(performance.now()); // the trial of version 2 is over, as soon as the registry knows
+  const swap = stream.swap({ module: "kernel-3.wasm", file: "k.ts", how: "swapped" }, KERNEL);
+  await work(1);
+  write();
+  await swap;
+  assert.is(record.trial, 3);
+  await work(1);
+  assert.equal(out.slice(0, 41), [...Array(41).keys()]);
+  assert.not.ok(out.includes(41));
+  await stream.remove();
+});
+
+for (const [name, time, jahs] of [
+  ["windows, which close by themselves, comes back", { field: "at", lateness: 0 }, 1],
+  ["none waits until it is asked", undefined, 0],
+] as const)
+  test(`a stream whose unproven kernel is let go, and which has ${name}`, async () => {
+    const kernel = { ...KERNEL, ...(time ? { time } : {}) } as KernelDescriptor;
+    const versions = [swapped(1, 0), swapped(2, 5)];
+    const { stream, start } = streamOf({ version: 2, versions, trial: 2 }, undefined, {
+      kernel,
+      readModule: () => kernel,
+    });
+    stream.wake();
+    const [owner] = stream.jahs.values();
+    start(owner);
+    await stream.frames.append(Array.from({ length: 5 }, () => ({ source: 0, body: [], producers: [] })));
+    owner.receive({ type: "did", mapped: [], outputs: [], next: 5, nextClose: time ? 1000 : null });
+    await soon(stream.park());
+    await new Promise((done) => setImmediate(done));
+    assert.is(stream.lowest, 0, "nothing of it was saved");
+    assert.is(stream.hasWork, jahs > 0);
+    assert.is(stream.jahs.size, jahs);
+    stream.fail("enough");
+  });
 
 test("no answer goes behind one before, though its Jah has to apply the frames again", async () => {
   const { stream, start, jahs } = streamOf();

@@ -5,16 +5,16 @@ import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { VISIT_GRACE_MS, VISIT_HELD_BYTES, VISIT_HELD_ENTRIES } from "../../host/core/limits.ts";
 import { giveUp } from "../../host/hallelu/give-up.ts";
 import type { Jah } from "../../host/hallelu/jahs.ts";
-import { planVisit, type VisitPlan } from "../../host/hallelu/visit.ts";
+import { Course, planVisit, type VisitPlan } from "../../host/hallelu/visit.ts";
 import { Visits } from "../../host/hallelu/visits.ts";
 import { VISITS_VERSION } from "../../host/compiler/descriptor.ts";
 import { Visits as VisitsOfJah } from "../../host/jah/visits.ts";
 import { VISITING } from "../../host/wire/live.ts";
-import type { VisitStart, VisitStep } from "../../host/wire/visit.ts";
+import type { Visited, VisitStart, VisitStep } from "../../host/wire/visit.ts";
 
 const test = suite("host/hallelu/visits.ts: visits, their Jahs played by the test");
 
@@ -255,6 +255,59 @@ test("rows that are dropped after something was sent end the answer with what to
   );
   assert.is(error!.code, "visit-dropped");
   assert.match(error!.message, /rows dropped 30 rows.*hold/);
+});
+
+test("what comes after a result of a visit that stays is in the next one", async () => {
+  /** Rows that the second Jah is yet to meet, and those that came together in the first. */
+  const rows: string[] = [];
+  const taken: string[] = [];
+  const visitedOf = (row: string): Visited => ({
+    partition: 200,
+    index: 0,
+    rows: 1,
+    bad: 0,
+    emitted: [],
+    emittedRows: 0,
+    parts: emitted(row),
+  });
+  const step = { over: true, dropped: 0, rows: 0, emitted: [], visited: [] };
+  let stepping: Promise<unknown> = Promise.resolve();
+  /** A Jah is at its steps one after the other, and meets what is there then. */
+  const stepped = () => {
+    const done = stepping.then(async () => {
+      await turn();
+      return { ...step, visited: rows.splice(0).map(visitedOf) };
+    });
+    stepping = done;
+    return done;
+  };
+  const jahOf = (stepOf: () => Promise<VisitStep>) => ({
+    call: async (method: string, argument: { visited: Visited[] }) => {
+      if (method === "hold") return { next: 7 };
+      if (method === "visitStep") return stepOf();
+      if (method === "visitTake") taken.push(...argument.visited.flatMap(({ parts }) => parts.map(String)));
+      return { rows: 1, emitted: [] };
+    },
+  });
+  const jahs = [jahOf(async () => step), jahOf(stepped)] as unknown as Jah[];
+  const course = new Course(planOf(DATASET), jahs, {
+    frameTimeoutMs: 1000,
+    stuckFile: () => "",
+    worked: () => {},
+    placeOf: () => undefined,
+  });
+  const held = { jahs, least: 0, release: () => {} };
+  rows.push("a");
+  await course.begin(held);
+  await course.result();
+  assert.equal(taken, ["a"]);
+  for (const row of ["b", "c"]) {
+    rows.push(row);
+    await course.more(held);
+    await course.result();
+  }
+  assert.equal(taken, ["a", "b", "c"]);
+  course.end();
 });
 
 const field = { name: "n", aggregate: "Count", offset: 0, size: 8, columns: [] };

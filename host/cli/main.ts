@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from "commander";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { FRAME_TIMEOUT_MS } from "../core/limits.ts";
 import { RETAIN_WORDS } from "../core/retain.ts";
+import { inWriting } from "../core/write.ts";
 import {
   bytes,
   character,
@@ -557,6 +558,13 @@ async function version(): Promise<string> {
   const { sdkVersion } = await import("../core/version.ts");
   return sdkVersion();
 }
+
+// A reader that has gone, as `head` has after a line, wants no more; the command goes on, and a host does.
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (error) => {
+    const failure = inWriting(error);
+    if (failure.code !== "output-closed") process.exit(complain(failure));
+  });
 
 try {
   for (const command of program.commands) command.exitOverride();

@@ -1,7 +1,7 @@
 /** What all commands against a host share: where it is, how rows are printed, how Ctrl-C ends them. */
 import { connect, type Hallelujah } from "../client/live.ts";
 import { HallelujahError } from "../core/errors.ts";
-import { writeFully } from "../core/write.ts";
+import { inWriting, writeFully } from "../core/write.ts";
 
 export interface RemoteFlags {
   url?: string;
@@ -39,7 +39,8 @@ export async function print(text: string | Uint8Array): Promise<void> {
   try {
     await writeFully(STDOUT, typeof text === "string" ? Buffer.from(text) : text);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+    const failure = inWriting(error);
+    if (failure.code !== "output-closed") throw failure;
     process.exit(0);
   }
 }

@@ -1,9 +1,8 @@
 /** `hallelujah run`: the main job on the terminal. */
 import { availableParallelism } from "node:os";
 import { HallelujahError } from "../core/errors.ts";
-import { writeFully } from "../core/write.ts";
+import { inWriting, writeFully } from "../core/write.ts";
 import { CSV, JSON_ARRAY, NDJSON } from "../kernel/memory-map.ts";
-import { outputError } from "../run/failure.ts";
 import { type JobOptions, type Progress, runJob, type Summary } from "../run/job.ts";
 import type { QueryOptions } from "../run/query.ts";
 import { formatBadRecord } from "../run/problems.ts";
@@ -136,13 +135,6 @@ async function runSql(
     clear();
     return writeFully(STDOUT, bytes);
   });
-}
-
-/** An error of the system while rows are written, in words. */
-function inWriting(error: unknown): Error & { code?: string } {
-  const { code, syscall, message } = error as NodeJS.ErrnoException;
-  if (syscall !== "write" || !code) return error as Error;
-  return outputError(code, message.replace(/^\w+: /, "").replace(/, write$/, ""));
 }
 
 function stopOnSignals(stop: AbortController): { caught: number; forget: () => void } {

@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { HallelujahError } from "./errors.ts";
 
 /** Writes all bytes; waits while a pipe that does not block is full. */
 export async function writeFully(fd: number, bytes: Uint8Array): Promise<void> {
@@ -11,4 +12,18 @@ export async function writeFully(fd: number, bytes: Uint8Array): Promise<void> {
       await sleep(1);
     }
   }
+}
+
+/** The output cannot be written: whoever read it has gone, or the disk is full. `code` is that of the system. */
+export function outputError(code: string, message: string): HallelujahError {
+  if (code === "EPIPE")
+    return new HallelujahError("output-closed", "the output was closed before all rows were written");
+  return new HallelujahError("output-failed", `the output cannot be written: ${message} (${code})`);
+}
+
+/** An error of writing, as above; any other error as it is. */
+export function inWriting(error: unknown): Error & { code?: string } {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (syscall !== "write" || !code) return error as Error;
+  return outputError(code, message.replace(/^\w+: /, "").replace(/, write$/, ""));
 }

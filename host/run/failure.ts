@@ -2,6 +2,7 @@
 import type { BuiltKernel } from "../compiler/cache.ts";
 import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError } from "../core/errors.ts";
+import { outputError } from "../core/write.ts";
 import { FULL_ROWS } from "../kernel/memory-map.ts";
 import type { Failure, FrameTask } from "../wire/jah.ts";
 import type { Source } from "../input/plan.ts";
@@ -48,13 +49,6 @@ export function explainFailure(
     failure.code,
     `${failure.message}\n${failure.stack}${where ? `\nat ${where}` : ""}`,
   );
-}
-
-/** Rows cannot be written: whoever read them has gone, or the disk is full. `code` is that of the system. */
-export function outputError(code: string, message: string): HallelujahError {
-  if (code === "EPIPE")
-    return new HallelujahError("output-closed", "the output was closed before all rows were written");
-  return new HallelujahError("output-failed", `the rows cannot be written: ${message} (${code})`);
 }
 
 function size(bytes: number): string {

@@ -13,7 +13,7 @@ import { sectionNames, withSections } from "./descriptor.ts";
 import { CompileError, type Diagnostic } from "./diagnostics.ts";
 import { describe, generate } from "./generate.ts";
 import { inWords } from "./hints.ts";
-import type { KernelModel } from "./kernel-model.ts";
+import { className, type KernelModel } from "./kernel-model.ts";
 import { readKernel } from "./model.ts";
 import { forgetParsed } from "./parsed.ts";
 
@@ -59,7 +59,7 @@ function edit(text: string, model: KernelModel): EditedText {
   const edits = [...model.records, ...model.states].map(({ name, start, end }) => ({
     start,
     end,
-    text: `import { ${name} } from "hallelujah/generated";${text.slice(start, end).replace(/[^\n]+/g, "")}`,
+    text: `import { ${className(name)} as ${name} } from "hallelujah/generated";${text.slice(start, end).replace(/[^\n]+/g, "")}`,
   }));
   for (const { exportAt } of [...model.tables, ...model.datasets]) {
     if (exportAt !== undefined) edits.push({ start: exportAt, end: exportAt, text: "export " });

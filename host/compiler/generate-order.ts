@@ -3,7 +3,7 @@
  * key, and the closing of windows and sessions.
  */
 import type { RecordDescriptor, RecordField } from "./descriptor.ts";
-import { type KernelModel, kernelName, type TableModel, tableName } from "./kernel-model.ts";
+import { className, type KernelModel, kernelName, type TableModel, tableName } from "./kernel-model.ts";
 
 export function orderFunctions(model: KernelModel, input: RecordDescriptor): string {
   const { fold, time } = model;
@@ -40,7 +40,7 @@ export function each(): void {
 /** The same, the author's function and all, for a loop that does nothing else. */
 @inline export function eachInPlace(): void {
 ${timeAt === undefined ? "" : noteTime(timeAt)}
-${model.each ? `  kernelEach(changetype<${input.name}>(RECORD));` : ""}
+${model.each ? `  kernelEach(changetype<${className(input.name)}>(RECORD));` : ""}
 ${fold ? "  sendRecord();" : ""}
 }
 ${fold ? foldFunctions(model, fold, input, timeAt) : NO_FOLD}
@@ -111,9 +111,10 @@ function textAt({ offset, optional }: RecordField): number {
 function foldFunctions(
   model: KernelModel,
   fold: TableModel,
-  { name, fields, size }: RecordDescriptor,
+  { name: record, fields, size }: RecordDescriptor,
   timeAt: number | undefined,
 ): string {
+  const name = className(record);
   const texts = fields.filter(({ type }) => type === "Text");
   const partitionOf = fold.kind === "Windows" ? "partitionOfKey" : "partitionOf";
   const lengths = texts.map((field, i) => {
@@ -211,7 +212,7 @@ function foldBody(fold: TableModel, timeAt: number | undefined): string {
     return `  const key = kernelKey(record);
   ${time}
   const entry = ${name}.entryIfAny(key);
-  let state: ${state};
+  let state: ${className(state)};
   if (entry && ${name}.isBehind(entry, ms)) {
     ${name}.closeAt(entry);
     close_${name}();

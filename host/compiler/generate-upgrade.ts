@@ -5,7 +5,7 @@
  * A field that stays and holds blocks is one thing and not two: in the old value it is that of the new entry, whose address
  * stands behind the old value's fields.
  */
-import { type KernelModel, kernelName, type StateModel } from "./kernel-model.ts";
+import { className, type KernelModel, kernelName, type StateModel } from "./kernel-model.ts";
 import { fullType, holdsBlocks, layoutState, sizeOfFields } from "./state-layout.ts";
 import type { StateField } from "./descriptor.ts";
 
@@ -28,7 +28,7 @@ export function upgradeOf(state: StateModel, model: KernelModel): { head: string
   __upgrade(): void {
     store<u32>(${place} + ${size}, <u32>changetype<usize>(this));
     this.__touch();
-    ${kernelName(upgrade.name)}(changetype<${upgrade.from}>(${place}), this);
+    ${kernelName(upgrade.name)}(changetype<${className(upgrade.from)}>(${place}), this);
 ${drops.join("\n")}
   }`,
   };

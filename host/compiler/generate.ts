@@ -3,6 +3,7 @@
  * `@state`, the decoding of fields, and one function per thing that is done to every table.
  */
 import {
+  className,
   type DatasetModel,
   type FieldModel,
   type KernelModel,
@@ -162,7 +163,7 @@ function recordClass(record: RecordModel, made: boolean, datasets: DatasetModel[
   const { fields, size } = layout;
   const keepers = datasets.filter((dataset) => dataset.record === record.name);
   return `
-${made ? "" : "@unmanaged "}export class ${record.name} {
+${made ? "" : "@unmanaged "}export class ${className(record.name)} {
 ${words(size / 8)}
 ${fields.map((field) => accessors(field, field.offset)).join("\n")}
   __emitRoom(): usize {
@@ -333,7 +334,7 @@ function stateClass(state: StateModel, model: KernelModel): string {
   return `
 ${all.map(({ check }) => check).join("\n")}
 ${upgrade.head}
-@unmanaged export class ${state.name} {
+@unmanaged export class ${className(state.name)} {
 ${words((size + (hidden ? HIDDEN_BYTES : 0)) / 8)}
 ${all.map((field) => field.accessors).join("\n")}
   @inline __init(): void {

@@ -1,6 +1,7 @@
 /** AssemblyScript's diagnostics in the words of a kernel's author: names without paths, and what to write instead. */
 import { nearest } from "../core/errors.ts";
 import type { Diagnostic } from "./diagnostics.ts";
+import { className } from "./kernel-model.ts";
 import { AGGREGATES, TUPLES } from "./types.ts";
 
 /** What kernels import from the SDK. */
@@ -52,6 +53,7 @@ function reword(diagnostic: Diagnostic, text: string): Diagnostic {
   if (diagnostic.hint) return diagnostic;
   const { file } = diagnostic;
   const message = diagnostic.message
+    .replaceAll(`~lib/hallelujah/generated/${className("")}`, "")
     .replace(/~lib\/hallelujah\/(?:[\w-]+\/)*/g, "")
     .replace("'~lib/hallelujah'", "hallelujah");
   const found = HINTS.map(([pattern, hint]) => {

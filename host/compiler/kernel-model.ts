@@ -88,6 +88,11 @@ export function tableName({ constant }: TableModel): string {
   return `table_${constant}`;
 }
 
+/** By what name the generated module knows a class of the kernel's: authors call theirs as they like. */
+export function className(name: string): string {
+  return `class_${name}`;
+}
+
 interface Typed extends Node {
   name: { identifier?: { text: string } | undefined };
   typeName?: { identifier?: { text: string } | undefined };

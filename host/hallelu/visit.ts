@@ -222,18 +222,13 @@ export class Course {
   begin(turn: VisitTurn): Promise<number> {
     const { id: visit } = this;
     return this.held(turn, (jah, i) =>
-      jah.call("visit", {
-        ...this.plan.start,
-        visit,
-        leftMs: this.leftMs,
-        isHome: i === 0,
-      }),
+      this.ask(jah, "visit", { ...this.plan.start, visit, isHome: i === 0 }),
     );
   }
 
   /** The same for the rows that came since. Rejects with `visit-lost` if others are gone. */
   more(turn: VisitTurn): Promise<number> {
-    return this.held(turn, (jah) => jah.call("visitMore", { visit: this.id }));
+    return this.held(turn, (jah) => this.ask(jah, "visitMore", { visit: this.id }));
   }
 
   private async held(
@@ -371,7 +366,7 @@ export class Course {
    * Asks a Jah for a part of it. What goes wrong there is told as the client's kernel, or the want of time, explains it. If the client leaves
    * meanwhile, rejects with the reason of its signal.
    */
-  private async ask<M extends "visitStep" | "visitTake" | "visitClose" | "visitAsk">(
+  private async ask<M extends "visit" | "visitMore" | "visitStep" | "visitTake" | "visitClose" | "visitAsk">(
     jah: Jah,
     method: M,
     argument: Omit<LiveMethods[M]["argument"], "leftMs">,

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { TableRow } from "../../host/client/rows.ts";
+import { compileKernel } from "../../host/compiler/compile.ts";
+import { kernelOf } from "../run.ts";
 import { prints, refuses } from "./commands.ts";
 import { drained, startHost, type TestHost, until } from "./host.ts";
 
@@ -343,29 +345,43 @@ test("a visit that never ends is given up when its own time is over, and its Jah
   );
 });
 
-test("a visit that never ends is ended when its client has left", async () => {
-  // Nothing else would end the loop while the test waits.
-  const patient = await startHost({ cpus: 1, env: { HALLELUJAH_FRAME_TIMEOUT_MS: "3600000" } });
-  try {
-    const { client } = patient;
-    await client.deploy("kept", { kernel: KEEP, max: 1 });
-    await pushed(patient, BATCH);
-    const endless = DELAYS.replace("if (flight", "while (flight.origin.length >= 0) {}\n  if (flight");
-    const [{ jah, pid }] = await client.jahs();
-    const idle = cpuSeconds(pid);
-    const user = new AbortController();
-    const left = problem(client.visit("kept", { kernel: endless, timeout: 3_600_000, signal: user.signal }));
-    while (cpuSeconds(pid) < idle + 1) await new Promise((done) => setTimeout(done, 20)); // it is in the loop
-    user.abort();
-    await left;
-    const visit = await client.visit<TableRow>("kept", { kernel: DELAYS, timeout: 60_000 });
-    assert.equal(shown(await visit.all()), delaysOf(BATCH));
-    assert.not.equal((await client.jahs())[0].jah, jah);
-    assert.match(patient.log(), /the kernel of a visit did not return in time/);
-  } finally {
-    assert.is(await patient.stop(), 0);
-  }
-});
+/** Kernels that do not come back, from their first row or from their start. */
+const ENDLESS = {
+  "never ends": DELAYS.replace("if (flight", "while (flight.origin.length >= 0) {}\n  if (flight"),
+  "never begins": `${DELAYS.replace("if (flight", "if (spun == 1) return;\n  if (flight")}
+function spin(): i32 { let i: i32 = 0; while (true) { i++; if (i == -1 && i == 0) break; } return i; }
+const spun: i32 = spin();`,
+};
+
+for (const [name, source] of Object.entries(ENDLESS))
+  test(`a visit that ${name} is ended when its client has left`, async () => {
+    // Nothing else would end the loop while the test waits.
+    const patient = await startHost({
+      cpus: 1,
+      env: { HALLELUJAH_FRAME_TIMEOUT_MS: "3600000", HALLELUJAH_PARK_AFTER_MS: "3600000" },
+      args: ["--allow-wasm-visits"],
+    });
+    try {
+      const { client } = patient;
+      await client.deploy("kept", { kernel: KEEP, max: 1 });
+      await pushed(patient, BATCH);
+      // Of a kernel that comes as source, the compiler would meet the loop at its start.
+      const { wasm } = await compileKernel(kernelOf("endless", source), "quick");
+      const [{ jah, pid }] = await client.jahs();
+      const idle = cpuSeconds(pid);
+      const user = new AbortController();
+      const left = problem(client.visit("kept", { kernel: wasm, timeout: 3_600_000, signal: user.signal }));
+      while (cpuSeconds(pid) < idle + 1) await new Promise((done) => setTimeout(done, 20)); // it is in the loop
+      user.abort();
+      await left;
+      const visit = await client.visit<TableRow>("kept", { kernel: DELAYS, timeout: 60_000 });
+      assert.equal(shown(await visit.all()), delaysOf(BATCH));
+      assert.not.equal((await client.jahs())[0].jah, jah);
+      assert.match(patient.log(), /the kernel of a visit did not return in time/);
+    } finally {
+      assert.is(await patient.stop(), 0);
+    }
+  });
 
 /** What a process has used of the CPUs. */
 function cpuSeconds(pid: number): number {

@@ -38,10 +38,12 @@ interface Played {
   rows: number;
   /** What steps answer: for each visit that is begun, its steps; the last ones are repeated. Of a `never` there is no answer. */
   steps: (Partial<VisitStep> | "never")[][];
+  /** Whether the kernel comes back when the visit begins. */
+  begins?: "never";
 }
 
 /** A stream of two Jahs, of which the first answers as `played`; and all that they are asked, in order. */
-function streamOf({ rows, steps }: Played) {
+function streamOf({ rows, steps, begins }: Played) {
   const asked: string[] = [];
   let begun = -1;
   let at = 0;
@@ -53,6 +55,7 @@ function streamOf({ rows, steps }: Played) {
       if (method === "visit") {
         if (first) begun++;
         at = 0;
+        if (first && begins === "never") return new Promise(() => {});
         return { rows: first ? rows : 0 };
       }
       if (method === "visitStep") {
@@ -156,6 +159,23 @@ test("a visit whose client leaves ends at once, also while its kernel does not c
   client.abort(left);
   assert.is(await answer, left);
   assert.is(asked.at(-1), "visitEnd");
+});
+
+test("a visit whose kernel does not come back from its start ends as one that does not from a step", async () => {
+  for (const leaves of [true, false]) {
+    const { asked, visit } = streamOf({ rows: 5, steps: [[{}]], begins: "never" });
+    const client = new AbortController();
+    const plan = planOf(DATASET, { signal: client.signal, ...(leaves ? {} : { timeoutMs: 20 }) });
+    const answer = visit(plan).catch((why: unknown) => why);
+    while (!asked.includes("visit")) await sleep(1);
+    const left = new Error("left");
+    if (leaves) client.abort(left);
+    const why = await answer;
+    if (leaves) assert.is(why, left);
+    else assert.is((why as { code: string }).code, "visit-timeout");
+    // The stream goes on, and nobody is asked for a step.
+    assert.equal(asked.slice(asked.indexOf("visit")), ["visit", "release", "turn over", "visitEnd"]);
+  }
 });
 
 test("a watchdog is told of a part that does not come back in its grace, and of no other", async () => {

@@ -562,7 +562,7 @@ async function version(): Promise<string> {
 // A reader that has gone, as `head` has after a line, wants no more; the command goes on, and a host does.
 for (const stream of [process.stdout, process.stderr])
   stream.on("error", (error) => {
-    const failure = inWriting(error);
+    const failure = inWriting("output", error);
     if (failure.code !== "output-closed") process.exit(complain(failure));
   });
 

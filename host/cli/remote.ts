@@ -39,7 +39,7 @@ export async function print(text: string | Uint8Array): Promise<void> {
   try {
     await writeFully(STDOUT, typeof text === "string" ? Buffer.from(text) : text);
   } catch (error) {
-    const failure = inWriting(error);
+    const failure = inWriting("output", error);
     if (failure.code !== "output-closed") throw failure;
     process.exit(0);
   }

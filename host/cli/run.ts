@@ -78,7 +78,7 @@ export async function runCommand(
     progress?.clear();
     if (signals.caught) process.exitCode = 128 + signals.caught;
     else {
-      const failure = inWriting(error);
+      const failure = inWriting("rows", error);
       if (failure.code !== "output-closed") throw failure; // else whoever read the rows has enough
     }
   } finally {

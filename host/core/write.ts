@@ -14,16 +14,16 @@ export async function writeFully(fd: number, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** The output cannot be written: whoever read it has gone, or the disk is full. `code` is that of the system. */
-export function outputError(code: string, message: string): HallelujahError {
+/** What is put out cannot be written: whoever read it has gone, or the disk is full. `code` is that of the system. */
+export function outputError(what: "rows" | "output", code: string, message: string): HallelujahError {
   if (code === "EPIPE")
     return new HallelujahError("output-closed", "the output was closed before all rows were written");
-  return new HallelujahError("output-failed", `the output cannot be written: ${message} (${code})`);
+  return new HallelujahError("output-failed", `the ${what} cannot be written: ${message} (${code})`);
 }
 
 /** An error of writing, as above; any other error as it is. */
-export function inWriting(error: unknown): Error & { code?: string } {
+export function inWriting(what: "rows" | "output", error: unknown): Error & { code?: string } {
   const { code, syscall, message } = error as NodeJS.ErrnoException;
   if (syscall !== "write" || !code) return error as Error;
-  return outputError(code, message.replace(/^\w+: /, "").replace(/, write$/, ""));
+  return outputError(what, code, message.replace(/^\w+: /, "").replace(/, write$/, ""));
 }

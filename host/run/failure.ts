@@ -18,7 +18,7 @@ export function explainFailure(
   const where = inputPlace(failure, sources, task, frameBytes);
   if (failure.kind === "input") return new HallelujahError(failure.code, failure.message);
   const unwritten = /^(E[A-Z]+): (.*), write$/.exec(failure.message);
-  if (failure.kind === "internal" && unwritten) return outputError(unwritten[1], unwritten[2]);
+  if (failure.kind === "internal" && unwritten) return outputError("rows", unwritten[1], unwritten[2]);
   if (failure.kind === "memory") {
     const { tables, datasets = [] } = kernel.descriptor;
     const { table = 0, entries } = failure;

@@ -393,7 +393,7 @@ if (existsSync("/dev/full")) {
       const ran = await cli(["run", stations, goodCsv, "--format", format], {
         shell: "HALLELUJAH > /dev/full",
       });
-      refused(ran, /the output cannot be written: no space left on device/);
+      refused(ran, /the rows cannot be written: no space left on device/);
     }
     assert.ok(folders().length <= before + 8); // those of runs beside this one
   });

@@ -20,7 +20,7 @@ export interface Parked {
   readonly frames: { readonly time: EventTime };
   readonly progress: Pick<Progress, "counts">;
   /** State is saved that holds only frames below this one; Infinity where that is none's. */
-  readonly unsavedFrom: number;
+  readonly rollout: { readonly unsavedFrom: number };
   /** Waits until no query is in the way; resolves with what ends the turn. */
   turn(): Promise<() => void>;
   /** Lets those go on who wait for what is applied. */
@@ -64,7 +64,7 @@ export function letGo({ shards, scaler }: Pick<Parked, "shards" | "scaler">): vo
 async function saveState(stream: Parked, owners: Jah[]): Promise<void> {
   const { record } = stream;
   const held = await Promise.all(owners.map((owner) => owner.call("hold", { at: -1 })));
-  if (held.some(({ next }) => next >= stream.unsavedFrom)) return;
+  if (held.some(({ next }) => next >= stream.rollout.unsavedFrom)) return;
   const saved = await Promise.all(owners.map((owner) => owner.call("save", undefined)));
   const frame = Math.min(...saved.map((each) => each.frame));
   record.frame = frame;

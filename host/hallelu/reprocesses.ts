@@ -65,7 +65,7 @@ export class Reprocesses {
       const { wasm, descriptor } = await this.host.moduleOf(name, request);
       this.host.checkOutput(stream, descriptor);
       checkHistory(stream, descriptor, request.oldest ?? false);
-      await stream.untrialled(); // else its number may be another's
+      await stream.rollout.untrialled(); // else its number may be another's
       const version = stream.versions.next;
       const path = join(stream.folder, `kernel-${version}.wasm`);
       await replaceFile(path, wasm);

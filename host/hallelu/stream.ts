@@ -15,14 +15,10 @@ import {
   PARK_AFTER_MS,
   ROOM_RETRY_MS_MAX,
   STATE_BYTES_MAX,
-  TRIAL_FRAMES,
-  TRIAL_MS,
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
 import { untilDone, within } from "../core/promises.ts";
-import { fitState } from "../compiler/fit.ts";
-import type { StateFit } from "../wire/fit.ts";
 import type { Log } from "../store/log.ts";
 import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
@@ -45,17 +41,11 @@ import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
 import { ask, planQuery, refuseUnavailable } from "./query.ts";
 import type { Rates } from "./rates.ts";
-import {
-  applyChange,
-  Registration,
-  type StoredShard,
-  type StreamRecord,
-  type VersionRecord,
-} from "./record.ts";
+import { applyChange, Registration, type StoredShard, type StreamRecord } from "./record.ts";
+import { Rollout } from "./rollout.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
 import type { Tally } from "./tally.ts";
-import { misfitOf } from "./shapes.ts";
 import { Turns } from "./turns.ts";
 import { sentenceOf } from "./unavailable.ts";
 import { Versions } from "./versions.ts";
@@ -67,12 +57,6 @@ const FAILED_STARTS_MAX = 5;
 const RECORD_MS = 5_000;
 /** How often it is looked whether the processes of a parked stream have ended, ms. */
 const ENDING_MS = 10;
-/** How long a swap waits for its kernel to be compiled ahead, ms. */
-const COMPILE_MS = 1_000;
-/** How often it is looked whether all shards are of a new version, ms. */
-const SWITCH_LOOK_MS = 2;
-/** How often it is looked whether a trial is over, ms. */
-const TRIAL_LOOK_MS = 50;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
 
@@ -162,18 +146,11 @@ export class Stream implements JahOwner {
   private isWanted = false;
   /** Visits that are under way, or wait for it. */
   readonly visits: Visits;
-  /** When the version on trial took over, or was found to be on trial. */
-  private trialAt = performance.now();
-  /** As long as the registry is being told that the trial is over. */
-  private confirming: Promise<void> | undefined;
-  /** Whether the registry is yet to know of the version that works. */
-  private registering = false;
+  readonly rollout: Rollout;
   /** Whether frames are held back that nobody was given, as another is to have them. */
   private holding = false;
   /** Whether none are handed out at all. */
   private frozen = false;
-  /** Settles when the registry knows of the last version that was rolled back. */
-  private rolledBack: Promise<void> = Promise.resolve();
   /** Jahs that could not start as the disk is full. */
   private readonly withoutRoom = new Set<Jah>();
   /** Jahs in a row that ended before they were ready. */
@@ -227,14 +204,13 @@ export class Stream implements JahOwner {
       over: this.over.signal,
       fail,
     });
-    if (versions.trial) this.progress.keepOutput(versions.trial.from);
     this.checkpoints = new Checkpoints({
       everyBytes: parts.checkpointBytes,
       bytesFrom: (frame) => log.bytesFrom(frame),
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
       outputs: async (frame) => {
         // Nor may a checkpoint pass a frame that the registry does not know to be another version's.
-        await this.rolledBack;
+        await this.rollout.rolledBack;
         await this.progress.outputUpTo(frame);
       },
       standing: (frame) => this.standing(frame),
@@ -259,7 +235,7 @@ export class Stream implements JahOwner {
     this.failures = new Failures(record, {
       folder,
       placesOf: (frame) => this.placesOf(frame),
-      rollBack: (frame, message) => this.rollBack(frame, message),
+      rollBack: (frame, message) => this.rollout.rollBack(frame, message),
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
       bodies,
@@ -277,6 +253,26 @@ export class Stream implements JahOwner {
     this.intakeRate = frames.rate;
     this.rates = this.progress.rates;
     this.scaler = new Scaler(this);
+    this.rollout = new Rollout({
+      record,
+      versions,
+      log,
+      frames,
+      shards,
+      progress: this.progress,
+      registration,
+      frameTimeoutMs: this.frameTimeoutMs,
+      over: this.over.signal,
+      isBehind: () => this.isBehind,
+      mayRun: () => this.mayRun,
+      isParking: () => this.lifecycle.isParking,
+      refuse: () => this.refuseIfFailed(),
+      turn: () => this.turn(),
+      answered: (frame) => this.answersHold(frame),
+      busy: () => this.busy(),
+      kill: (jah, reason) => parts.jahs.kill(jah, reason),
+      note: (level, message) => this.note(level, message),
+    });
   }
 
   get kernel(): KernelDescriptor {
@@ -316,7 +312,7 @@ export class Stream implements JahOwner {
    * a push or a question; else streams without records would take the CPU from each other for nothing, for ever.
    */
   get hasWork(): boolean {
-    const leadsBack = this.jahs.size === 0 && this.isUnproven && this.dispatch.wasApplied(this.head);
+    const leadsBack = this.jahs.size === 0 && this.rollout.isUnproven && this.dispatch.wasApplied(this.head);
     // Windows close by themselves, for which their state has to be there.
     return this.isBehind && !(leadsBack && !this.kernel.time);
   }
@@ -377,9 +373,7 @@ export class Stream implements JahOwner {
         const release = await this.turnOfOwners();
         return { jahs: [...this.shards.owners] as Jah[], least: this.answered, release };
       },
-      answered: (frame) => {
-        this.answered = Math.max(this.answered, frame);
-      },
+      answered: (frame) => this.answersHold(frame),
       worked: () => {
         this.lastWorkAt = performance.now();
       },
@@ -405,8 +399,13 @@ export class Stream implements JahOwner {
     }
     this.lastWorkAt = performance.now();
     const answer = await ask(this.shards.owners as Jah[], query, this.answered, release);
-    this.answered = Math.max(this.answered, answer.frame);
+    this.answersHold(answer.frame);
     return answer;
+  }
+
+  /** All answers do from now on. */
+  private answersHold(frame: number): void {
+    this.answered = Math.max(this.answered, frame);
   }
 
   /** A turn in which all shards are there; the one before may have been that which parked the stream. */
@@ -432,199 +431,6 @@ export class Stream implements JahOwner {
       ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
       : `${this.name} is still working through its backlog; ask again later`;
     throw new HallelujahError("no-capacity", message);
-  }
-
-  /**
-   * Another version of the kernel takes over, from the first frame on that nobody was given; `module` lies in the stream's folder.
-   * Resolves when the registry knows and all shards are of that version, or when that will be once they wake. Throws `swap-misfit`,
-   * or what the kernel stops with, which was rolled back then.
-   */
-  async swap(
-    version: Omit<VersionRecord, "version" | "at" | "from">,
-    kernel: KernelDescriptor,
-  ): Promise<void> {
-    this.refuseIfFailed();
-    this.checkSwap(kernel);
-    await this.compileAhead(this.versions.pathOf(version));
-    const release = await this.turn();
-    try {
-      // What this one puts out is kept back, which the end of the trial before would let go.
-      while (this.confirming) await this.confirming.catch(() => {});
-      this.refuseIfFailed();
-      const since = performance.now();
-      const from = this.nextVersionFrom;
-      const isAhead = !this.shards.areReady || from > this.dispatch.fresh;
-      this.checkSwap(kernel, from);
-      const added = this.versions.add({ ...version, from });
-      this.trialAt = since;
-      this.progress.keepOutput(from);
-      this.frames.shapes.use(kernel);
-      const [live] = this.versions.live(Infinity, this.frames.shapes.sources);
-      this.shards.send({ type: "version", version: live });
-      this.answered = Math.max(this.answered, from);
-      this.note(
-        "info",
-        `version ${added.version} of ${this.name}, ${added.file}, takes over at frame ${from}`,
-      );
-      this.busy();
-      await this.registered(added);
-      if (isAhead) release(); // the frames before come first, which may take long: whoever asks, parks or moves state does not wait for that
-      await this.switched(added, since);
-    } finally {
-      release();
-    }
-  }
-
-  /** Where the next version takes over: nobody was given the frames from there on, and all of them are the last version's. */
-  private get nextVersionFrom(): number {
-    const unknown = this.shards.areReady ? this.dispatch.fresh : this.log.next;
-    return Math.max(unknown, this.versions.current.from); // that may be ahead, if it came while shards were missing
-  }
-
-  /** Jahs compile a kernel that is to take over, so that no frame waits for that; a Jah that is not heard of in time does it then. */
-  private async compileAhead(module: string): Promise<void> {
-    const jahs = [...this.jahs.values()].filter(({ state }) => state === "working");
-    await within(Promise.allSettled(jahs.map((jah) => jah.call("compile", { kernel: module }))), COMPILE_MS);
-  }
-
-  /**
-   * The registry knows of a version, which works already: nothing of it is saved or put out before. Where it cannot be written, the version is
-   * rolled back, and why is thrown.
-   */
-  private async registered({ version, from }: VersionRecord): Promise<void> {
-    this.registering = true;
-    try {
-      await this.registration.write();
-    } catch (error) {
-      if (this.versions.trial && this.versions.find(version).error === undefined)
-        this.rollBack(from, `the registry cannot be written: ${messageOf(error)}`);
-      throw error;
-    } finally {
-      this.registering = false;
-    }
-  }
-
-  /** Throws `swap-misfit` if the state, or a source with frames from `from` on, does not fit a kernel. */
-  checkSwap(kernel: KernelDescriptor, from?: number): void {
-    const { misfits } = this.fitOf(kernel, from);
-    if (misfits.length)
-      throw new HallelujahError(
-        "swap-misfit",
-        `the kernel does not fit ${this.name}:\n${misfits.join("\n")}`,
-      );
-  }
-
-  /** How state and sources fit a kernel that takes over at frame `from`. */
-  fitOf(kernel: KernelDescriptor, from = this.log.next): StateFit {
-    const fit = fitState(this.kernel, kernel);
-    const misfits = [...fit.misfits];
-    const { sources } = this.frames.shapes;
-    const waiting = new Set<number>();
-    for (let frame = from; frame < this.log.next && waiting.size < sources.length; frame++)
-      waiting.add(this.log.place(frame).kind);
-    sources.forEach((source, number) => {
-      const misfit = misfitOf(source, kernel);
-      if (misfit !== undefined && (source.origin !== "push" || waiting.has(number))) misfits.push(misfit);
-    });
-    return { ...fit, misfits };
-  }
-
-  /** Resolves when every shard is of a version, which no frame was handed out to since `since`, or nobody is there to become so. */
-  private async switched(added: VersionRecord, since: number): Promise<void> {
-    const { version } = added;
-    const until = performance.now() + WAKE_PATIENCE_MS;
-    // A Jah that is there may be in an upgrade, which is given the time of a frame before it is ended.
-    const patience = () => (this.shards.areReady ? until + this.frameTimeoutMs : until);
-    // Who is lost while it is parked is not brought back before that is over, which waits for this turn.
-    const isLeft = () => this.lifecycle.isParking && !this.shards.areReady;
-    while (this.mayRun && !isLeft() && performance.now() < patience()) {
-      const { error } = this.versions.find(version);
-      if (error !== undefined)
-        throw new HallelujahError(
-          "swap-rolled-back",
-          `${this.name} went back to the kernel before: ${error}`,
-        );
-      const { owners } = this.shards;
-      if (this.shards.areReady && owners.every((jah) => jah!.version >= version)) {
-        const pauses = owners.flatMap((jah) => jah!.switched ?? []);
-        // Who had nothing to do was idle for longer than that.
-        const longest = Math.max(0, ...pauses.map(({ at, idleMs }) => Math.min(idleMs, at - since)));
-        added.pauseMs = Math.round(longest * 10) / 10;
-        return;
-      }
-      this.busy(); // it may have been about to park
-      await new Promise((done) => setTimeout(done, SWITCH_LOOK_MS));
-    }
-  }
-
-  /** Whether the kernel has taken no frame yet, and may be rolled back. */
-  private get isUnproven(): boolean {
-    return this.versions.trial !== undefined && this.lowest <= this.versions.current.from;
-  }
-
-  /** Resolves when the trial of its kernel is over. Rejects with `stream-on-trial` if that may take long, as no records come. */
-  async untrialled(): Promise<void> {
-    for (let left = 2 * TRIAL_MS; this.versions.trial; left -= TRIAL_LOOK_MS) {
-      if (left <= 0 || (this.isUnproven && !this.isBehind)) {
-        const { name, record, versions } = this;
-        const back = `The kernel before comes back with: hallelujah swap ${name} --to ${versions.confirmed}; it has to take in records, too`;
-        const message = `version ${record.version} of ${name} is on trial, as it has taken in nothing yet; push records first. ${back}`;
-        throw new HallelujahError("stream-on-trial", message);
-      }
-      await new Promise((done) => setTimeout(done, TRIAL_LOOK_MS));
-    }
-  }
-
-  /** Whether the version on trial has shown that it works: a stream without records shows nothing. */
-  private trialIsOver(now: number): boolean {
-    if (!this.versions.trial || this.registering || !this.shards.areReady || this.isUnproven) return false;
-    return this.lowest >= this.versions.current.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS;
-  }
-
-  /** The version that is on trial will not be rolled back any more. */
-  private confirm(): Promise<void> {
-    this.confirming ??= this.confirmed().finally(() => (this.confirming = undefined));
-    return this.confirming;
-  }
-
-  /** Rejects if the registry cannot be written: it stays on trial then. */
-  private async confirmed(): Promise<void> {
-    const { trial } = this.versions;
-    if (!trial) return;
-    this.versions.confirm();
-    try {
-      // Neither its output nor what is saved of it may be there before the registry knows.
-      await this.registration.write();
-    } catch (error) {
-      this.versions.keepOnTrial(trial.version);
-      this.note("warn", `version ${trial.version} of ${this.name} stays on trial: ${messageOf(error)}`);
-      await new Promise((done) => setTimeout(done, SAVE_RETRY_MS)); // not again with every tick
-      throw error;
-    }
-    this.progress.letOutputGo();
-    const { confirmed } = this.versions;
-    this.shards.send({ type: "confirmed", version: confirmed });
-    this.note("info", `version ${confirmed} of ${this.name} is confirmed`);
-  }
-
-  /** A kernel stopped at a frame. Whether it is on trial: the one before goes on then, from the same frame on, with its state. */
-  private rollBack(frame: number, message: string): boolean {
-    const { trial } = this.versions;
-    if (!trial || frame < trial.from) return false;
-    const stopped = this.versions.of(frame);
-    const before = this.versions.rollBack(stopped.version, message);
-    this.note(
-      "error",
-      `version ${stopped.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
-    );
-    this.frames.shapes.use(this.kernel);
-    this.progress.rewind(trial.from);
-    this.dispatch.forgetFrom(trial.from);
-    this.rolledBack = this.registration.saved(this.over.signal);
-    for (const jah of this.jahs.values())
-      if (jah.state !== "claimed")
-        this.parts.jahs.kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
-    return true;
   }
 
   // --- a reprocess (reprocess.ts) ----------------------------------------------------------------------------------
@@ -825,19 +631,14 @@ export class Stream implements JahOwner {
    * the kernel before are not all applied, its state is saved, or a stream that gets short turns would never come to their end.
    */
   private async rest(): Promise<void> {
-    if (!this.isUnproven)
-      await this.confirm().catch(() => {}); // else what is on trial is not saved
-    else if (this.lowest >= this.unsavedFrom || this.shards.owners.length > 1) {
+    if (!this.rollout.isUnproven)
+      await this.rollout.confirm().catch(() => {}); // else what is on trial is not saved
+    else if (this.lowest >= this.rollout.unsavedFrom || this.shards.owners.length > 1) {
       const release = await this.turn();
       letGo(this);
       return release();
     }
     await park(this);
-  }
-
-  /** No state is saved that holds this frame, or is about to, as its kernel may be rolled back. */
-  get unsavedFrom(): number {
-    return this.versions.trial?.from ?? Infinity;
   }
 
   /** The stream stops for good, with a sentence; the rest of the host goes on. */
@@ -961,7 +762,7 @@ export class Stream implements JahOwner {
   /** A Jah that took up several shards has them together: when that is saved, and the registry says so, it is one. */
   private async gathered(jah: Jah): Promise<void> {
     const { shards } = this;
-    await untilDone(() => this.confirm(), this.over.signal); // what is on trial is not saved, and nobody is answered before this is
+    await untilDone(() => this.rollout.confirm(), this.over.signal); // what is on trial is not saved, and nobody is answered before this is
     while (jah.state === "working") {
       try {
         const { frame } = await jah.call("save", undefined);
@@ -1182,7 +983,7 @@ export class Stream implements JahOwner {
     this.frames.tick();
     this.rates.sample(now);
     this.intakeRate.sample(now);
-    if (this.trialIsOver(now)) this.confirm().catch(() => {}); // also while it is being parked, which waits for its state to be saved
+    this.rollout.tick(now); // also while it is being parked, which waits for its state to be saved
     if (this.lifecycle.state !== "running") return;
     this.checkpoints.tick(now);
     // State that moves is saved, which may not hold what may yet be rolled back.
@@ -1190,7 +991,7 @@ export class Stream implements JahOwner {
     const idle = !this.isBehind && now - this.lastWorkAt > this.parkAfterMs;
     // One that takes in the output of another stream is ready for it.
     // One whose kernel is unproven would have to do again what led to its state.
-    if (idle && (!this.record.from || this.record.shares) && !this.isUnproven) void this.park();
+    if (idle && (!this.record.from || this.record.shares) && !this.rollout.isUnproven) void this.park();
   }
 
   /** Where no records come, windows close by the wall clock. */

@@ -245,7 +245,7 @@ export class Streams implements Host {
       const how = sameAs
         ? ({ how: "went back", sameAs: sameAs.version } as const)
         : ({ how: "swapped" } as const);
-      await stream.swap({ module, file, ...how }, descriptor);
+      await stream.rollout.swap({ module, file, ...how }, descriptor);
       if (min !== undefined || max !== undefined || retain !== undefined) {
         await this.change(name, {
           ...(min === undefined ? {} : { min }),
@@ -263,7 +263,7 @@ export class Streams implements Host {
   async planSwap(name: string, request: DeployRequest): Promise<SwapPlan> {
     const { stream } = this.find(name);
     const { descriptor } = await this.moduleOf(name, request);
-    const { tables, removed, misfits } = stream.fitOf(descriptor);
+    const { tables, removed, misfits } = stream.rollout.fitOf(descriptor);
     return {
       misfits,
       tables: tables.map(({ name: table, from, upgrade, added, dropped }) => ({
@@ -296,7 +296,7 @@ export class Streams implements Host {
 
   private checkSwap(stream: Stream, descriptor: KernelDescriptor): void {
     this.checkOutput(stream, descriptor);
-    stream.checkSwap(descriptor);
+    stream.rollout.checkSwap(descriptor);
   }
 
   /** Throws `output-none` if another kernel would leave those without rows who take the output. */

@@ -224,7 +224,7 @@ test("a kernel that has taken in nothing is on trial, and the refusal says how t
   });
   const versions = [version(1, "deployed"), version(2, "swapped"), version(3, "swapped")];
   const { stream } = streamOf({ version: 3, versions, trial: 2 });
-  const error = await stream.untrialled().then(
+  const error = await stream.rollout.untrialled().then(
     () => assert.unreachable("its trial is over"),
     (why: { code: string; message: string }) => why,
   );
@@ -326,7 +326,7 @@ test("the end of a trial lets nothing out of the version after it, which is swap
   await work(40);
   assert.equal(out, []);
   stream.tick(performance.now()); // the trial of version 2 is over, as soon as the registry knows
-  const swap = stream.swap({ module: "kernel-3.wasm", file: "k.ts", how: "swapped" }, KERNEL);
+  const swap = stream.rollout.swap({ module: "kernel-3.wasm", file: "k.ts", how: "swapped" }, KERNEL);
   await work(1);
   write();
   await swap;

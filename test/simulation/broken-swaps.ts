@@ -1,6 +1,6 @@
 /** Swaps of kernels that are broken on purpose, one way each (broken.ts). */
 import { Dispatch } from "../../host/hallelu/dispatch.ts";
-import { Stream } from "../../host/hallelu/stream.ts";
+import { Rollout } from "../../host/hallelu/rollout.ts";
 import { Inbox } from "../../host/jah/inbox.ts";
 import { Succession } from "../../host/jah/succession.ts";
 import { type Mutant, type Open, replace } from "./broken.ts";
@@ -24,11 +24,11 @@ export const SWAP_MUTANTS: Mutant[] = [
     where: { kind: "storm" },
     breaks: () =>
       replace(
-        Stream,
+        Rollout,
         "nextVersionFrom",
         () =>
           function (this: Open) {
-            return this.lowest;
+            return this.parts.shards.lowest;
           },
       ),
   },
@@ -38,11 +38,12 @@ export const SWAP_MUTANTS: Mutant[] = [
     first: 24,
     breaks: () =>
       replace(
-        Stream,
+        Rollout,
         "nextVersionFrom",
         () =>
           function (this: Open) {
-            return this.shards.areReady ? this.dispatch.fresh : this.log.next;
+            const { shards, log } = this.parts;
+            return shards.areReady ? shards.dispatch.fresh : log.next;
           },
       ),
   },
@@ -81,16 +82,16 @@ export const SWAP_MUTANTS: Mutant[] = [
     where: { kind: "storm" },
     breaks: () =>
       replace(
-        Stream,
+        Rollout,
         "rollBack",
         (real) =>
           function (this: Open, ...given: Open) {
-            const { jahs } = this.parts;
-            jahs.kill = () => {};
+            const { kill } = this.parts;
+            this.parts.kill = () => {};
             try {
               return real.apply(this, given);
             } finally {
-              delete jahs.kill;
+              this.parts.kill = kill;
             }
           },
       ),

@@ -429,7 +429,7 @@ export class HostSimulation {
     this.counts.swaps++;
     this.say(`${stream.name}: swap to ${module}, ${this.kernels.describe(module)}`);
     try {
-      await stream.swap({ module, file: module, ...how }, KERNEL);
+      await stream.rollout.swap({ module, file: module, ...how }, KERNEL);
     } catch (error) {
       const { code } = error as HallelujahError;
       const isUnwritten = this.hasFaults && (error as Error).message === UNWRITTEN;

@@ -1,0 +1,293 @@
+/**
+ * How another version of a stream's kernel takes over while the stream runs, is on trial, and is confirmed or rolled back. Which frames
+ * are whose is kept by versions.ts.
+ *
+ * A version works before the registry knows of it, but nothing of it is saved or put out before that says that its trial is over.
+ */
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { fitState } from "../compiler/fit.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { TRIAL_FRAMES, TRIAL_MS, WAKE_PATIENCE_MS } from "../core/limits.ts";
+import { within } from "../core/promises.ts";
+import type { Log } from "../store/log.ts";
+import type { StateFit } from "../wire/fit.ts";
+import type { Frames } from "./frames.ts";
+import type { Jah } from "./jahs.ts";
+import type { Progress } from "./progress.ts";
+import type { Registration, VersionRecord } from "./record.ts";
+import { misfitOf } from "./shapes.ts";
+import type { Shards } from "./shards.ts";
+import type { Versions } from "./versions.ts";
+
+/** How long a swap waits for its kernel to be compiled ahead, ms. */
+const COMPILE_MS = 1_000;
+/** How often it is looked whether all shards are of a new version, ms. */
+const SWITCH_LOOK_MS = 2;
+/** How often it is looked whether a trial is over, ms. */
+const TRIAL_LOOK_MS = 50;
+/** Pause before the registry is told again that a trial is over, where that failed, ms. */
+const CONFIRM_RETRY_MS = 1_000;
+
+/** The stream, as far as this needs it. */
+export interface RolloutParts {
+  record: { readonly name: string };
+  versions: Versions;
+  log: Log;
+  frames: Frames;
+  shards: Shards;
+  progress: Progress;
+  registration: Registration;
+  frameTimeoutMs: number;
+  /** Is aborted when the stream does not go on in this process. */
+  over: AbortSignal;
+  /** Whether frames are logged that are not applied everywhere. */
+  isBehind: () => boolean;
+  /** Whether its user and its state let it work; and whether its state is being written to disk, to let its Jahs go. */
+  mayRun: () => boolean;
+  isParking: () => boolean;
+  /** Throws `stream-failed`. */
+  refuse: () => void;
+  /** Waits until nobody else asks, moves or ends Jahs; resolves with what ends the turn. */
+  turn: () => Promise<() => void>;
+  /** No answer may be given, from now on, as of a frame below this one. */
+  answered: (frame: number) => void;
+  /** There is work: shards without a Jah are given one, and frames handed out. */
+  busy: () => void;
+  kill: (jah: Jah, reason: string) => void;
+  note: (level: "info" | "warn" | "error", message: string) => void;
+}
+
+export class Rollout {
+  private readonly parts: RolloutParts;
+  /** When the version on trial took over, or was found to be on trial. */
+  private trialAt = performance.now();
+  /** As long as the registry is being told that the trial is over. */
+  private confirming: Promise<void> | undefined;
+  /** Whether the registry is yet to know of the version that works. */
+  private registering = false;
+  /** Settles when the registry knows of the last version that was rolled back. */
+  rolledBack: Promise<void> = Promise.resolve();
+
+  constructor(parts: RolloutParts) {
+    this.parts = parts;
+    const { trial } = parts.versions;
+    if (trial) parts.progress.keepOutput(trial.from);
+  }
+
+  private get name(): string {
+    return this.parts.record.name;
+  }
+
+  // --- a swap ----------------------------------------------------------------------------------------------------
+
+  /**
+   * Another version of the kernel takes over, from the first frame on that nobody was given; `module` lies in the stream's folder.
+   * Resolves when the registry knows and all shards are of that version, or when that will be once they wake. Throws `swap-misfit`,
+   * or what the kernel stops with, which was rolled back then.
+   */
+  async swap(
+    version: Omit<VersionRecord, "version" | "at" | "from">,
+    kernel: KernelDescriptor,
+  ): Promise<void> {
+    const { versions, progress, frames, shards, refuse, turn, answered, busy, note } = this.parts;
+    refuse();
+    this.checkSwap(kernel);
+    await this.compileAhead(versions.pathOf(version));
+    const release = await turn();
+    try {
+      // What this one puts out is kept back, which the end of the trial before would let go.
+      while (this.confirming) await this.confirming.catch(() => {});
+      refuse();
+      const since = performance.now();
+      const from = this.nextVersionFrom;
+      const isAhead = !shards.areReady || from > shards.dispatch.fresh;
+      this.checkSwap(kernel, from);
+      const added = versions.add({ ...version, from });
+      this.trialAt = since;
+      progress.keepOutput(from);
+      frames.shapes.use(kernel);
+      const [live] = versions.live(Infinity, frames.shapes.sources);
+      shards.send({ type: "version", version: live });
+      answered(from);
+      note("info", `version ${added.version} of ${this.name}, ${added.file}, takes over at frame ${from}`);
+      busy();
+      await this.registered(added);
+      if (isAhead) release(); // the frames before come first, which may take long: whoever asks, parks or moves state does not wait for that
+      await this.switched(added, since);
+    } finally {
+      release();
+    }
+  }
+
+  /** Where the next version takes over: nobody was given the frames from there on, and all of them are the last version's. */
+  private get nextVersionFrom(): number {
+    const { shards, log, versions } = this.parts;
+    const unknown = shards.areReady ? shards.dispatch.fresh : log.next;
+    return Math.max(unknown, versions.current.from); // that may be ahead, if it came while shards were missing
+  }
+
+  /** Jahs compile a kernel that is to take over, so that no frame waits for that; a Jah that is not heard of in time does it then. */
+  private async compileAhead(module: string): Promise<void> {
+    const jahs = [...this.parts.shards.jahs.values()].filter(({ state }) => state === "working");
+    await within(Promise.allSettled(jahs.map((jah) => jah.call("compile", { kernel: module }))), COMPILE_MS);
+  }
+
+  /**
+   * The registry knows of a version, which works already: nothing of it is saved or put out before. Where it cannot be written, the version is
+   * rolled back, and why is thrown.
+   */
+  private async registered({ version, from }: VersionRecord): Promise<void> {
+    const { registration, versions } = this.parts;
+    this.registering = true;
+    try {
+      await registration.write();
+    } catch (error) {
+      if (versions.trial && versions.find(version).error === undefined)
+        this.rollBack(from, `the registry cannot be written: ${messageOf(error)}`);
+      throw error;
+    } finally {
+      this.registering = false;
+    }
+  }
+
+  /** Resolves when every shard is of a version, which no frame was handed out to since `since`, or nobody is there to become so. */
+  private async switched(added: VersionRecord, since: number): Promise<void> {
+    const { versions, shards, frameTimeoutMs, mayRun, isParking, busy } = this.parts;
+    const { version } = added;
+    const until = performance.now() + WAKE_PATIENCE_MS;
+    // A Jah that is there may be in an upgrade, which is given the time of a frame before it is ended.
+    const patience = () => (shards.areReady ? until + frameTimeoutMs : until);
+    // Who is lost while it is parked is not brought back before that is over, which waits for this turn.
+    const isLeft = () => isParking() && !shards.areReady;
+    while (mayRun() && !isLeft() && performance.now() < patience()) {
+      const { error } = versions.find(version);
+      if (error !== undefined)
+        throw new HallelujahError(
+          "swap-rolled-back",
+          `${this.name} went back to the kernel before: ${error}`,
+        );
+      const { owners } = shards;
+      if (shards.areReady && owners.every((jah) => jah!.version >= version)) {
+        const pauses = owners.flatMap((jah) => jah!.switched ?? []);
+        // Who had nothing to do was idle for longer than that.
+        const longest = Math.max(0, ...pauses.map(({ at, idleMs }) => Math.min(idleMs, at - since)));
+        added.pauseMs = Math.round(longest * 10) / 10;
+        return;
+      }
+      busy(); // it may have been about to park
+      await new Promise((done) => setTimeout(done, SWITCH_LOOK_MS));
+    }
+  }
+
+  // --- what fits -------------------------------------------------------------------------------------------------
+
+  /** Throws `swap-misfit` if the state, or a source with frames from `from` on, does not fit a kernel. */
+  checkSwap(kernel: KernelDescriptor, from?: number): void {
+    const { misfits } = this.fitOf(kernel, from);
+    if (misfits.length)
+      throw new HallelujahError(
+        "swap-misfit",
+        `the kernel does not fit ${this.name}:\n${misfits.join("\n")}`,
+      );
+  }
+
+  /** How state and sources fit a kernel that takes over at frame `from`. */
+  fitOf(kernel: KernelDescriptor, from = this.parts.log.next): StateFit {
+    const { log, frames, versions } = this.parts;
+    const fit = fitState(versions.kernel, kernel);
+    const misfits = [...fit.misfits];
+    const { sources } = frames.shapes;
+    const waiting = new Set<number>();
+    for (let frame = from; frame < log.next && waiting.size < sources.length; frame++)
+      waiting.add(log.place(frame).kind);
+    sources.forEach((source, number) => {
+      const misfit = misfitOf(source, kernel);
+      if (misfit !== undefined && (source.origin !== "push" || waiting.has(number))) misfits.push(misfit);
+    });
+    return { ...fit, misfits };
+  }
+
+  // --- a trial ---------------------------------------------------------------------------------------------------
+
+  /** Whether the kernel has taken no frame yet, and may be rolled back. */
+  get isUnproven(): boolean {
+    const { versions, shards } = this.parts;
+    return versions.trial !== undefined && shards.lowest <= versions.current.from;
+  }
+
+  /** No state is saved that holds this frame, or is about to, as its kernel may be rolled back. */
+  get unsavedFrom(): number {
+    return this.parts.versions.trial?.from ?? Infinity;
+  }
+
+  /** Ten times a second. */
+  tick(now: number): void {
+    if (this.trialIsOver(now)) this.confirm().catch(() => {});
+  }
+
+  /** Resolves when the trial of its kernel is over. Rejects with `stream-on-trial` if that may take long, as no records come. */
+  async untrialled(): Promise<void> {
+    const { versions, isBehind } = this.parts;
+    for (let left = 2 * TRIAL_MS; versions.trial; left -= TRIAL_LOOK_MS) {
+      if (left <= 0 || (this.isUnproven && !isBehind())) {
+        const back = `The kernel before comes back with: hallelujah swap ${this.name} --to ${versions.confirmed}; it has to take in records, too`;
+        const message = `version ${versions.current.version} of ${this.name} is on trial, as it has taken in nothing yet; push records first. ${back}`;
+        throw new HallelujahError("stream-on-trial", message);
+      }
+      await new Promise((done) => setTimeout(done, TRIAL_LOOK_MS));
+    }
+  }
+
+  /** Whether the version on trial has shown that it works: a stream without records shows nothing. */
+  private trialIsOver(now: number): boolean {
+    const { versions, shards } = this.parts;
+    if (!versions.trial || this.registering || !shards.areReady || this.isUnproven) return false;
+    return shards.lowest >= versions.current.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS;
+  }
+
+  /** The version that is on trial will not be rolled back any more. Rejects if the registry cannot be written: it stays on trial then. */
+  confirm(): Promise<void> {
+    this.confirming ??= this.confirmed().finally(() => (this.confirming = undefined));
+    return this.confirming;
+  }
+
+  private async confirmed(): Promise<void> {
+    const { versions, registration, progress, shards, note } = this.parts;
+    const { trial } = versions;
+    if (!trial) return;
+    versions.confirm();
+    try {
+      // Neither its output nor what is saved of it may be there before the registry knows.
+      await registration.write();
+    } catch (error) {
+      versions.keepOnTrial(trial.version);
+      note("warn", `version ${trial.version} of ${this.name} stays on trial: ${messageOf(error)}`);
+      await new Promise((done) => setTimeout(done, CONFIRM_RETRY_MS)); // not again with every tick
+      throw error;
+    }
+    progress.letOutputGo();
+    const { confirmed } = versions;
+    shards.send({ type: "confirmed", version: confirmed });
+    note("info", `version ${confirmed} of ${this.name} is confirmed`);
+  }
+
+  /** A kernel stopped at a frame. Whether it is on trial: the one before goes on then, from the same frame on, with its state. */
+  rollBack(frame: number, message: string): boolean {
+    const { versions, frames, progress, shards, registration, over, kill, note } = this.parts;
+    const { trial } = versions;
+    if (!trial || frame < trial.from) return false;
+    const stopped = versions.of(frame);
+    const before = versions.rollBack(stopped.version, message);
+    note(
+      "error",
+      `version ${stopped.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
+    );
+    frames.shapes.use(versions.kernel);
+    progress.rewind(trial.from);
+    shards.dispatch.forgetFrom(trial.from);
+    this.rolledBack = registration.saved(over);
+    for (const jah of shards.jahs.values())
+      if (jah.state !== "claimed") kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
+    return true;
+  }
+}

@@ -207,14 +207,14 @@ export class Reprocess {
     const { green, parts } = this;
     const { blue, commit } = parts;
     const release = await blue.turn();
-    const goOn = blue.holdFresh();
+    const goOn = blue.drain.holdFresh();
     try {
-      const frame = this.isOver ? undefined : await blue.boundary(PATIENCE_MS);
+      const frame = this.isOver ? undefined : await blue.drain.boundary(PATIENCE_MS);
       // Green may have frames of a time when blue was further.
       if (frame === undefined || frame < green.dispatch.head) return false;
       this.cutAt = frame;
       green.follow();
-      if (!(await green.reaches(frame, PATIENCE_MS))) return false;
+      if (!(await green.progress.reaches(frame, PATIENCE_MS))) return false;
       if (this.isOver || green.error !== undefined || blue.error !== undefined) return false;
       await commit(frame);
       return true;

@@ -18,7 +18,7 @@ import {
   TURN_MS,
   WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
-import { untilDone, within } from "../core/promises.ts";
+import { untilDone } from "../core/promises.ts";
 import type { Log } from "../store/log.ts";
 import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
@@ -30,6 +30,7 @@ import { DeadBodies } from "./dead-bodies.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
+import { Drain } from "./drain.ts";
 import type { DecodedFrames } from "./decoded.ts";
 import { Frames } from "./frames.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
@@ -147,10 +148,8 @@ export class Stream implements JahOwner {
   /** Visits that are under way, or wait for it. */
   readonly visits: Visits;
   readonly rollout: Rollout;
-  /** Whether frames are held back that nobody was given, as another is to have them. */
-  private holding = false;
-  /** Whether none are handed out at all. */
-  private frozen = false;
+  /** Of a stream that is reprocessed. */
+  readonly drain: Drain;
   /** Jahs that could not start as the disk is full. */
   private readonly withoutRoom = new Set<Jah>();
   /** Jahs in a row that ended before they were ready. */
@@ -253,6 +252,13 @@ export class Stream implements JahOwner {
     this.intakeRate = frames.rate;
     this.rates = this.progress.rates;
     this.scaler = new Scaler(this);
+    this.drain = new Drain({
+      shards,
+      progress: this.progress,
+      outputs,
+      lateOutputs,
+      pump: () => this.pump(),
+    });
     this.rollout = new Rollout({
       record,
       versions,
@@ -298,7 +304,7 @@ export class Stream implements JahOwner {
 
   /** The next frame that it hands out, if it is at work, or is woken by what is logged, and is no reprocess. */
   private get handsOutAt(): number | undefined {
-    const works = this.mayRun && !this.lifecycle.isParking && !this.frozen;
+    const works = this.mayRun && !this.lifecycle.isParking && !this.drain.isFrozen;
     return works && !this.until ? this.dispatch.fresh : undefined;
   }
 
@@ -439,43 +445,6 @@ export class Stream implements JahOwner {
   follow(): void {
     this.dispatch.logged(this.head);
     this.busy(); // all its shards have to be there when it takes over
-  }
-
-  /** Whether every shard has applied the frames below `frame`, within `patienceMs`. */
-  reaches(frame: number, patienceMs: number): Promise<boolean> {
-    return this.progress.reaches(frame, patienceMs);
-  }
-
-  /** Whoever has the turn lets nobody have a frame that none had before, until what this answers is called. */
-  holdFresh(): () => void {
-    this.holding = true;
-    return () => {
-      this.holding = false;
-      this.frozen = false;
-      this.pump();
-    };
-  }
-
-  /**
-   * While nothing fresh is handed out: the frame below which another may leave off what this has done. All output of the frames below is
-   * on its way to disk, none of those from there on. Resolves with undefined if it is not there within `patienceMs`: a shard is
-   * being brought back, or is slow.
-   */
-  async boundary(patienceMs: number): Promise<number | undefined> {
-    const { shards, progress, outputs, lateOutputs } = this;
-    if (shards.areReady) {
-      const { fresh } = this.dispatch;
-      if (!(await progress.reaches(fresh, patienceMs))) return undefined;
-      return await within(
-        progress.outputUpTo(fresh).then(() => fresh),
-        patienceMs,
-      );
-    }
-    // What nobody holds is as it was saved; output may be further, and is whole.
-    if ([...this.jahs.values()].some(({ state }) => state !== "claimed")) return undefined;
-    this.frozen = true; // one that comes now would do again what was lost
-    await progress.outputUpTo(0); // what there is is on disk
-    return Math.max(this.lowest, outputs.lastFrame + 1, lateOutputs.lastFrame + 1);
   }
 
   /**
@@ -961,8 +930,8 @@ export class Stream implements JahOwner {
 
   /** Hands out what can be handed out. */
   pump(): void {
-    if (this.frozen) return;
-    const fresh = !this.lifecycle.isParking && !this.holding;
+    if (this.drain.isFrozen) return;
+    const fresh = !this.lifecycle.isParking && !this.drain.holdsFresh;
     const damaged = this.shards.handOut(this.frames, fresh);
     for (const { routing, frame, reason } of damaged) this.frameDamaged(routing, frame, reason);
   }

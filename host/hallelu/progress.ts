@@ -108,10 +108,10 @@ export class Progress {
     for (const output of this.kept.splice(0)) this.put(output);
   }
 
-  /** The frames from `frame` on come again, and are other ones then: what is known of them is forgotten. */
+  /** The frames from `frame` on come again, and are other ones then: what is known of them is forgotten, and no output is kept back that comes. */
   rewind(frame: number): void {
     this.keptFrom = Infinity;
-    this.kept.length = 0;
+    this.kept.splice(0, Infinity, ...this.kept.filter((output) => output.frame < frame));
     this.assembler.rewind(frame);
   }
 

@@ -136,14 +136,15 @@ export class Rollout {
    * The registry knows of a version, which works already: nothing of it is saved or put out before. Where it cannot be written, the version is
    * rolled back, and why is thrown.
    */
-  private async registered({ version, from }: VersionRecord): Promise<void> {
-    const { registration, versions } = this.parts;
+  private async registered(added: VersionRecord): Promise<void> {
+    const { registration } = this.parts;
     this.registering = true;
     try {
       await registration.write();
     } catch (error) {
-      if (versions.trial && versions.find(version).error === undefined)
-        this.rollBack(from, `the registry cannot be written: ${messageOf(error)}`);
+      // Those that it came after were told of, and have nothing to do with that.
+      if (added.error === undefined)
+        this.takeBack(added, added, added.from, `the registry cannot be written: ${messageOf(error)}`);
       throw error;
     } finally {
       this.registering = false;
@@ -273,21 +274,27 @@ export class Rollout {
 
   /** A kernel stopped at a frame. Whether it is on trial: the one before goes on then, from the same frame on, with its state. */
   rollBack(frame: number, message: string): boolean {
-    const { versions, frames, progress, shards, registration, over, kill, note } = this.parts;
+    const { versions } = this.parts;
     const { trial } = versions;
     if (!trial || frame < trial.from) return false;
-    const stopped = versions.of(frame);
-    const before = versions.rollBack(stopped.version, message);
+    this.takeBack(trial, versions.of(frame), frame, message);
+    return true;
+  }
+
+  /** A version that is on trial goes, and all after it, as one of these stopped at a frame. */
+  private takeBack(first: VersionRecord, stopped: VersionRecord, frame: number, message: string): void {
+    const { versions, frames, progress, shards, registration, over, kill, note } = this.parts;
+    const before = versions.rollBack(stopped.version, message, first);
     note(
       "error",
       `version ${stopped.version} of ${this.name} stops at frame ${frame}, version ${before.version} goes on: ${message}`,
     );
     frames.shapes.use(versions.kernel);
-    progress.rewind(trial.from);
-    shards.dispatch.forgetFrom(trial.from);
+    progress.rewind(first.from);
+    if (versions.trial) progress.keepOutput(versions.trial.from);
+    shards.dispatch.forgetFrom(first.from);
     this.rolledBack = registration.saved(over);
     for (const jah of shards.jahs.values())
       if (jah.state !== "claimed") kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
-    return true;
   }
 }

@@ -133,11 +133,11 @@ export class Versions {
   }
 
   /**
-   * The version before those on trial goes on in their place, under a number of its own, as the version `stopped` did. Answers the
-   * former.
+   * The version before `first` goes on in place of that and all after it, under a number of its own, as the version `stopped` did. Answers
+   * the former. `first` is on trial; where others before it are, too, they stay so.
    */
-  rollBack(stopped: number, error: string): VersionRecord {
-    const { version, from } = this.trial!;
+  rollBack(stopped: number, error: string, first = this.trial!): VersionRecord {
+    const { version, from } = first;
     for (const each of this.all) {
       if (each.version < version) continue;
       if (each.version < stopped)
@@ -159,7 +159,7 @@ export class Versions {
       how: "rolled back",
       sameAs: before.version,
     });
-    delete this.record.trial;
+    if (version === this.record.trial) delete this.record.trial;
     this.adopt();
     return before;
   }

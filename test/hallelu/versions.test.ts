@@ -44,4 +44,27 @@ test("one that is rolled back with the one before it says why that stopped", () 
   assert.is(versions.current.sameAs, 1);
 });
 
+test("one that goes alone leaves those before it on trial; and what goes on for it goes with them", () => {
+  const versions = versionsOf();
+  assert.is(versions.rollBack(3, "untold", versions.find(3)).version, 2);
+  assert.equal([versions.current.version, versions.current.sameAs, versions.current.from], [4, 2, 12]);
+  assert.equal([versions.trial?.version, versions.confirmed], [2, 1]);
+  assert.equal(
+    [9, 10, 12].map((frame) => versions.of(frame).version),
+    [1, 2, 4],
+  );
+  assert.is(versions.rollBack(4, "no 77").version, 1);
+  const [, two, three, four] = errors(versions);
+  assert.match(String(two[1]), /^together with version 4/);
+  assert.equal(
+    [three, four],
+    [
+      [3, "untold"],
+      [4, "no 77"],
+    ],
+  );
+  assert.equal([versions.current.sameAs, versions.current.from], [1, 10]);
+  assert.is(versions.trial, undefined);
+});
+
 test.run();

@@ -1,0 +1,284 @@
+/** Versions of a kernel that take over, are on trial, confirmed and rolled back; the Jahs are in this process, and so is the registry. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
+import { TRIAL_FRAMES } from "../../host/core/limits.ts";
+import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
+import type { StreamRecord } from "../../host/hallelu/record.ts";
+import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
+import { Tally } from "../../host/hallelu/tally.ts";
+import type { LiveStart, LiveTask, LiveVersion, ToLiveJah } from "../../host/wire/live.ts";
+
+const test = suite("host/hallelu/rollout.ts: versions take over, and go back");
+
+const BYTES = 400_000;
+const KERNEL = {
+  ordered: false,
+  emits: true,
+  input: { fields: [] },
+  tables: [{ name: "t", key: ["Text"], fields: [] }],
+} as unknown as KernelDescriptor;
+const TRAP = { kind: "trap" as const, code: "kernel-trapped", message: "no 77", stack: "" };
+
+/** A Jah that has all partitions. Nothing of it is ever saved; each frame emits a row, which says what version it is of. */
+class Worker {
+  readonly jah: Jah;
+  readonly tasks: (LiveTask & { routing: number })[] = [];
+  versions: LiveVersion[] = [];
+  /** The last one that it was told to be confirmed. */
+  confirmed = 0;
+  private next = 0;
+
+  constructor(jah: Jah, jahs: Jahs) {
+    this.jah = jah;
+    jahs.hear({ type: "granted", jah: jah.id, cpu: 0, pid: 1 });
+    const restored: LiveStart["shards"] = [];
+    jah.attach({
+      send: (message) => {
+        if (message.type === "start") restored.push(...(message.shards ?? []));
+        this.hear(message);
+      },
+      destroy: () => {},
+    });
+    const [{ version }] = this.versions;
+    const shards = restored.map((shard) => ({ ...shard, frame: 0 }));
+    jah.receive({ type: "ready", port: 1, next: 0, version, restored: shards });
+    this.switch();
+  }
+
+  private hear(message: ToLiveJah): void {
+    switch (message.type) {
+      case "start":
+        this.versions = [...message.versions];
+        this.confirmed = message.confirmed;
+        break;
+      case "version":
+        this.versions.push(message.version);
+        setImmediate(() => this.switch());
+        break;
+      case "confirmed":
+        this.confirmed = message.version;
+        break;
+      case "map":
+        this.tasks.push(...message.frames.map((task) => ({ ...task, routing: message.routing })));
+        break;
+      case "call":
+        this.jah.receive({ type: "answer", id: message.id, value: { next: this.next, frame: this.next } });
+        break;
+    }
+  }
+
+  /** The state becomes that of whose turn it is. */
+  private switch(): void {
+    const due = this.versions.findLast(({ from }) => from <= this.next);
+    if (due && due.version > this.jah.version)
+      this.jah.receive({ type: "switched", version: due.version, idleMs: 0 });
+  }
+
+  /** Maps and applies what it has, below frame `below`. */
+  work(below = Infinity): void {
+    const due = this.tasks.filter(({ task }) => task.frame < below);
+    this.tasks.splice(0, due.length);
+    for (const { task, routing } of due) {
+      const { frame, source } = task;
+      const by = this.versions.findLast(({ from }) => from <= frame)!.version;
+      const counted = { rows: 1, bad: 0, problems: [], lines: 1, quoted: false, emittedRows: 1 };
+      const done = {
+        frame,
+        source,
+        start: 0,
+        end: 0,
+        time: 0,
+        ...counted,
+        emitted: Buffer.from(`${by}:${frame}`),
+      };
+      this.next = frame + 1;
+      this.switch();
+      this.jah.receive({
+        type: "did",
+        mapped: [{ routing, done }],
+        outputs: [],
+        next: this.next,
+        nextClose: null,
+      });
+    }
+  }
+
+  /** The kernel stops while the next frame is mapped. */
+  trap(): void {
+    const [{ task, routing }] = this.tasks.splice(0);
+    this.jah.receive({ type: "trapped", routing, frame: task.frame, failure: TRAP });
+  }
+}
+
+/** A stream that is at work, and its registry: what was written, and what a write waits for. */
+function host() {
+  const jahs = new Jahs(() => {}, "secret", 1);
+  const log = {
+    first: 0,
+    next: 0,
+    place: () => ({ kind: 0, path: "", offset: 0, bytes: BYTES, headBytes: 0, records: 1 }),
+    bytesFrom: (frame: number) => (log.next - frame) * BYTES,
+    appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
+    damageFrom: () => undefined,
+    close: async () => {},
+  };
+  const rows: string[] = [];
+  const outputs = {
+    next: 0,
+    lastFrame: -1,
+    append: async (bytes: Buffer) => void rows.push(bytes.toString()),
+    sync: async () => {},
+    close: async () => {},
+  };
+  const registry = { written: [] as StreamRecord[], before: async () => {} };
+  const record: StreamRecord = {
+    name: "s",
+    version: 1,
+    kernel: "kernel-1.wasm",
+    file: "a.ts",
+    min: 1,
+    max: 1,
+    paused: false,
+    retain: "all",
+    source: [],
+    sink: [],
+    sources: [
+      {
+        origin: "push",
+        kind: "slice",
+        name: "",
+        format: "ndjson",
+        size: 0,
+        dataStart: 0,
+        delimiter: 0,
+        plan: [],
+      },
+    ],
+    dead: [],
+    stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
+    frame: 0,
+    counts: { records: 0, bad: 0, late: 0 },
+  };
+  const stream = new Stream(record, {
+    jahs,
+    log,
+    tally: new Tally(),
+    outputs,
+    lateOutputs: outputs,
+    kernel: KERNEL,
+    readModule: () => KERNEL,
+    folder: "",
+    cpus: 1,
+    freeCpus: () => 0,
+    save: async (changed: StreamRecord) => {
+      const kept = structuredClone(changed);
+      await registry.before();
+      registry.written.push(kept);
+    },
+    note: () => {},
+  } as unknown as StreamParts);
+  const push = (count: number) =>
+    stream.frames.append(Array.from({ length: count }, () => ({ source: 0, body: [], producers: [] })));
+  /** Starts the Jah that the stream has claimed. */
+  const worker = () => {
+    const [jah] = [...stream.jahs.values()].filter(({ state }) => state === "claimed");
+    return new Worker(jah, jahs);
+  };
+  const swap = (file: string) => {
+    const version = { module: `kernel-${stream.versions.next}.wasm`, file, how: "swapped" as const };
+    return stream.rollout.swap(version, KERNEL);
+  };
+  const history = () =>
+    stream.versions.all.map(({ version, from, how, sameAs }) => [version, from, how, sameAs]);
+  stream.wake();
+  return { stream, record, registry, rows, push, worker, swap, history };
+}
+
+const turns = async (count = 20) => {
+  for (let i = 0; i < count; i++) await new Promise((done) => setImmediate(done));
+};
+const unwritable = async () => {
+  throw new Error("no space left");
+};
+const messageOf = (work: Promise<unknown>) =>
+  work.then(
+    () => "none",
+    ({ message }: Error) => message,
+  );
+
+test("a version that the registry cannot be told of goes alone: the one before stays on trial, with its output", async () => {
+  const { stream, record, registry, rows, push, worker, swap, history } = host();
+  let jah = worker();
+  await push(3);
+  jah.work();
+  await swap("b.ts");
+  await push(2);
+  jah.work();
+  registry.before = unwritable;
+  assert.is(await messageOf(swap("c.ts")), "no space left");
+  assert.equal(history(), [
+    [1, 0, "deployed", undefined],
+    [2, 3, "swapped", undefined],
+    [3, 5, "swapped", undefined],
+    [4, 5, "rolled back", 2],
+  ]);
+  assert.is(stream.versions.find(2).error, undefined);
+  assert.match(stream.versions.find(3).error!, "no space left");
+  assert.is(record.trial, 2, "it is on trial as before");
+  assert.is(stream.versions.confirmed, 1);
+  registry.before = async () => {};
+  jah = worker(); // the one before has heard of the version that is gone
+  assert.equal(
+    jah.versions.map(({ version, from }) => [version, from]),
+    [
+      [1, 0],
+      [2, 3],
+      [4, 5],
+    ],
+  );
+  assert.is(jah.confirmed, 1);
+  await push(TRIAL_FRAMES);
+  jah.work(5 + TRIAL_FRAMES - 1);
+  await turns();
+  assert.equal(rows, ["1:0", "1:1", "1:2"], "the trial's is kept back");
+  jah.work();
+  stream.tick(performance.now());
+  await turns();
+  assert.is(stream.versions.trial, undefined);
+  assert.is(jah.confirmed, 4);
+  assert.equal(rows.slice(0, 7), ["1:0", "1:1", "1:2", "2:3", "2:4", "4:5", "4:6"]);
+  assert.is(rows.length, 5 + TRIAL_FRAMES);
+  await stream.remove();
+});
+
+test("the one before, which stays on trial, is rolled back as a whole when it stops", async () => {
+  const { stream, registry, rows, push, worker, swap, history } = host();
+  let jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  registry.before = unwritable;
+  assert.is(await messageOf(swap("c.ts")), "no space left"); // both take over at one frame
+  registry.before = async () => {};
+  jah = worker();
+  await push(2);
+  jah.work(2);
+  await turns();
+  assert.equal(rows, ["1:0"]);
+  jah.trap();
+  assert.equal(history().slice(3), [
+    [4, 1, "rolled back", 2],
+    [5, 1, "rolled back", 1],
+  ]);
+  assert.match(stream.versions.find(2).error!, "together with version 4");
+  assert.match(stream.versions.find(3).error!, "no space left");
+  assert.is(stream.versions.find(4).error, "no 77");
+  jah = worker();
+  jah.work();
+  await turns();
+  assert.equal(rows, ["1:0", "5:1", "5:2"]);
+  await stream.remove();
+});
+
+test.run();

@@ -63,8 +63,8 @@ export class Rollout {
   private trialAt = performance.now();
   /** As long as the registry is being told that the trial is over. */
   private confirming: Promise<void> | undefined;
-  /** Whether the registry is yet to know of the version that works. */
-  private registering = false;
+  /** As long as the registry is being told of the version that works, which may fail; never rejects. */
+  registering: Promise<void> | undefined;
   /** Settles when the registry knows of the last version that was rolled back. */
   rolledBack: Promise<void> = Promise.resolve();
 
@@ -137,17 +137,17 @@ export class Rollout {
    * rolled back, and why is thrown.
    */
   private async registered(added: VersionRecord): Promise<void> {
-    const { registration } = this.parts;
-    this.registering = true;
+    const written = this.parts.registration.write();
+    this.registering = written.catch(() => {});
     try {
-      await registration.write();
+      await written;
     } catch (error) {
       // Those that it came after were told of, and have nothing to do with that.
       if (added.error === undefined)
         this.takeBack(added, added, added.from, `the registry cannot be written: ${messageOf(error)}`);
       throw error;
     } finally {
-      this.registering = false;
+      this.registering = undefined;
     }
   }
 
@@ -254,18 +254,23 @@ export class Rollout {
 
   private async confirmed(): Promise<void> {
     const { versions, registration, progress, shards, note } = this.parts;
+    // What the registry cannot be told of is rolled back, and must not be confirmed before that.
+    while (this.registering) await this.registering;
     const { trial } = versions;
     if (!trial) return;
-    versions.confirm();
+    versions.endTrial();
     try {
       // Neither its output nor what is saved of it may be there before the registry knows.
       await registration.write();
     } catch (error) {
-      versions.keepOnTrial(trial.version);
+      if (versions.trial !== trial) throw error;
+      versions.keepOnTrial();
       note("warn", `version ${trial.version} of ${this.name} stays on trial: ${messageOf(error)}`);
       await new Promise((done) => setTimeout(done, CONFIRM_RETRY_MS)); // not again with every tick
       throw error;
     }
+    if (versions.trial !== trial) return; // it has stopped meanwhile, and was rolled back
+    versions.confirm();
     progress.letOutputGo();
     const { confirmed } = versions;
     shards.send({ type: "confirmed", version: confirmed });

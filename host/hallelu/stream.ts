@@ -600,6 +600,7 @@ export class Stream implements JahOwner {
    * the kernel before are not all applied, its state is saved, or a stream that gets short turns would never come to their end.
    */
   private async rest(): Promise<void> {
+    await this.rollout.registering; // a version that cannot be registered is rolled back, which takes the state with it
     if (!this.rollout.isUnproven)
       await this.rollout.confirm().catch(() => {}); // else what is on trial is not saved
     else if (this.lowest >= this.rollout.unsavedFrom || this.shards.owners.length > 1) {

@@ -22,6 +22,8 @@ export class Versions {
   private readonly folder: string;
   private readonly read: typeof readModule;
   private readonly descriptors = new Map<string, KernelDescriptor>();
+  /** Whose trial the record says to be over, as long as it is not known whether the registry does. */
+  private ending: number | undefined;
 
   /** `kernel` is the descriptor of the last one; `read` reads those of others. */
   constructor(record: StreamRecord, folder: string, kernel: KernelDescriptor, read = readModule) {
@@ -64,7 +66,7 @@ export class Versions {
 
   /** The first one that may be rolled back, with all after it: one that was replaced before it was proven is not proven by that. */
   get trial(): VersionRecord | undefined {
-    const { trial } = this.record;
+    const { trial = this.ending } = this.record;
     return trial === undefined ? undefined : this.find(trial);
   }
 
@@ -116,6 +118,8 @@ export class Versions {
 
   /** Another version, on trial, for the frames from `from` on. */
   add(version: Omit<VersionRecord, "version" | "at">): VersionRecord {
+    if (this.ending !== undefined)
+      throw new TypeError("it is not known yet whether the trial before is over");
     const added = { ...version, version: this.next, at: new Date().toISOString() };
     this.all.push(added);
     this.record.trial ??= added.version;
@@ -123,13 +127,21 @@ export class Versions {
     return added;
   }
 
-  confirm(): void {
+  /** The registry is to be told that the trial is over, by whatever is written from here on. Until it knows, all is on trial as before. */
+  endTrial(): void {
+    this.ending ??= this.record.trial;
     delete this.record.trial;
   }
 
-  /** What was confirmed is on trial as before, with all that came after it. */
-  keepOnTrial(version: number): void {
-    this.record.trial = version;
+  /** The registry knows. */
+  confirm(): void {
+    this.ending = undefined;
+  }
+
+  /** The registry could not be told. */
+  keepOnTrial(): void {
+    if (this.ending !== undefined) this.record.trial = this.ending;
+    this.ending = undefined;
   }
 
   /**
@@ -138,6 +150,7 @@ export class Versions {
    */
   rollBack(stopped: number, error: string, first = this.trial!): VersionRecord {
     const { version, from } = first;
+    const isWhole = first === this.trial;
     for (const each of this.all) {
       if (each.version < version) continue;
       if (each.version < stopped)
@@ -159,7 +172,10 @@ export class Versions {
       how: "rolled back",
       sameAs: before.version,
     });
-    if (version === this.record.trial) delete this.record.trial;
+    if (isWhole) {
+      delete this.record.trial;
+      this.ending = undefined;
+    }
     this.adopt();
     return before;
   }

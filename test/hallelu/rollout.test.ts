@@ -75,11 +75,10 @@ class Worker {
       this.jah.receive({ type: "switched", version: due.version, idleMs: 0 });
   }
 
-  /** Maps and applies what it has, below frame `below`. */
+  /** Maps and applies what it has and gets, below frame `below`. */
   work(below = Infinity): void {
-    const due = this.tasks.filter(({ task }) => task.frame < below);
-    this.tasks.splice(0, due.length);
-    for (const { task, routing } of due) {
+    while (this.tasks.length && this.tasks[0].task.frame < below) {
+      const { task, routing } = this.tasks.shift()!;
       const { frame, source } = task;
       const by = this.versions.findLast(({ from }) => from <= frame)!.version;
       const counted = { rows: 1, bad: 0, problems: [], lines: 1, quoted: false, emittedRows: 1 };
@@ -278,6 +277,90 @@ test("the one before, which stays on trial, is rolled back as a whole when it st
   jah.work();
   await turns();
   assert.equal(rows, ["1:0", "5:1", "5:2"]);
+  await stream.remove();
+});
+
+/** A trial that is over as soon as the registry has heard of that, which `settle` ends one way or the other. */
+async function confirming() {
+  const all = host();
+  const { stream, registry, push, worker, swap } = all;
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  await push(TRIAL_FRAMES + 1);
+  jah.work(1 + TRIAL_FRAMES);
+  let settle: (error?: Error) => void = () => {};
+  registry.before = () =>
+    new Promise((done, fail) => {
+      settle = (error) => (error ? fail(error) : done());
+      registry.before = async () => {};
+    });
+  stream.tick(performance.now());
+  await turns();
+  return { ...all, jah, settle: (error?: Error) => settle(error) };
+}
+
+for (const error of [new Error("no space left"), undefined])
+  test(`a kernel that stops while ${error ? "its trial fails to end" : "the registry is told that it works"} is rolled back`, async () => {
+    const { stream, record, registry, rows, jah, worker, settle, history } = await confirming();
+    assert.is(stream.versions.trial?.version, 2, "it is on trial until the registry knows");
+    assert.is(stream.rollout.unsavedFrom, 1);
+    assert.is(record.trial, undefined, "whatever is written says that it is over");
+    assert.is(jah.confirmed, 1);
+    assert.equal(rows, ["1:0"]);
+    jah.trap();
+    assert.equal(history().slice(2), [[3, 1, "rolled back", 1]]);
+    assert.is(stream.dead.count, 0);
+    settle(error);
+    await turns();
+    assert.is(stream.versions.trial, undefined);
+    assert.is(registry.written.at(-1)?.version, 3);
+    assert.is(registry.written.at(-1)?.trial, undefined);
+    assert.not.ok(jah.confirmed === 2);
+    worker().work();
+    await turns();
+    assert.equal(rows.slice(0, 3), ["1:0", "3:1", "3:2"]);
+    assert.is(rows.length, 2 + TRIAL_FRAMES);
+    await stream.remove();
+  });
+
+test("a trial ends when the registry knows, and its output is let go then", async () => {
+  const { stream, registry, rows, jah, settle } = await confirming();
+  settle();
+  await turns();
+  assert.is(registry.written.at(-1)?.trial, undefined);
+  assert.is(stream.versions.trial, undefined);
+  assert.is(stream.rollout.unsavedFrom, Infinity);
+  assert.is(jah.confirmed, 2);
+  assert.is(rows.length, 1 + TRIAL_FRAMES);
+  await stream.remove();
+});
+
+test("a stream that parks does not have a version confirmed that the registry cannot be told of", async () => {
+  const { stream, record, registry, rows, push, worker, swap, history } = host();
+  const jah = worker();
+  await push(1);
+  jah.work();
+  let fail = (_error: Error) => {};
+  registry.before = () =>
+    new Promise((_, failed) => {
+      fail = failed;
+      registry.before = async () => {};
+    });
+  const swapped = messageOf(swap("b.ts"));
+  await turns();
+  await push(1);
+  jah.work();
+  void stream.park();
+  await turns();
+  assert.equal([jah.confirmed, rows], [1, ["1:0"]]);
+  fail(new Error("no space left"));
+  assert.is(await swapped, "no space left");
+  assert.equal(history().slice(2), [[3, 1, "rolled back", 1]]);
+  await turns();
+  assert.is(record.version, 3);
+  assert.is(registry.written.at(-1)?.version, 3);
   await stream.remove();
 });
 

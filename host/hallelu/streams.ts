@@ -974,7 +974,7 @@ async function* untilUnavailable(rows: AsyncIterable<OutputRows>): AsyncGenerato
 /** A swap replaces the kernel alone. Throws `stream-exists` or `stream-failed`. */
 function checkSwapOptions(
   { name, error }: Stream,
-  { expect, source, sink, from, strict }: DeployRequest,
+  { expect, source, inputFormat, sink, from, share, strict }: DeployRequest,
 ): void {
   const remove = `remove the stream first (hallelujah rm ${name})`;
   if (expect === "new") {
@@ -982,10 +982,11 @@ function checkSwapOptions(
     throw new HallelujahError("stream-exists", message);
   }
   if (error !== undefined) throw new HallelujahError("stream-failed", `${name} stopped: ${error}; ${remove}`);
-  if (source?.length || sink?.length || from !== undefined || strict)
+  const isOther = [inputFormat, from].some((given) => given !== undefined) || share || strict;
+  if (source?.length || sink?.length || isOther)
     throw new HallelujahError(
       "stream-exists",
-      `${name} keeps its source, sinks and strictness; for others, ${remove}`,
+      `a swap replaces the kernel alone: ${name} keeps its sources, their format, its sinks and strictness; for others, ${remove}`,
     );
 }
 

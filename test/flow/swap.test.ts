@@ -302,6 +302,22 @@ export function each(row: Row): void { const one = seen.at(${key === "Text" ? "r
     assert.is((await errorOf(client.swap("shape", { to: 9 }))).code, "version-unknown");
     assert.is((await errorOf(client.swap("nowhere", { kernel: more }))).code, "stream-unknown");
     assert.is((await errorOf(client.deploy("shape", { kernel: more }))).code, "stream-exists");
+    for (const option of [
+      "source=rows.csv",
+      "inputFormat=csv",
+      "sink=out",
+      "from=shape",
+      "share=true",
+      "strict=true",
+    ]) {
+      const headers = { "content-type": "text/typescript", "if-match": "*" };
+      const url = `${host.url}/v1/streams/shape?${option}`;
+      const answer = await fetch(url, { method: "PUT", headers, body: more });
+      const { code, detail } = (await answer.json()) as { code: string; detail: string };
+      assert.is(code, "stream-exists", option);
+      assert.match(detail, "shape keeps its sources, their format", option);
+    }
+    assert.is((await client.versions("shape")).length, 3);
   } finally {
     assert.is(await host.stop(), 0);
   }

@@ -29,6 +29,11 @@ export class Gathering {
     this.over = over;
   }
 
+  /** Whether a part of a shard is here: until the rest is, the kernel stays the one that it was begun with. */
+  get isTaking(): boolean {
+    return this.donor !== undefined;
+  }
+
   /** Takes over some of what is due before frame `next` is applied; "over" when nothing is left to come. */
   step(next: number): "none" | "progress" | "over" {
     const [shard] = this.shards;

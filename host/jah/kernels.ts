@@ -120,6 +120,8 @@ export class Kernels {
   over(memory: WebAssembly.Memory, at: number): KernelInstance {
     const other = new Kernels(memory, this.succession.all, at, this.modules);
     while (other.version < this.version) other.advance();
+    if (other.version !== this.version)
+      throw new TypeError(`a state of version ${other.version} is ahead of ${this.version}`);
     return other.main;
   }
 

@@ -44,7 +44,7 @@ interface Task extends LiveTask {
 
 export class LiveJah {
   private readonly start: LiveStart;
-  private readonly channel: Channel<FromLiveJah, ToLiveJah>;
+  private readonly channel: Pick<Channel<FromLiveJah, ToLiveJah>, "send" | "end">;
   private readonly watchdog: Watchdog;
   private readonly kernels: Kernels;
   private readonly inbox: Inbox;
@@ -80,18 +80,18 @@ export class LiveJah {
   private confirmed: number;
   private readonly timer: NodeJS.Timeout;
 
-  /** Reads its state back, if it has one. Rejects with `store-damaged`. */
+  /** Reads its state back, if it has one; `open` opens the store in a folder. Rejects with `store-damaged`. */
   static async start(
     start: LiveStart,
     secret: string,
-    channel: Channel<FromLiveJah, ToLiveJah>,
+    channel: Pick<Channel<FromLiveJah, ToLiveJah>, "send" | "end">,
     watchdog: Watchdog,
+    open: (folder: string) => Promise<PageStore> = openPages,
   ): Promise<LiveJah> {
     const newMemory = () => createMemory(start.stateBytesMax);
-    const restored = await restoreShards(start.shards ?? [], newMemory, start.begin);
+    const restored = await restoreShards(start.shards ?? [], newMemory, start.begin, open);
     const memory = restored[0]?.memory ?? newMemory();
-    const store =
-      restored[0]?.store ?? (start.store === undefined ? undefined : await openPages(start.store));
+    const store = restored[0]?.store ?? (start.store === undefined ? undefined : await open(start.store));
     return new LiveJah(memory, restored, store, start, secret, channel, watchdog);
   }
 
@@ -101,7 +101,7 @@ export class LiveJah {
     store: PageStore | undefined,
     start: LiveStart,
     secret: string,
-    channel: Channel<FromLiveJah, ToLiveJah>,
+    channel: Pick<Channel<FromLiveJah, ToLiveJah>, "send" | "end">,
     watchdog: Watchdog,
   ) {
     this.watchdog = watchdog;
@@ -277,11 +277,12 @@ export class LiveJah {
         if (!this.switchKernel()) return false;
         done = true;
       }
-      const gathered = this.gathering?.step(this.inbox.next);
-      if (gathered === "over") this.gatheredAll();
-      if (gathered === "progress") {
-        done = true;
-        break;
+      const gathered = this.gather();
+      if (gathered !== "none") done = true;
+      if (gathered === "progress") break;
+      if (gathered === "over") {
+        this.gatheredAll();
+        continue; // the next version may have waited for that
       }
       const handover = this.handover.step();
       if (handover === "waiting") break;
@@ -321,6 +322,7 @@ export class LiveJah {
 
   /** Whether the state may become another version's: not while it is read. Whoever waits for a frame gets the state of the version of that frame. */
   private get maySwitch(): boolean {
+    if (this.gathering?.isTaking) return false; // the rest of it comes as the version's that it was begun with
     const { next } = this.inbox;
     return next < this.heldAt || (next === this.heldAt && this.onHeld !== undefined);
   }
@@ -486,6 +488,13 @@ export class LiveJah {
       });
     }
     return { next: this.inbox.next };
+  }
+
+  /** Takes over some of another shard, which both are of one version for: one that is due and may not take over yet is waited for. */
+  private gather(): "none" | "progress" | "over" {
+    const { gathering, inbox, kernels } = this;
+    if (!gathering || (!gathering.isTaking && kernels.due(inbox.next))) return "none";
+    return gathering.step(inbox.next);
   }
 
   /** All shards that this Jah took up are one. */

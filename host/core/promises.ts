@@ -16,14 +16,15 @@ export async function within<T>(promise: Promise<T>, ms: number): Promise<T | un
   }
 }
 
-/** Resolves when `work` has come to an end without an error, however often it has to be tried; or when it is `over` before that. */
-export async function untilDone(work: () => Promise<unknown>, over?: AbortSignal): Promise<void> {
+/** Resolves when `work` has come to an end without an error, however often it has to be tried; with false when it is `over` before that. */
+export async function untilDone(work: () => Promise<unknown>, over?: AbortSignal): Promise<boolean> {
   while (!over?.aborted) {
     const isDone = await work().then(
       () => true,
       () => false,
     );
-    if (isDone) return;
+    if (isDone) return true;
     await new Promise((goOn) => setTimeout(goOn, RETRY_MS).unref());
   }
+  return false;
 }

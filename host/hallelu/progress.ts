@@ -103,9 +103,11 @@ export class Progress {
     this.keptFrom = Math.min(this.keptFrom, frame);
   }
 
-  letOutputGo(): void {
-    this.keptFrom = Infinity;
-    for (const output of this.kept.splice(0)) this.put(output);
+  /** That of the frames below `frame` is. */
+  letOutputGo(frame = Infinity): void {
+    this.keptFrom = frame;
+    const kept = this.kept.findIndex((output) => output.frame >= frame);
+    for (const output of this.kept.splice(0, kept < 0 ? Infinity : kept)) this.put(output);
   }
 
   /** The frames from `frame` on come again, and are other ones then: what is known of them is forgotten, and no output is kept back that comes. */

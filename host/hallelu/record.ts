@@ -146,8 +146,8 @@ export class Registration {
     return this.next().catch(() => {});
   }
 
-  /** The same; resolves when it is there, however often that has to be tried, or when it is `over`. */
-  saved(over: AbortSignal): Promise<void> {
+  /** The same; resolves when it is there, however often that has to be tried, or with false when it is `over`. */
+  saved(over: AbortSignal): Promise<boolean> {
     return untilDone(() => this.next(), over);
   }
 

@@ -65,8 +65,10 @@ export class Rollout {
   private confirming: Promise<void> | undefined;
   /** As long as the registry is being told of the version that works, which may fail; never rejects. */
   registering: Promise<void> | undefined;
-  /** Settles when the registry knows of the last version that was rolled back. */
-  rolledBack: Promise<void> = Promise.resolve();
+  /** Resolves when the registry knows of the last version that was rolled back; never, if that does not come about in this process. */
+  private rolledBack: Promise<void> = Promise.resolve();
+  /** Until then: the first frame that the registry has as another version's. */
+  private untoldFrom = Infinity;
 
   constructor(parts: RolloutParts) {
     this.parts = parts;
@@ -216,8 +218,17 @@ export class Rollout {
     return versions.trial !== undefined && shards.lowest <= versions.current.from;
   }
 
-  /** No state is saved that holds this frame, or is about to, as its kernel may be rolled back. */
+  /** No state is saved that holds this frame, or is about to, as its kernel may be rolled back, or is another one by the registry. */
   get unsavedFrom(): number {
+    return Math.min(this.trialFrom, this.untoldFrom);
+  }
+
+  /** Resolves when the registry knows whose the frames below `frame`, and a state as of it, are; never, if that does not come about in this process. */
+  told(frame: number): Promise<void> {
+    return frame < this.untoldFrom ? Promise.resolve() : this.rolledBack;
+  }
+
+  private get trialFrom(): number {
     return this.parts.versions.trial?.from ?? Infinity;
   }
 
@@ -253,7 +264,7 @@ export class Rollout {
   }
 
   private async confirmed(): Promise<void> {
-    const { versions, registration, progress, shards, note } = this.parts;
+    const { versions, registration, shards, note } = this.parts;
     // What the registry cannot be told of is rolled back, and must not be confirmed before that.
     while (this.registering) await this.registering;
     const { trial } = versions;
@@ -271,10 +282,16 @@ export class Rollout {
     }
     if (versions.trial !== trial) return; // it has stopped meanwhile, and was rolled back
     versions.confirm();
-    progress.letOutputGo();
+    this.isTold();
     const { confirmed } = versions;
     shards.send({ type: "confirmed", version: confirmed });
     note("info", `version ${confirmed} of ${this.name} is confirmed`);
+  }
+
+  /** The registry knows whose all frames are; its output is let go, but for what is on trial. */
+  private isTold(): void {
+    this.untoldFrom = Infinity;
+    this.parts.progress.letOutputGo(this.trialFrom);
   }
 
   /** A kernel stopped at a frame. Whether it is on trial: the one before goes on then, from the same frame on, with its state. */
@@ -296,9 +313,14 @@ export class Rollout {
     );
     frames.shapes.use(versions.kernel);
     progress.rewind(first.from);
-    if (versions.trial) progress.keepOutput(versions.trial.from);
+    this.untoldFrom = Math.min(this.untoldFrom, first.from);
+    progress.keepOutput(this.unsavedFrom);
     shards.dispatch.forgetFrom(first.from);
-    this.rolledBack = registration.saved(over);
+    const told = registration.saved(over).then((isTold) => {
+      if (!isTold) return new Promise<never>(() => {});
+      if (this.rolledBack === told) this.isTold();
+    });
+    this.rolledBack = told;
     for (const jah of shards.jahs.values())
       if (jah.state !== "claimed") kill(jah, `Jah ${jah.id} ends, as its kernel is rolled back`);
   }

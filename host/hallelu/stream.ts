@@ -209,7 +209,7 @@ export class Stream implements JahOwner {
       appliedBy: (jah) => shards.dispatch.appliedBy(jah),
       outputs: async (frame) => {
         // Nor may a checkpoint pass a frame that the registry does not know to be another version's.
-        await this.rollout.rolledBack;
+        await this.rollout.told(frame);
         await this.progress.outputUpTo(frame);
       },
       standing: (frame) => this.standing(frame),
@@ -596,19 +596,20 @@ export class Stream implements JahOwner {
   }
 
   /**
-   * Parks, with the state saved; but for that of a kernel that has taken no frame yet: what led to it comes again. As long as the frames of
-   * the kernel before are not all applied, its state is saved, or a stream that gets short turns would never come to their end.
+   * Parks, with the state saved; but for that of a kernel that has taken no frame yet, or that the registry cannot be told of: what led to
+   * it comes again. As long as the frames of the kernel before are not all applied, its state is saved, or a stream that gets short turns would
+   * never come to their end.
    */
   private async rest(): Promise<void> {
-    await this.rollout.registering; // a version that cannot be registered is rolled back, which takes the state with it
-    if (!this.rollout.isUnproven)
-      await this.rollout.confirm().catch(() => {}); // else what is on trial is not saved
-    else if (this.lowest >= this.rollout.unsavedFrom || this.shards.owners.length > 1) {
-      const release = await this.turn();
-      letGo(this);
-      return release();
-    }
-    await park(this);
+    const { rollout, shards } = this;
+    await rollout.registering; // a version that cannot be registered is rolled back, which takes the state with it
+    if (!rollout.isUnproven) await rollout.confirm().catch(() => {}); // else what is on trial is not saved
+    const { unsavedFrom } = rollout;
+    if (unsavedFrom === Infinity || (this.lowest < unsavedFrom && shards.owners.length <= 1))
+      return park(this);
+    const release = await this.turn();
+    letGo(this);
+    release();
   }
 
   /** The stream stops for good, with a sentence; the rest of the host goes on. */
@@ -798,7 +799,7 @@ export class Stream implements JahOwner {
     }
     const [owner, ...others] = this.shards.owners;
     const isLast = owner === jah && !others.length;
-    if (isLast || this.versions.trial || !this.scaler.give(jah)) void this.park();
+    if (isLast || this.rollout.unsavedFrom < Infinity || !this.scaler.give(jah)) void this.park();
   }
 
   message(jah: Jah, message: FromLiveJah): void {
@@ -957,7 +958,7 @@ export class Stream implements JahOwner {
     if (this.lifecycle.state !== "running") return;
     this.checkpoints.tick(now);
     // State that moves is saved, which may not hold what may yet be rolled back.
-    if (this.shards.areReady && !this.versions.trial) this.scaler.tick(now);
+    if (this.shards.areReady && this.rollout.unsavedFrom === Infinity) this.scaler.tick(now);
     const idle = !this.isBehind && now - this.lastWorkAt > this.parkAfterMs;
     // One that takes in the output of another stream is ready for it.
     // One whose kernel is unproven would have to do again what led to its state.

@@ -27,6 +27,8 @@ class Worker {
   versions: LiveVersion[] = [];
   /** The last one that it was told to be confirmed. */
   confirmed = 0;
+  /** What it was asked. */
+  readonly asked: string[] = [];
   private next = 0;
 
   constructor(jah: Jah, jahs: Jahs) {
@@ -63,6 +65,7 @@ class Worker {
         this.tasks.push(...message.frames.map((task) => ({ ...task, routing: message.routing })));
         break;
       case "call":
+        this.asked.push(message.method);
         this.jah.receive({ type: "answer", id: message.id, value: { next: this.next, frame: this.next } });
         break;
     }
@@ -362,6 +365,71 @@ test("a stream that parks does not have a version confirmed that the registry ca
   assert.is(record.version, 3);
   assert.is(registry.written.at(-1)?.version, 3);
   await stream.remove();
+});
+
+test("what goes on after a roll-back is put out when the registry knows of that", async () => {
+  const { stream, registry, rows, push, worker, swap } = host();
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  await push(2);
+  let settle = () => {};
+  registry.before = () => new Promise((done) => (settle = done));
+  jah.trap();
+  await turns();
+  const next = worker();
+  next.work();
+  await turns();
+  assert.equal(rows, ["1:0"]);
+  registry.before = async () => {};
+  settle();
+  await turns();
+  assert.equal(rows, ["1:0", "3:1", "3:2"]);
+  await stream.remove();
+});
+
+test("what goes on after a roll-back is put out before the next trial is over, but not what that takes in", async () => {
+  const { stream, registry, rows, push, worker, swap } = host();
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  await push(2);
+  let settle = () => {};
+  registry.before = () =>
+    new Promise((done) => {
+      settle = done;
+      registry.before = async () => {};
+    });
+  jah.trap();
+  await turns();
+  const next = worker();
+  next.work();
+  await swap("c.ts");
+  await push(1);
+  next.work();
+  settle();
+  await turns();
+  assert.equal(rows, ["1:0", "3:1", "3:2"]);
+  assert.is(stream.versions.trial?.version, 4);
+  await stream.remove();
+});
+
+test("a stream that closes while the registry cannot be told of a roll-back saves nothing of it", async () => {
+  const { stream, registry, push, worker, swap, rows } = host();
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  await push(2);
+  registry.before = unwritable;
+  jah.trap();
+  const next = worker();
+  next.work();
+  await stream.close();
+  assert.not.ok(next.asked.includes("save"), "the next process would not know whose the state is");
+  assert.equal(rows, ["1:0"]);
 });
 
 test.run();

@@ -41,13 +41,14 @@ export class Drain {
   /**
    * While nothing fresh is handed out: the frame below which another may leave off what this has done. All output of the frames below is
    * on its way to disk, none of those from there on. Resolves with undefined if it is not there within `patienceMs`: a shard is
-   * being brought back, or is slow.
+   * being brought back, or is slow, or output is kept back.
    */
   async boundary(patienceMs: number): Promise<number | undefined> {
     const { shards, progress, outputs, lateOutputs } = this.parts;
     if (shards.areReady) {
       const { fresh } = shards.dispatch;
       if (!(await progress.reaches(fresh, patienceMs))) return undefined;
+      if (progress.keepsBelow(fresh)) return undefined; // the registry is yet to be told of a roll-back
       return await within(
         progress.outputUpTo(fresh).then(() => fresh),
         patienceMs,

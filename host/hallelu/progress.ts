@@ -103,7 +103,12 @@ export class Progress {
     this.keptFrom = Math.min(this.keptFrom, frame);
   }
 
-  /** That of the frames below `frame` is. */
+  /** Whether some of that is of frames below `frame`. */
+  keepsBelow(frame: number): boolean {
+    return this.keptFrom < frame;
+  }
+
+  /** That of the frames below `frame` is let go. */
   letOutputGo(frame = Infinity): void {
     this.keptFrom = frame;
     const kept = this.kept.findIndex((output) => output.frame >= frame);

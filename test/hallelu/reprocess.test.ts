@@ -369,6 +369,28 @@ test("green gets what blue has applied; it takes over at a frame that nobody was
   assert.is(green.info().records, 7);
 });
 
+test("green does not take over while output of blue is kept back", async () => {
+  const { blue, push, worker, begin, rows } = hostOf();
+  blue.wake();
+  const a = worker(blue, "a");
+  await push(1);
+  a.work();
+  blue.progress.keepOutput(1);
+  await push(1);
+  a.work();
+  const { reprocess, green, cuts } = begin();
+  reprocess.tick(0);
+  const b = worker(green, "b");
+  b.work();
+  reprocess.tick(0);
+  await reprocess.settled;
+  assert.equal([cuts, rows], [[], ["a0"]]);
+  blue.progress.letOutputGo();
+  reprocess.tick(performance.now() + 1_000);
+  await reprocess.settled;
+  assert.equal([cuts, rows], [[2], ["a0", "a1"]]);
+});
+
 test("where the registry cannot be written blue goes on, and green with it", async () => {
   const { blue, push, worker, begin, rows } = hostOf();
   blue.wake();

@@ -59,6 +59,11 @@ export class DeadLetters {
     return this.letters.filter(({ done }) => done === undefined);
   }
 
+  /** Of no frame from here on anything is decided: what is, was decided of the version that the frame belongs to. */
+  get decidedBelow(): number {
+    return [...this.letters, ...this.pending].reduce((below, { frame }) => Math.max(below, frame + 1), 0);
+  }
+
   /** How many frames these are. */
   get count(): number {
     return new Set(this.open.map(({ frame }) => frame)).size;

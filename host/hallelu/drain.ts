@@ -3,7 +3,6 @@
  * and what was handed out is applied and put out.
  */
 import { within } from "../core/promises.ts";
-import type { Outputs } from "../store/outputs.ts";
 import type { Progress } from "./progress.ts";
 import type { Shards } from "./shards.ts";
 
@@ -11,8 +10,6 @@ import type { Shards } from "./shards.ts";
 export interface DrainParts {
   shards: Shards;
   progress: Progress;
-  outputs: Outputs;
-  lateOutputs: Outputs;
   /** Hands out what can be handed out. */
   pump: () => void;
 }
@@ -44,9 +41,10 @@ export class Drain {
    * being brought back, or is slow, or output is kept back.
    */
   async boundary(patienceMs: number): Promise<number | undefined> {
-    const { shards, progress, outputs, lateOutputs } = this.parts;
+    const { shards, progress } = this.parts;
     if (shards.areReady) {
       const { fresh } = shards.dispatch;
+      if (fresh < progress.putOutBelow) return undefined; // it is not back where the process before was
       if (!(await progress.reaches(fresh, patienceMs))) return undefined;
       if (progress.keepsBelow(fresh)) return undefined; // the registry is yet to be told of a roll-back
       return await within(
@@ -58,6 +56,6 @@ export class Drain {
     if ([...shards.jahs.values()].some(({ state }) => state !== "claimed")) return undefined;
     this.isFrozen = true; // one that comes now would do again what was lost
     await progress.outputUpTo(0); // what there is is on disk
-    return Math.max(shards.lowest, outputs.lastFrame + 1, lateOutputs.lastFrame + 1);
+    return Math.max(shards.lowest, progress.putOutBelow);
   }
 }

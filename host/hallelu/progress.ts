@@ -103,6 +103,12 @@ export class Progress {
     this.keptFrom = Math.min(this.keptFrom, frame);
   }
 
+  /** No frame from here on has been put out by any process. */
+  get putOutBelow(): number {
+    const { outputs, lateOutputs } = this.parts;
+    return Math.max(outputs.lastFrame, lateOutputs.lastFrame) + 1;
+  }
+
   /** Whether some of that is of frames below `frame`. */
   keepsBelow(frame: number): boolean {
     return this.keptFrom < frame;

@@ -1,5 +1,4 @@
 /** The reprocesses of a host's streams: begun, gone on with, ended, and what it takes that one takes over (reprocess.ts). */
-import { rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
@@ -18,6 +17,21 @@ import { folderOf, Reprocess, reprocessOf, succeeded } from "./reprocess.ts";
 import type { Running } from "./running.ts";
 import { misfitsOf } from "./shapes.ts";
 import { Stream, type StreamParts } from "./stream.ts";
+
+/** What this does in the folders of streams. */
+export interface ReprocessFiles {
+  write: (path: string, bytes: Uint8Array) => Promise<void>;
+  remove: (path: string) => Promise<void>;
+  located: typeof located;
+  readModule: typeof readModule;
+}
+
+const FILES: ReprocessFiles = {
+  write: replaceFile,
+  remove: (path) => rm(path, { recursive: true, force: true }),
+  located,
+  readModule,
+};
 
 /** How often it is looked whether processes have ended, ms. */
 const ENDING_MS = 100;
@@ -46,9 +60,11 @@ export interface ReprocessingHost {
 
 export class Reprocesses {
   private readonly host: ReprocessingHost;
+  private readonly files: ReprocessFiles;
 
-  constructor(host: ReprocessingHost) {
+  constructor(host: ReprocessingHost, files: ReprocessFiles = FILES) {
     this.host = host;
+    this.files = files;
   }
 
   /**
@@ -68,8 +84,8 @@ export class Reprocesses {
       await stream.rollout.untrialled(); // else its number may be another's
       const version = stream.versions.next;
       const path = join(stream.folder, `kernel-${version}.wasm`);
-      await replaceFile(path, wasm);
-      rmSync(join(stream.folder, folderOf(version)), { recursive: true, force: true });
+      await this.files.write(path, wasm);
+      await this.files.remove(join(stream.folder, folderOf(version)));
       const file = request.file ?? descriptor.file;
       const kernel = { version, path, sum: crc32(wasm), file };
       const record = reprocessOf(stream.record, kernel, { begin: stream.frames.first, max });
@@ -128,11 +144,11 @@ export class Reprocesses {
   resume(running: Running): void {
     const { record } = running.stream;
     if (!record.reprocess) return;
-    const green = located(record.reprocess, this.host.data, record.name);
+    const green = this.files.located(record.reprocess, this.host.data, record.name);
     green.sources = record.sources;
     record.reprocess = green;
     try {
-      this.open(running, green, readModule(green));
+      this.open(running, green, this.files.readModule(green));
     } catch (error) {
       void this.end(running, messageOf(error)).catch(() => {}); // the next process finds the same
     }
@@ -188,7 +204,7 @@ export class Reprocesses {
     const drop = async () => {
       while (holder && this.host.jahs.isEnding(holder))
         await new Promise((done) => setTimeout(done, ENDING_MS));
-      await Promise.all(dropped.map((each) => rm(join(folder, each), { recursive: true, force: true })));
+      await Promise.all(dropped.map((each) => this.files.remove(join(folder, each))));
       const now = running.stream.record;
       now.dropped = (now.dropped ?? []).filter((each) => !dropped.includes(each));
       await this.host.write(running);

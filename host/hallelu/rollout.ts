@@ -11,6 +11,7 @@ import { TRIAL_FRAMES, TRIAL_MS, WAKE_PATIENCE_MS } from "../core/limits.ts";
 import { within } from "../core/promises.ts";
 import type { Log } from "../store/log.ts";
 import type { StateFit } from "../wire/fit.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 import type { Frames } from "./frames.ts";
 import type { Jah } from "./jahs.ts";
 import type { Progress } from "./progress.ts";
@@ -36,6 +37,7 @@ export interface RolloutParts {
   frames: Frames;
   shards: Shards;
   progress: Progress;
+  dead: DeadLetters;
   registration: Registration;
   frameTimeoutMs: number;
   /** Is aborted when the stream does not go on in this process. */
@@ -123,9 +125,10 @@ export class Rollout {
 
   /** Where the next version takes over: nobody was given the frames from there on, and all of them are the last version's. */
   private get nextVersionFrom(): number {
-    const { shards, log, versions } = this.parts;
+    const { shards, log, versions, progress, dead } = this.parts;
     const unknown = shards.areReady ? shards.dispatch.fresh : log.next;
-    return Math.max(unknown, versions.current.from); // that may be ahead, if it came while shards were missing
+    // The last version may be ahead, if it came while shards were missing; and so may output and dead letters, if a process before this one was.
+    return Math.max(unknown, versions.current.from, progress.putOutBelow, dead.decidedBelow);
   }
 
   /** Jahs compile a kernel that is to take over, so that no frame waits for that; a Jah that is not heard of in time does it then. */

@@ -255,8 +255,6 @@ export class Stream implements JahOwner {
     this.drain = new Drain({
       shards,
       progress: this.progress,
-      outputs,
-      lateOutputs,
       pump: () => this.pump(),
     });
     this.rollout = new Rollout({
@@ -266,6 +264,7 @@ export class Stream implements JahOwner {
       frames,
       shards,
       progress: this.progress,
+      dead,
       registration,
       frameTimeoutMs: this.frameTimeoutMs,
       over: this.over.signal,
@@ -420,7 +419,9 @@ export class Stream implements JahOwner {
       if (this.shards.hasVacant || this.shown !== "running") await this.awake(this.log.next);
       else if (this.lowest < this.answered) await this.awake(this.answered);
       const release = await this.turn();
-      if (this.shards.owners.every((jah) => jah?.state === "working")) return release;
+      // A swap may have come first, with a backlog before it: whoever holds the turn until that is done could not be parked.
+      const isThere = this.lowest >= this.answered;
+      if (isThere && this.shards.owners.every((jah) => jah?.state === "working")) return release;
       release();
     }
     throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);

@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { TRIAL_FRAMES } from "../../host/core/limits.ts";
+import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
@@ -113,8 +114,11 @@ class Worker {
   }
 }
 
-/** A stream that is at work, and its registry: what was written, and what a write waits for. */
-function host() {
+/**
+ * A stream that is at work, and its registry: what was written, and what a write waits for. A process before may have put out rows up to those
+ * of `lastFrame`, and set frames aside.
+ */
+function host({ lastFrame = -1, dead = [] as DeadLetter[] } = {}) {
   const jahs = new Jahs(() => {}, "secret", 1);
   const log = {
     first: 0,
@@ -128,7 +132,7 @@ function host() {
   const rows: string[] = [];
   const outputs = {
     next: 0,
-    lastFrame: -1,
+    lastFrame,
     append: async (bytes: Buffer) => void rows.push(bytes.toString()),
     sync: async () => {},
     close: async () => {},
@@ -157,7 +161,7 @@ function host() {
         plan: [],
       },
     ],
-    dead: [],
+    dead,
     stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
     frame: 0,
     counts: { records: 0, bad: 0, late: 0 },
@@ -208,6 +212,34 @@ const messageOf = (work: Promise<unknown>) =>
     () => "none",
     ({ message }: Error) => message,
   );
+
+test("a version takes over behind what the process before has put out, and behind what it has set aside", async () => {
+  const aside = {
+    frame: 6,
+    from: 0,
+    to: 256,
+    stage: "map",
+    message: "",
+    version: 1,
+    bytes: 0,
+    sum: 0,
+    source: 0,
+  };
+  for (const [before, from] of [
+    [{}, 0],
+    [{ lastFrame: 4 }, 5],
+    [{ lastFrame: 4, dead: [aside as DeadLetter] }, 7],
+  ] as const) {
+    const { push, worker, swap, history } = host(before as Parameters<typeof host>[0]);
+    const jah = worker();
+    const swapped = swap("b.ts");
+    await turns();
+    assert.equal(history()[1], [2, from, "swapped", undefined]);
+    await push(8);
+    jah.work();
+    await swapped;
+  }
+});
 
 test("a version that the registry cannot be told of goes alone: the one before stays on trial, with its output", async () => {
   const { stream, record, registry, rows, push, worker, swap, history } = host();

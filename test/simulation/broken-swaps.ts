@@ -65,8 +65,8 @@ export const SWAP_MUTANTS: Mutant[] = [
   },
   {
     name: "swap: state of the version before moves to a Jah of the next",
-    where: { kind: "storm" },
-    first: 33,
+    where: { kind: "moves" },
+    first: 34,
     breaks: () =>
       replace(
         Dispatch,

@@ -93,6 +93,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "dead letters: what a shard has had is set aside with the rest",
     where: { kind: "storm" },
+    first: 10,
     breaks: () => replace(Dispatch, "hadFrame", () => () => false),
   },
   {
@@ -153,6 +154,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "ledger: nobody's turn is ever over",
     where: { kind: "crowd" },
+    first: 8,
     breaks: () => replace(Ledger, "victim", () => () => undefined),
   },
   {
@@ -325,6 +327,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "log: a torn tail is believed",
     where: { kind: "storm" },
+    first: 61,
     breaks: () =>
       replace(
         Segment,
@@ -347,6 +350,7 @@ export const MUTANTS: Mutant[] = [
   {
     name: "log: segments are removed before it is certain that those before them are gone",
     where: { kind: "moves", cpus: 2, ms: 40_000 },
+    first: 194,
     breaks: () =>
       replace(
         Log,

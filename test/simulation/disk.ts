@@ -51,6 +51,15 @@ export class SimulatedDisk {
     return (this.folders.get(name)?.entries.size ?? 0) > 0;
   }
 
+  /** Whether a process that lives has a folder open. */
+  isOpen(name: string): boolean {
+    return this.folders.get(name)?.openedBy?.isOpen ?? false;
+  }
+
+  remove(name: string): void {
+    this.folders.delete(name);
+  }
+
   /** Whoever writes ends; with `power`, so does all that is not on disk. */
   crash(power: boolean): void {
     for (const folder of this.folders.values())
@@ -141,6 +150,10 @@ class SimulatedDatabase implements Database {
     folder.openedBy = this;
   }
 
+  get isOpen(): boolean {
+    return this.writer.alive();
+  }
+
   get newest(): number {
     return this.folder.newest;
   }
@@ -192,5 +205,7 @@ class SimulatedDatabase implements Database {
 
   async reopen(): Promise<void> {}
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    if (this.folder.openedBy === this) this.folder.openedBy = undefined;
+  }
 }

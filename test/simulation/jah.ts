@@ -52,6 +52,10 @@ export interface World {
   stopsAtOnce(version: number): boolean;
   /** Partitions, a byte each, get the records of a frame that stops the kernel elsewhere. */
   has(frame: number, partitions: Uint8Array): void;
+  /** What the kernel emits for a frame; undefined if nothing. */
+  row(frame: number, version: number): Buffer | undefined;
+  /** A checkpoint is durable that holds what a version of the kernel made. */
+  saved(version: number): void;
   /** A frame is passed without its records for these partitions, a byte each. */
   passes(frame: number, version: number, voided: Uint8Array): void;
   broken(rule: string): never;
@@ -126,6 +130,8 @@ export class SimulatedJah {
   /** The versions of the kernel, once that is over; and the last one that will not be rolled back. */
   private succession: Succession | undefined;
   private confirmed = 0;
+  /** The first frame of a shard that was never saved. */
+  private first = 0;
   private readonly moves: Move[] = [];
   private readonly movesKnown = new Set<string>();
   /** State that came, by the routing that moves it. */
@@ -221,9 +227,16 @@ export class SimulatedJah {
   onEnd: () => void = () => {};
 
   /** No time passes until its state is read. */
-  private async start({ shards = [], store: folder, versions, confirmed }: LiveStart): Promise<void> {
+  private async start({
+    shards = [],
+    store: folder,
+    versions,
+    confirmed,
+    begin = 0,
+  }: LiveStart): Promise<void> {
     const { world } = this;
     this.confirmed = confirmed;
+    this.first = begin;
     const writer: Writer = {
       alive: () => this.alive,
       later: world.later,
@@ -233,7 +246,7 @@ export class SimulatedJah {
     const open = (name: string) => world.disk.open(name, writer);
     let restored: RestoredShard[] = [];
     try {
-      restored = await restoreShards(shards, borrowMemory, 0, open);
+      restored = await restoreShards(shards, borrowMemory, begin, open);
     } catch (error) {
       world.broken(`its state cannot be read: ${messageOf(error)}`);
     }
@@ -247,6 +260,8 @@ export class SimulatedJah {
     const begun = versionOf(versions, { saved: own?.meta, owns: this.owns });
     if (!versions.some(({ version }) => version === begun))
       world.broken(`${own?.told.store} is of version ${begun}, which is none of its kernel`);
+    if (own?.meta && begun > confirmed)
+      world.broken(`${own.told.store} is of version ${begun}, and only ${confirmed} will not be rolled back`);
     this.succession = new Succession(versions, begun);
     if (store) this.hold(store, own?.memory ?? borrowMemory(), own?.meta);
     if (own) this.keepOnly(own);
@@ -267,13 +282,18 @@ export class SimulatedJah {
   private hold(store: PageStore, memory: WebAssembly.Memory, meta: Meta | undefined): void {
     const state = new State(memory);
     this.state = state;
+    let saving = 0;
     const jah = {
       kernel: () => state,
       meta: () => {
+        saving = this.version;
         const { next: frame, places } = this.inbox;
         return { abi: ABI_VERSION, version: this.version, end: STATE_END, frame, ...state.range, places };
       },
-      tell: (message: FromLiveJah) => this.world.tell(message),
+      tell: (message: FromLiveJah) => {
+        if (message.type === "saved") this.world.saved(saving);
+        this.world.tell(message);
+      },
       wake: () => this.wake(),
     };
     const portions = this.world.hasFaults ? PORTIONS : CALM_PORTIONS;
@@ -292,7 +312,7 @@ export class SimulatedJah {
 
   /** A partition that has had no frame. */
   private get nothing(): Part {
-    return { applied: 0, records: 0, sum: 0, version: this.version };
+    return { applied: this.first, records: 0, sum: 0, version: this.version };
   }
 
   private check(store: string, p: number): void {
@@ -498,10 +518,11 @@ export class SimulatedJah {
     this.work.mappedBytes += this.costs.bytes;
     this.work.mappedRecords += recordsIn(frame, 0, PARTITIONS);
     // Where it is void for all who apply it, its records are read all the same.
-    this.told([frame], id, skip ? 0 : recordsIn(frame, 0, PARTITIONS));
+    const row = skip ? undefined : this.world.row(frame, version);
+    this.told([frame], id, skip ? 0 : recordsIn(frame, 0, PARTITIONS), row);
   }
 
-  private told(frames: number[], routing = 0, rows = 0): void {
+  private told(frames: number[], routing = 0, rows = 0, row?: Buffer): void {
     const mapped = frames.map((frame) => ({
       routing,
       done: {
@@ -513,7 +534,8 @@ export class SimulatedJah {
         rows,
         bad: 0,
         problems: [],
-        emittedRows: 0,
+        ...(row ? { emitted: row } : {}),
+        emittedRows: row ? 1 : 0,
         lines: 0,
         quoted: false,
       },

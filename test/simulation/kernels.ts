@@ -1,4 +1,5 @@
 /** The kernels that streams of a simulated host are swapped to, as far as they stop: which do, and where, follows from the seed. */
+import { join } from "node:path";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Poison } from "./jah.ts";
 
@@ -16,6 +17,8 @@ const STOPS_BEFORE = 40;
 export class SimulatedKernels {
   private readonly seed: number;
   private count = 0;
+  /** What the files of modules hold, by their paths: those of others are called as the kernel in them. */
+  private readonly files = new Map<string, string>();
 
   constructor(seed: number) {
     this.seed = seed;
@@ -26,9 +29,29 @@ export class SimulatedKernels {
     return `kernel-${++this.count}`;
   }
 
+  /** The same, of one whose author has seen which frames stop the others. */
+  nextMended(): string {
+    return `mended-kernel-${++this.count}`;
+  }
+
+  /** Another file has the kernel in it. */
+  keep(path: string, module: string): void {
+    this.files.set(path, module);
+  }
+
+  /** The kernel in a file of a folder. */
+  inFile(folder: string, module: string): string {
+    return this.files.get(join(folder, module)) ?? module;
+  }
+
+  isMended(module: string): boolean {
+    return module.startsWith("mended");
+  }
+
   describe(module: string): Temper {
     const number = numberOf(module);
-    return number ? TEMPERS[(number * 7 + this.seed * 5) % TEMPERS.length] : "sound";
+    const temper = number ? TEMPERS[(number * 7 + this.seed * 5) % TEMPERS.length] : "sound";
+    return temper === "misfit" && this.isMended(module) ? "sound" : temper; // it takes no state over
   }
 
   stopsAtOnce(module: string): boolean {
@@ -45,6 +68,6 @@ export class SimulatedKernels {
 }
 
 /** 0 of the one that a stream was deployed with. */
-function numberOf(module: string): number {
+export function numberOf(module: string): number {
   return Number(/\d+$/.exec(module)?.[0] ?? 0);
 }

@@ -6,7 +6,10 @@ import { WAKE_PATIENCE_MS } from "../../host/core/limits.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { Claim } from "../../host/congregation/ledger.ts";
+import { type Cut, wrongRows } from "./history.ts";
 import { recordsIn, type SimulatedJah } from "./jah.ts";
+import { numberOf, type SimulatedKernels } from "./kernels.ts";
+import type { Row } from "./outputs.ts";
 import type { Scenario } from "./scenario.ts";
 import { frameSum, giveBack, type State } from "./state.ts";
 
@@ -34,19 +37,27 @@ const VAIN_MS_MAX = 30_000;
 /** A process that runs. */
 export interface Process {
   jah: SimulatedJah;
+  /** Whose it is. */
+  stream: Stream;
   cpu: number;
   claim: Claim;
   since: number;
-  /** Whether it will ever call its Hallelu. */
+  /** Whether it will ever call its Hallelu, and whether it has. */
   calls: boolean;
+  called: boolean;
   /** Words that are under way to it, if it is one that does not get to them for a while. */
   late: number;
 }
 
-/** A stream, its log, and what it should have done. */
+/** A stream, its log and its output, and what it should have done. */
 export interface Watched {
   stream: Stream;
   log: { next: number };
+  output: { rows: Row[] };
+  /** The reprocesses that took over. */
+  cuts: Cut[];
+  /** The last frame that an answer was of. */
+  answered: number;
   /** What its shards had applied when one of them last got on, and when that was. */
   progress: { frames: number; at: number };
   /** The lowest frame that was not applied everywhere, when that had never been higher; and when that was. */
@@ -63,14 +74,16 @@ export interface Watched {
 
 export class Rules {
   private readonly scenario: Scenario;
-  private readonly openClaims = new Map<number, { claim: Claim; at: number }>();
+  private readonly kernels: SimulatedKernels;
+  private readonly openClaims = new Map<number, { claim: Claim; stream: Stream; at: number }>();
 
-  constructor(scenario: Scenario) {
+  constructor(scenario: Scenario, kernels: SimulatedKernels) {
     this.scenario = scenario;
+    this.kernels = kernels;
   }
 
-  claimed(claim: Claim, at: number): void {
-    this.openClaims.set(claim.jah, { claim, at });
+  claimed(claim: Claim, stream: Stream, at: number): void {
+    this.openClaims.set(claim.jah, { claim, stream, at });
   }
 
   /** A claim was met or refused, which happens to each once. */
@@ -140,12 +153,12 @@ export class Rules {
 
   /** So much time has passed, in which so many CPUs are free. */
   passed(ms: number, streams: Iterable<Watched>, processes: readonly Process[], free: number): void {
-    const claims = [...this.openClaims.values()].map(({ claim }) => claim);
+    const claims = [...this.openClaims.values()];
     for (const { stream, spent } of streams) {
-      const isOwn = (claim: Claim) => claim.stream === stream.name;
-      const waits = !free && claims.some((claim) => claim.waits && isOwn(claim));
+      const waits = !free && claims.some((each) => each.claim.waits && each.stream === stream);
       const isBlocked = processes.some(
-        ({ jah, calls, claim, late }) => isOwn(claim) && (!calls || jah.isSaving || (late > 0 && jah.isIdle)),
+        ({ jah, calls, late, ...of }) =>
+          of.stream === stream && (!calls || jah.isSaving || (late > 0 && jah.isIdle)),
       );
       if (stream.record.max === 0 || stream.record.paused || waits || isBlocked) spent.lackingMs += ms;
     }
@@ -159,7 +172,7 @@ export class Rules {
   }
 
   /** An answer holds each partition once, as of one frame, each of whose frames was applied under the kernel that it belongs to. */
-  answer({ stream }: Watched, frame: number, jahs: Iterable<SimulatedJah>): void {
+  answer(stream: Stream, frame: number, jahs: Iterable<SimulatedJah>): void {
     const holders = new Uint8Array(PARTITIONS);
     const sum = sumOf(stream, frame);
     for (const jah of jahs) {
@@ -196,13 +209,13 @@ export class Rules {
       throw new Broken(`of ${cpus} CPUs ${ledger.free} are free`);
     for (const { claim } of this.openClaims.values())
       throw new Broken(`the claim of Jah ${claim.jah} of ${claim.stream} was never answered`);
-    for (const { stream, log } of streams) {
-      const { stored } = stream.record;
+    for (const { stream, log, output, cuts } of streams) {
+      const { stored, begin = 0 } = stream.record;
       if (stored.length !== 1) throw new Broken(`${stream.name} is parked in ${stored.length} folders`);
       const state = await read(join(stream.folder, stored[0].folder));
       if (log.next && !state) throw new Broken(`${stream.name} ends without its state`);
       let total = 0;
-      for (let frame = 0; frame < log.next; frame++) total += recordsIn(frame, 0, PARTITIONS);
+      for (let frame = begin; frame < log.next; frame++) total += recordsIn(frame, 0, PARTITIONS);
       // Those that were set aside while they were applied were counted while they were mapped.
       let counted = total;
       const { dead } = stream;
@@ -225,6 +238,11 @@ export class Rules {
       }
       if (state) giveBack(state.memory);
       if (held !== total) throw new Broken(`${stream.name} holds ${held} of ${total} records`);
+      const silent = new Set(dead.open.flatMap(({ frame, stage }) => (stage === "map" ? [frame] : [])));
+      const kernelOf = ({ module }: { module: string }) =>
+        numberOf(this.kernels.inFile(stream.folder, module));
+      const wrong = wrongRows(output.rows, stream.record, cuts, { end: log.next, silent, kernelOf });
+      if (wrong) throw new Broken(`the output of ${stream.name}: ${wrong}`);
       const { records } = stream.info();
       if (records !== counted) throw new Broken(`${stream.name} counted ${records} of ${counted} records`);
     }
@@ -232,12 +250,12 @@ export class Rules {
 }
 
 /** What the frames below `end` add up to in each partition, each under the version of the kernel that it belongs to. */
-function sumOf({ versions }: Stream, end: number): number {
+function sumOf({ versions, record }: Stream, end: number): number {
   let sum = 0;
-  for (let frame = 0; frame < end; ) {
+  for (let frame = record.begin ?? 0; frame < end; ) {
     const { version } = versions.of(frame);
-    const following = versions.all.find(({ from, error }) => from > frame && error === undefined);
-    for (const next = Math.min(end, following?.from ?? end); frame < next; frame++)
+    const later = versions.all.filter(({ from, error }) => from > frame && error === undefined);
+    for (const next = Math.min(end, ...later.map(({ from }) => from)); frame < next; frame++)
       sum += frameSum(frame, version);
   }
   return sum;

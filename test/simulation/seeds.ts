@@ -13,7 +13,17 @@ export function holds(test: Test, what: string, wanted: (scenario: Scenario) => 
   const seeds = all.filter((seed) => wanted(scenarioOf(seed)));
   const words = "each frame once and in order, nobody starves or flaps, no CPU is lost";
   test(`${what}, ${seeds.length} of ${all.length} seeds: ${words}`, async () => {
-    const sums = { frames: 0, moves: 0, deaths: 0, answers: 0, refusals: 0, swaps: 0, rollBacks: 0 };
+    const sums = {
+      frames: 0,
+      moves: 0,
+      deaths: 0,
+      answers: 0,
+      refusals: 0,
+      swaps: 0,
+      rollBacks: 0,
+      reprocesses: 0,
+      cuts: 0,
+    };
     for (const seed of seeds) {
       const { counts } = await simulate(scenarioOf(seed));
       for (const each of Object.keys(sums) as (keyof typeof sums)[]) sums[each] += counts[each];

@@ -3,16 +3,16 @@
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-/**
- * Bytes of input in a frame: a constant of the format, as sums of floats depend on where frames are cut. Small enough
- * for a frame's table to stay in the second-level cache and for a log message of 1 MiB; larger ones gained nothing.
- */
 /** Versions of a stream's kernel that are remembered, unless frames need more. */
 export const VERSIONS_MAX = 100;
 /** A version of a kernel is on trial until so many frames are applied, or so long, ms; if it stops before, it is rolled back. */
 export const TRIAL_FRAMES = 32;
 export const TRIAL_MS = 1_000;
 
+/**
+ * Bytes of input in a frame: a constant of the format, as sums of floats depend on where frames are cut. Small enough
+ * for a frame's table to stay in the second-level cache and for a log message of 1 MiB; larger ones gained nothing.
+ */
 export const FRAME_BYTES = 512 * KiB;
 
 /** Longest record, bytes: what a frame may need beyond its own size in the input window (32 MiB). */

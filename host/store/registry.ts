@@ -17,7 +17,31 @@ export interface Registry {
    * rejects with `revision-conflict` if another one is there.
    */
   put(key: string, value: unknown, expected?: number): Promise<number>;
-  delete(key: string): Promise<void>;
+  /** Removes a value. `expected` is the revision that it must have; rejects with `revision-conflict` if it has another. */
+  delete(key: string, expected?: number): Promise<void>;
+  /** Calls `listener` with each key that starts with `prefix` and whose value has changed, until what it answers is called. */
+  watch(prefix: string, listener: (key: string) => void): () => void;
+}
+
+/** Who wants to hear of changes. */
+export class Watchers {
+  private readonly all = new Set<{ prefix: string; listener: (key: string) => void }>();
+
+  add(prefix: string, listener: (key: string) => void): () => void {
+    const watcher = { prefix, listener };
+    this.all.add(watcher);
+    return () => void this.all.delete(watcher);
+  }
+
+  tell(key: string): void {
+    for (const { prefix, listener } of this.all) if (key.startsWith(prefix)) listener(key);
+  }
+}
+
+/** That a value is not the one which a write was to replace. */
+export function revisionConflict(key: string, there: number, expected: number): HallelujahError {
+  const message = `${key} was changed by someone else (revision ${there}, not ${expected}); read it again`;
+  return new HallelujahError("revision-conflict", message);
 }
 
 interface Kept {
@@ -32,6 +56,7 @@ const BEFORE_CHECKSUMS = '{"version":1,';
 export class MemoryRegistry implements Registry {
   protected entries = new Map<string, Kept>();
   protected revision = 0;
+  private readonly watchers = new Watchers();
 
   get(key: string): Kept | undefined {
     const kept = this.entries.get(key);
@@ -43,19 +68,28 @@ export class MemoryRegistry implements Registry {
   }
 
   async put(key: string, value: unknown, expected?: number): Promise<number> {
-    const there = this.entries.get(key)?.revision ?? 0;
-    if (expected !== undefined && expected !== there) {
-      const message = `${key} was changed by someone else (revision ${there}, not ${expected}); read it again`;
-      throw new HallelujahError("revision-conflict", message);
-    }
+    this.check(key, expected);
     const revision = ++this.revision;
     this.entries.set(key, { value: structuredClone(value), revision });
     await this.keepOrUndo(key, revision);
+    this.watchers.tell(key);
     return revision;
   }
 
-  async delete(key: string): Promise<void> {
-    if (this.entries.delete(key)) await this.keepOrUndo(key, undefined);
+  async delete(key: string, expected?: number): Promise<void> {
+    this.check(key, expected);
+    if (!this.entries.delete(key)) return;
+    await this.keepOrUndo(key, undefined);
+    this.watchers.tell(key);
+  }
+
+  watch(prefix: string, listener: (key: string) => void): () => void {
+    return this.watchers.add(prefix, listener);
+  }
+
+  private check(key: string, expected: number | undefined): void {
+    const there = this.entries.get(key)?.revision ?? 0;
+    if (expected !== undefined && expected !== there) throw revisionConflict(key, there, expected);
   }
 
   /** What cannot be kept did not happen; unless another change of the same key came after it. */

@@ -1,0 +1,255 @@
+/**
+ * The hosts of a cluster. Each has an entry `hosts/NAME` in the registry, which says what it is and changes only when it comes, goes or is
+ * lost; and a beat in a bucket of its own (liveness.ts). An entry has an epoch, which grows with each process that takes the name: what an
+ * earlier one does is refused.
+ */
+import { Kvm, type KV } from "@nats-io/kv";
+import { HallelujahError, messageOf } from "../core/errors.ts";
+import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
+import { Lease, observedBy, Observer, type Times } from "./liveness.ts";
+import type { Registry } from "../store/registry.ts";
+import { encodeKey } from "./registry.ts";
+
+const PREFIX = "hosts/";
+/** How the entries are written; a cluster serves one format. */
+const FORMAT = 1;
+
+/** A host, as its entry says. */
+export interface HostEntry {
+  name: string;
+  /** Where it serves its API. */
+  url: string;
+  cpus: number;
+  memoryBytes: number;
+  /** Of Hallelujah. */
+  version: string;
+  /** Of its data folder: a host that starts again is the same. */
+  folder: string;
+  epoch: number;
+  /** Whether it is there, has not been heard of for too long, or said that it goes. */
+  state: "up" | "lost" | "left";
+}
+
+export type HostFacts = Omit<HostEntry, "epoch" | "state">;
+
+export interface MembershipParts {
+  cluster: Cluster;
+  registry: Registry;
+  /** The bucket of the beats. */
+  bucket: string;
+  times: Times;
+  /** This process has lost its name to another, or its entry is gone: it must end. */
+  onOutdated: (why: string) => void;
+  note: (level: "info" | "warn", message: string) => void;
+}
+
+export class Membership {
+  private readonly parts: MembershipParts;
+  private readonly beats: KV;
+  private readonly lease: Lease;
+  private readonly observer: Observer;
+  private readonly me: HostEntry;
+  private revision: number;
+  private beat: number;
+  private timer: NodeJS.Timeout | undefined;
+  private turn: Promise<void> = Promise.resolve();
+  private isOver = false;
+  private wasHeld = true;
+
+  private constructor(parts: MembershipParts, beats: KV, me: HostEntry, revision: number, beat: number) {
+    this.parts = parts;
+    this.beats = beats;
+    this.me = me;
+    this.revision = revision;
+    this.beat = beat;
+    this.lease = new Lease(parts.times);
+    this.observer = new Observer(parts.times);
+  }
+
+  /**
+   * Takes a name in the cluster. One whose host does not beat any more is taken over at once by a host of the same data folder, else when that
+   * has been watched for as long as it takes to be lost. Rejects with `host-name-taken`, `cluster-format` or what the registry rejects with.
+   */
+  static async join(parts: MembershipParts, facts: HostFacts): Promise<Membership> {
+    const { cluster, registry, bucket, times } = parts;
+    await checkFormat(registry);
+    const beats = await new Kvm(cluster.connection).create(bucket, {
+      history: 1,
+      replicas: cluster.replicas,
+    });
+    const key = PREFIX + facts.name;
+    const there = entryOf(registry, key);
+    const at = encodeKey(facts.name);
+    if (there && there.value.folder !== facts.folder && there.value.state === "up") {
+      const before = (await beats.get(at))?.revision;
+      await new Promise((done) => setTimeout(done, times.lostMs));
+      if ((await beats.get(at))?.revision !== before)
+        throw new HallelujahError(
+          "host-name-taken",
+          `the cluster has a host ${facts.name} already, at ${there.value.url}; give this one another name (--name)`,
+        );
+    }
+    const me: HostEntry = { ...facts, epoch: (there?.value.epoch ?? 0) + 1, state: "up" };
+    const revision = await registry.put(key, me, there?.revision ?? 0);
+    const sentAt = performance.now();
+    const beat = await beats.put(at, String(me.epoch));
+    const membership = new Membership(parts, beats, me, revision, beat);
+    membership.lease.renewed(sentAt);
+    membership.goOn();
+    return membership;
+  }
+
+  get epoch(): number {
+    return this.me.epoch;
+  }
+
+  /** Whether no other host can have taken this one for lost. */
+  get isHeld(): boolean {
+    return !this.isOver && this.lease.isHeld(performance.now());
+  }
+
+  /** The hosts that are there or lost, by name. */
+  get hosts(): HostEntry[] {
+    const { registry } = this.parts;
+    const all = registry.list(PREFIX).flatMap((key) => entryOf(registry, key)?.value ?? []);
+    return all.filter(({ state }) => state !== "left");
+  }
+
+  /** Gives the name back; its epoch is remembered. */
+  async leave(): Promise<void> {
+    if (this.isOver) return;
+    this.end();
+    await this.turn;
+    await this.parts.registry.put(PREFIX + this.me.name, { ...this.me, state: "left" }, this.revision);
+  }
+
+  /** Beats no more, as a process that has ended. */
+  end(): void {
+    this.isOver = true;
+    clearTimeout(this.timer);
+  }
+
+  private goOn(): void {
+    this.timer = setTimeout(() => {
+      this.turn = this.step()
+        .catch((error: unknown) =>
+          this.parts.note("warn", `the cluster does not answer: ${messageOf(error)}`),
+        )
+        .finally(() => {
+          if (!this.isOver) this.goOn();
+        });
+    }, this.parts.times.beatMs);
+  }
+
+  private async step(): Promise<void> {
+    await this.sendBeat();
+    if (this.isOver) return;
+    const { isHeld } = this;
+    if (isHeld !== this.wasHeld)
+      this.parts.note(
+        isHeld ? "info" : "warn",
+        isHeld
+          ? "this host is in the cluster again"
+          : "this host cannot reach the cluster: others may take it for lost",
+      );
+    this.wasHeld = isHeld;
+    await this.observe();
+  }
+
+  private async sendBeat(): Promise<void> {
+    const sentAt = performance.now();
+    const at = encodeKey(this.me.name);
+    try {
+      this.beat = await this.beats.update(at, String(this.me.epoch), this.beat, this.parts.times.beatMs);
+      this.lease.renewed(sentAt);
+    } catch (error) {
+      if (jetStreamCode(error) !== WRONG_LAST_SEQUENCE) throw error;
+      const found = await this.beats.get(at);
+      const epoch = found?.operation === "PUT" ? Number(found.string()) : 0;
+      // The answer to one of its own was lost; it counts from the next one on.
+      if (epoch === this.me.epoch) this.beat = found!.revision;
+      else this.outdated(epoch > this.me.epoch ? "another process has its name" : "its beat is gone");
+    }
+  }
+
+  private outdated(why: string): void {
+    if (this.isOver) return;
+    this.end();
+    this.parts.onOutdated(why);
+  }
+
+  /** Reads the beats of those that this host observes, and says who is lost. */
+  private async observe(): Promise<void> {
+    const { registry, note } = this.parts;
+    const { name } = this.me;
+    const own = entryOf(registry, PREFIX + name);
+    if (own && own.value.epoch !== this.me.epoch) return this.outdated("another process has its name");
+    if (own?.value.state === "lost") await this.comeBack(own.revision);
+    const up = this.hosts.filter(({ state }) => state === "up").map((host) => host.name);
+    const beats = new Map<string, number>();
+    await Promise.all(
+      observedBy(name, up).map(async (member) => {
+        const found = await this.beats.get(encodeKey(member));
+        beats.set(member, found?.operation === "PUT" ? found.revision : 0);
+      }),
+    );
+    for (const { member } of this.observer.read(beats, performance.now())) {
+      const entry = entryOf(registry, PREFIX + member);
+      if (entry?.value.state !== "up") continue;
+      // Another may say so at the same time.
+      await registry.put(PREFIX + member, { ...entry.value, state: "lost" }, entry.revision).then(
+        () =>
+          note(
+            "warn",
+            `host ${member} is lost: it has not been heard of for ${this.parts.times.lostMs / 1000} s`,
+          ),
+        (error: HallelujahError) => {
+          if (error.code !== "revision-conflict") throw error;
+        },
+      );
+    }
+  }
+
+  /** Others took it for lost, and what it had may be theirs: it is there again, as of a new epoch. */
+  private async comeBack(revision: number): Promise<void> {
+    this.me.epoch++;
+    this.me.state = "up";
+    this.revision = await this.parts.registry.put(PREFIX + this.me.name, this.me, revision);
+    this.beat = await this.beats.put(encodeKey(this.me.name), String(this.me.epoch));
+    this.parts.note("warn", "others took this host for lost; it is in the cluster again");
+  }
+}
+
+/** The entry of a host; undefined if there is none, or what is there was edited by hand and is none any more. */
+function entryOf(registry: Registry, key: string): { value: HostEntry; revision: number } | undefined {
+  try {
+    const found = registry.get(key);
+    return found && isHost(found.value) ? { value: found.value, revision: found.revision } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isHost(value: unknown): value is HostEntry {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, url, version, folder, epoch, state, cpus, memoryBytes } = value as Record<string, unknown>;
+  const areTexts = [name, url, version, folder].every((each) => typeof each === "string");
+  const areCounts = [epoch, cpus, memoryBytes].every((each) => Number.isSafeInteger(each));
+  return areTexts && areCounts && ["up", "lost", "left"].includes(state as string);
+}
+
+/** Rejects with `cluster-format`. */
+async function checkFormat(registry: Registry): Promise<void> {
+  const there = registry.get("cluster")?.value as { format?: unknown } | undefined;
+  if (!there) {
+    await registry.put("cluster", { format: FORMAT }, 0).catch((error: HallelujahError) => {
+      if (error.code !== "revision-conflict") throw error;
+    });
+    return checkFormat(registry);
+  }
+  if (there.format !== FORMAT)
+    throw new HallelujahError(
+      "cluster-format",
+      `the cluster is of format ${String(there.format)}, this Hallelujah of format ${FORMAT}: all hosts of a cluster need versions of one format`,
+    );
+}

@@ -175,6 +175,18 @@ program
     "--allow-wasm-visits",
     "take visiting kernels as .wasm, too: whoever may visit a stream can then change what it keeps",
   )
+  .option(
+    "--cluster <url>",
+    "be a host of the cluster on these NATS servers: nats://HOST:PORT, several joined by commas; also HALLELUJAH_CLUSTER",
+  )
+  .option("--name <name>", "of this host in the cluster; that of the machine if not given")
+  .option("--cluster-name <name>", "of the cluster, where several share servers", "hallelujah")
+  .option("--replicas <n>", "of the cluster: on how many servers everything is kept, 1 or 3", whole)
+  .option(
+    "--lost-after <seconds>",
+    "of the cluster: a host is lost that is not heard of for so long (2)",
+    milliseconds,
+  )
   .addHelpText("after", "\nExample:\n  hallelujah up --listen 127.0.0.1:7747 --data ./data")
   .action(async (options) => {
     const { upCommand } = await import("./up.ts");
@@ -434,6 +446,13 @@ remote("ps", "List streams.", "hallelujah ps")
   .action(async (name, options) => {
     const { psCommand } = await import("./streams.ts");
     await psCommand(name, options);
+  });
+
+remote("hosts", "List the hosts of the cluster.", "hallelujah hosts")
+  .addOption(FORMAT())
+  .action(async (options) => {
+    const { hostsCommand } = await import("./streams.ts");
+    await hostsCommand(options);
   });
 
 remote("top", "Show CPUs, Jahs and backlogs as they change; q leaves.", "hallelujah top").action(

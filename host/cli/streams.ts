@@ -32,6 +32,10 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
   for (const trouble of troublesOf(streams[0])) process.stderr.write(`${trouble}\n`);
 }
 
+export async function hostsCommand(flags: RemoteFlags): Promise<void> {
+  await printRecords((await hostOf(flags).hosts()) as Record<string, unknown>[], flags, "hosts");
+}
+
 /** What is wrong with a stream, a sentence each. */
 function troublesOf(stream: StreamInfo): string[] {
   const { error, waits, sinks = [] } = stream;

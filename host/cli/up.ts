@@ -1,10 +1,11 @@
 /** `hallelujah up`: this process becomes the Congregation of a host. */
 import { lookup } from "node:dns/promises";
-import { homedir } from "node:os";
+import { homedir, hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { startCongregation } from "../congregation/congregation.ts";
 import { chooseCpus } from "../congregation/cpus.ts";
+import { type ClusterFlags, LOST_MS_MIN } from "../congregation/seat.ts";
 
 export interface UpFlags {
   listen: string;
@@ -13,8 +14,15 @@ export interface UpFlags {
   token?: string;
   pin: boolean;
   allowWasmVisits?: boolean;
+  cluster?: string;
+  name?: string;
+  clusterName: string;
+  replicas?: number;
+  /** ms. */
+  lostAfter?: number;
 }
 
+const NAME_BYTES_MAX = 64;
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
 export async function upCommand(flags: UpFlags): Promise<void> {
@@ -38,6 +46,7 @@ export async function upCommand(flags: UpFlags): Promise<void> {
     pin: flags.pin && !warning,
     wasmVisits: flags.allowWasmVisits ?? false,
     ...(token === undefined ? {} : { token }),
+    ...clusterOf(flags),
   });
   const count = `${cpus.length} ${cpus.length === 1 ? "CPU" : "CPUs"}`;
   process.stdout.write(`Hallelujah is up at ${host.url} (${count}, data in ${data})\n`);
@@ -50,6 +59,31 @@ export async function upCommand(flags: UpFlags): Promise<void> {
     throw error;
   }
   process.exit(signals.interrupts > 1 ? 130 : 0);
+}
+
+/** The cluster that the flags name. Throws `usage`. */
+function clusterOf(flags: UpFlags): { cluster?: ClusterFlags } {
+  const { cluster: url = process.env.HALLELUJAH_CLUSTER, name = hostname(), clusterName, lostAfter } = flags;
+  const { replicas = 1 } = flags;
+  if (!url) {
+    if (flags.name === undefined && flags.replicas === undefined && lostAfter === undefined) return {};
+    throw new HallelujahError(
+      "usage",
+      "--name, --replicas and --lost-after are of a cluster; name it with --cluster",
+    );
+  }
+  const refuse = (why: string): never => {
+    throw new HallelujahError("usage", why);
+  };
+  if (!/^[\w-]{1,64}$/.test(clusterName))
+    refuse("the name of a cluster has letters, digits, - and _, 64 at most");
+  if (!name || Buffer.byteLength(name) > NAME_BYTES_MAX)
+    refuse(`the name of a host has 1 to ${NAME_BYTES_MAX} bytes`);
+  if (replicas !== 1 && replicas !== 3) refuse("--replicas is 1 or 3");
+  if (lostAfter !== undefined && lostAfter < LOST_MS_MIN)
+    refuse(`--lost-after is ${LOST_MS_MIN / 1000} seconds at least`);
+  const lostMs = lostAfter === undefined ? {} : { lostMs: lostAfter };
+  return { cluster: { url, cluster: clusterName, name, replicas, ...lostMs } };
 }
 
 function defaultData(): string {

@@ -12,6 +12,7 @@ export {
   type DeadLetterInfo,
   type DeployOptions,
   Hallelujah,
+  type ClusterHostInfo,
   type HostInfo,
   type JahInfo,
   type Offer,

@@ -6,6 +6,7 @@
 import { HallelujahError } from "../core/errors.ts";
 import type {
   DeadLetterInfo,
+  ClusterHostInfo,
   HostInfo,
   JahInfo,
   Problem,
@@ -20,6 +21,7 @@ import { bodiesOf, chunksOf, linesOf, until } from "./lines.ts";
 
 export type {
   DeadLetterInfo,
+  ClusterHostInfo,
   HostInfo,
   JahInfo,
   Offer,
@@ -275,6 +277,11 @@ export class Hallelujah {
 
   host(options: { signal?: AbortSignal } = {}): Promise<HostInfo> {
     return this.json("GET", "/v1/host", options);
+  }
+
+  /** The hosts of the cluster; of one that is alone, itself. */
+  hosts(options: { signal?: AbortSignal } = {}): Promise<ClusterHostInfo[]> {
+    return this.json("GET", "/v1/hosts", options);
   }
 
   jahs(options: { signal?: AbortSignal } = {}): Promise<JahInfo[]> {

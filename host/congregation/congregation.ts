@@ -5,13 +5,14 @@
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, rmSync } from "node:fs";
-import { HallelujahError } from "../core/errors.ts";
+import { HallelujahError, messageOf } from "../core/errors.ts";
 import { STOP_GRACE_MS } from "../core/limits.ts";
 import { type Journal, openJournal, rotateJournal } from "../store/journal.ts";
-import type { FromHallelu } from "../wire/congregation.ts";
+import type { ClusterHost, FromHallelu } from "../wire/congregation.ts";
 import { Children } from "./children.ts";
 import { Ledger, type LedgerCommand } from "./ledger.ts";
 import { lockFolder } from "./lock.ts";
+import { type ClusterFlags, Seat } from "./seat.ts";
 import { type Ended, startHallelu, startJah, startSpare, tell } from "./processes.ts";
 
 /** Pauses before the Hallelu is started again, ms: doubled each time, reset when it has run for a while. */
@@ -37,6 +38,8 @@ export interface CongregationOptions {
   token?: string;
   /** Whether visiting kernels may come as Wasm, which is not checked: such a module can change what a stream keeps. */
   wasmVisits?: boolean;
+  /** The cluster that it is to be a host of. */
+  cluster?: ClusterFlags;
 }
 
 export interface Congregation {
@@ -89,6 +92,9 @@ class Host {
   /** When a process was last started that is a Jah or may become one, ms. */
   private lastStartAt = 0;
   private hallelu: ChildProcess | undefined;
+  private seat: Seat | undefined;
+  /** The hosts of the cluster, as they were last heard of. */
+  private hosts: ClusterHost[] | undefined;
   private jahPort = 0;
   private pauseMs = FIRST_PAUSE_MS;
   private quickEnds = 0;
@@ -117,8 +123,31 @@ class Host {
     const url = await Promise.race([listening, this.failed]);
     // A Hallelu that starts again serves at the same port.
     this.options.listen.port = Number(new URL(url).port);
+    if (this.options.cluster)
+      this.seat = await Promise.race([this.join(this.options.cluster, url), this.failed]);
     this.journal.info({ url, cpus: this.options.cpus }, "up");
     return url;
+  }
+
+  private join(flags: ClusterFlags, url: string): Promise<Seat> {
+    const { data, cpus } = this.options;
+    return Seat.take(flags, {
+      data,
+      url,
+      cpus: cpus.length,
+      onHosts: (hosts) => {
+        this.hosts = hosts;
+        tell(this.hallelu, { type: "hosts", hosts });
+      },
+      onOutdated: (why) =>
+        this.fail(
+          new HallelujahError(
+            "host-outdated",
+            `this host is no part of the cluster any more: ${why}; start it again`,
+          ),
+        ),
+      note: (level, message) => this.journal[level](message),
+    });
   }
 
   private startHallelu(): void {
@@ -173,6 +202,7 @@ class Host {
       case "listening":
         this.onListening?.(message.url);
         this.onListening = undefined;
+        if (this.hosts) tell(this.hallelu, { type: "hosts", hosts: this.hosts });
         break;
       case "claim":
         this.carryOut(this.ledger.claim(message, now));
@@ -268,6 +298,9 @@ class Host {
 
   private async stopNow(): Promise<void> {
     this.keepSpare(false);
+    await this.seat
+      ?.leave()
+      .catch((error: unknown) => this.journal.warn(`the cluster was not told: ${messageOf(error)}`));
     const { hallelu } = this;
     if (hallelu) {
       const ended = new Promise<void>((done) => hallelu.once("exit", () => done()));

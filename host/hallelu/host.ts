@@ -7,6 +7,7 @@ import type { SourceFormat } from "../wire/jah.ts";
 import type { VisitStart } from "../wire/visit.ts";
 import type {
   DeadLetterInfo,
+  ClusterHostInfo,
   HostInfo,
   JahInfo,
   Pushed,
@@ -161,6 +162,8 @@ export interface Host {
   /** A tar archive of all streams as they are while this is asked for. Rejects with `busy` while another one is made. */
   backup(): Promise<AsyncIterable<Uint8Array>>;
   host(): HostInfo;
+  /** The hosts of its cluster, itself among them; itself alone if there is none. */
+  hosts(): ClusterHostInfo[];
   jahs(): JahInfo[];
   /** Lines of the host's log (NDJSON), the last `lines` of them, of one stream if named; with `follow` those that come. */
   logs(options: {

@@ -4,7 +4,7 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { exitWithParent } from "../core/watchdog.ts";
 import { openJournal } from "../store/journal.ts";
 import { FileRegistry } from "../store/registry.ts";
-import type { FromHallelu, ToHallelu } from "../wire/congregation.ts";
+import type { ClusterHost, FromHallelu, ToHallelu } from "../wire/congregation.ts";
 import { serve } from "./api/server.ts";
 import { Jahs } from "./jahs.ts";
 import { Streams } from "./streams.ts";
@@ -21,6 +21,8 @@ const tell = (message: FromHallelu) => {
 
 let jahs: Jahs | undefined;
 let stop = async () => {};
+let hosts: ClusterHost[] | undefined;
+let url = "";
 
 /** For tests: how long a stream is kept without work, how long a frame may take, ms, and after how many bytes a shard is saved. */
 const { HALLELUJAH_PARK_AFTER_MS, HALLELUJAH_FRAME_TIMEOUT_MS, HALLELUJAH_CHECKPOINT_BYTES } = process.env;
@@ -44,6 +46,8 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     jahs,
     registry,
     journal,
+    clusterHosts: () => hosts,
+    url: () => url,
     tellLoads: (loads) => tell({ type: "loads", streams: loads }),
     ...(HALLELUJAH_PARK_AFTER_MS ? { parkAfterMs: Number(HALLELUJAH_PARK_AFTER_MS) } : {}),
     ...(HALLELUJAH_CHECKPOINT_BYTES ? { checkpointBytes: Number(HALLELUJAH_CHECKPOINT_BYTES) } : {}),
@@ -55,7 +59,8 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     ...(message.token ? { token: message.token } : {}),
     wasmVisits: message.wasmVisits ?? false,
   });
-  tell({ type: "listening", url: server.url });
+  url = server.url;
+  tell({ type: "listening", url });
   stop = async () => {
     server.close();
     await streams.close();
@@ -72,5 +77,6 @@ process.on("message", (message: ToHallelu) => {
       setTimeout(() => process.exit(1), 50);
     });
   } else if (message.type === "stop") void stop();
+  else if (message.type === "hosts") hosts = message.hosts;
   else jahs?.hear(message);
 });

@@ -1,6 +1,6 @@
 /** All streams of this host: what clients ask for, carried out on them. See host.ts for the contract. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir, totalmem } from "node:os";
 import { basename, join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { DatasetDescriptor, KernelDescriptor, TableDescriptor } from "../compiler/descriptor.ts";
@@ -19,6 +19,7 @@ import type { StreamLoad } from "../wire/congregation.ts";
 import {
   type VisitableInfo,
   type DeadLetterInfo,
+  type ClusterHostInfo,
   type HostInfo,
   type JahInfo,
   type Offer,
@@ -74,6 +75,10 @@ export interface StreamsOptions {
   journal: Journal;
   /** Tells the Congregation how streams stand. */
   tellLoads: (streams: StreamLoad[]) => void;
+  /** The hosts of the cluster; undefined where there is none. */
+  clusterHosts?: () => ClusterHostInfo[] | undefined;
+  /** Where the API is served. */
+  url?: () => string;
   parkAfterMs?: number;
   frameTimeoutMs?: number;
   checkpointBytes?: number;
@@ -860,6 +865,20 @@ export class Streams implements Host {
       jahs: [...this.options.jahs.all.values()].filter(({ state }) => state !== "claimed").length,
       memoryBytes: process.memoryUsage.rss(),
     };
+  }
+
+  hosts(): ClusterHostInfo[] {
+    const alone = () => ({
+      name: hostname(),
+      url: this.options.url?.() ?? "",
+      state: "up" as const,
+      cpus: this.options.cpus.length,
+      memoryBytes: totalmem(),
+      version: sdkVersion(),
+      epoch: 1,
+      isSelf: true,
+    });
+    return this.options.clusterHosts?.() ?? [alone()];
   }
 
   jahs(): JahInfo[] {

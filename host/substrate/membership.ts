@@ -6,13 +6,16 @@
 import { Kvm, type KV } from "@nats-io/kv";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
-import { Lease, observedBy, Observer, type Times } from "./liveness.ts";
+import { Lease, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
 import type { Registry } from "../store/registry.ts";
 import { encodeKey } from "./registry.ts";
 
 const PREFIX = "hosts/";
 /** How the entries are written; a cluster serves one format. */
 const FORMAT = 1;
+/** Time after which a host is lost, ms: if the first one says no other, and at least. */
+const LOST_MS = 2_000;
+export const LOST_MS_MIN = 500;
 
 /** A host, as its entry says. */
 export interface HostEntry {
@@ -37,7 +40,8 @@ export interface MembershipParts {
   registry: Registry;
   /** The bucket of the beats. */
   bucket: string;
-  times: Times;
+  /** Time after which a host is lost that is not heard of, ms: the first host's word holds for all. */
+  lostMs?: number;
   /** This process has lost its name to another, or its entry is gone: it must end. */
   onOutdated: (why: string) => void;
   note: (level: "info" | "warn", message: string) => void;
@@ -46,6 +50,7 @@ export interface MembershipParts {
 export class Membership {
   private readonly parts: MembershipParts;
   private readonly beats: KV;
+  private readonly times: Times;
   private readonly lease: Lease;
   private readonly observer: Observer;
   private readonly me: HostEntry;
@@ -56,14 +61,22 @@ export class Membership {
   private isOver = false;
   private wasHeld = true;
 
-  private constructor(parts: MembershipParts, beats: KV, me: HostEntry, revision: number, beat: number) {
+  private constructor(
+    parts: MembershipParts,
+    times: Times,
+    beats: KV,
+    me: HostEntry,
+    revision: number,
+    beat: number,
+  ) {
     this.parts = parts;
+    this.times = times;
     this.beats = beats;
     this.me = me;
     this.revision = revision;
     this.beat = beat;
-    this.lease = new Lease(parts.times);
-    this.observer = new Observer(parts.times);
+    this.lease = new Lease(times);
+    this.observer = new Observer(times);
   }
 
   /**
@@ -71,8 +84,11 @@ export class Membership {
    * has been watched for as long as it takes to be lost. Rejects with `host-name-taken`, `cluster-format` or what the registry rejects with.
    */
   static async join(parts: MembershipParts, facts: HostFacts): Promise<Membership> {
-    const { cluster, registry, bucket, times } = parts;
-    await checkFormat(registry);
+    const { cluster, registry, bucket, lostMs = LOST_MS, note } = parts;
+    const settings = await settingsOf(registry, lostMs);
+    if (parts.lostMs !== undefined && settings.lostMs !== lostMs)
+      note("warn", `hosts of this cluster are lost after ${settings.lostMs / 1000} s, as its first one said`);
+    const times = timesOf(settings.lostMs);
     const beats = await new Kvm(cluster.connection).create(bucket, {
       history: 1,
       replicas: cluster.replicas,
@@ -93,7 +109,7 @@ export class Membership {
     const revision = await registry.put(key, me, there?.revision ?? 0);
     const sentAt = performance.now();
     const beat = await beats.put(at, String(me.epoch));
-    const membership = new Membership(parts, beats, me, revision, beat);
+    const membership = new Membership(parts, times, beats, me, revision, beat);
     membership.lease.renewed(sentAt);
     membership.goOn();
     return membership;
@@ -138,7 +154,7 @@ export class Membership {
         .finally(() => {
           if (!this.isOver) this.goOn();
         });
-    }, this.parts.times.beatMs);
+    }, this.times.beatMs);
   }
 
   private async step(): Promise<void> {
@@ -160,7 +176,7 @@ export class Membership {
     const sentAt = performance.now();
     const at = encodeKey(this.me.name);
     try {
-      this.beat = await this.beats.update(at, String(this.me.epoch), this.beat, this.parts.times.beatMs);
+      this.beat = await this.beats.update(at, String(this.me.epoch), this.beat, this.times.beatMs);
       this.lease.renewed(sentAt);
     } catch (error) {
       if (jetStreamCode(error) !== WRONG_LAST_SEQUENCE) throw error;
@@ -198,11 +214,7 @@ export class Membership {
       if (entry?.value.state !== "up") continue;
       // Another may say so at the same time.
       await registry.put(PREFIX + member, { ...entry.value, state: "lost" }, entry.revision).then(
-        () =>
-          note(
-            "warn",
-            `host ${member} is lost: it has not been heard of for ${this.parts.times.lostMs / 1000} s`,
-          ),
+        () => note("warn", `host ${member} is lost: it was not heard of for ${this.times.lostMs / 1000} s`),
         (error: HallelujahError) => {
           if (error.code !== "revision-conflict") throw error;
         },
@@ -238,18 +250,24 @@ function isHost(value: unknown): value is HostEntry {
   return areTexts && areCounts && ["up", "lost", "left"].includes(state as string);
 }
 
-/** Rejects with `cluster-format`. */
-async function checkFormat(registry: Registry): Promise<void> {
-  const there = registry.get("cluster")?.value as { format?: unknown } | undefined;
+interface Settings {
+  format: number;
+  lostMs: number;
+}
+
+/** What all hosts of the cluster go by; the first one says it. Rejects with `cluster-format`. */
+async function settingsOf(registry: Registry, lostMs: number): Promise<Settings> {
+  const there = registry.get("cluster")?.value as Partial<Settings> | undefined;
   if (!there) {
-    await registry.put("cluster", { format: FORMAT }, 0).catch((error: HallelujahError) => {
+    await registry.put("cluster", { format: FORMAT, lostMs }, 0).catch((error: HallelujahError) => {
       if (error.code !== "revision-conflict") throw error;
     });
-    return checkFormat(registry);
+    return settingsOf(registry, lostMs);
   }
-  if (there.format !== FORMAT)
+  if (there.format !== FORMAT || !Number.isSafeInteger(there.lostMs) || there.lostMs! < LOST_MS_MIN)
     throw new HallelujahError(
       "cluster-format",
       `the cluster is of format ${String(there.format)}, this Hallelujah of format ${FORMAT}: all hosts of a cluster need versions of one format`,
     );
+  return there as Settings;
 }

@@ -28,6 +28,21 @@ export interface StreamLoad {
   jahs: { jah: number; kind: JahKind; idleMs: number }[];
 }
 
+/** A host of the cluster, as users see it. */
+export interface ClusterHost {
+  name: string;
+  /** Where it serves its API. */
+  url: string;
+  state: "up" | "lost";
+  cpus: number;
+  memoryBytes: number;
+  /** Of Hallelujah. */
+  version: string;
+  /** Grows with each process that takes the name. */
+  epoch: number;
+  isSelf: boolean;
+}
+
 export type ToHallelu =
   | {
       type: "start";
@@ -49,6 +64,8 @@ export type ToHallelu =
   | { type: "exited"; jah: number; code: number | null; signal: string | null; complaint: string }
   /** The CPU is needed elsewhere: to be given back as soon as the work allows, by parking or by leaving. */
   | { type: "reclaim"; jah: number }
+  /** The hosts of the cluster; never said where there is none. */
+  | { type: "hosts"; hosts: ClusterHost[] }
   | { type: "stop"; graceMs: number };
 
 export type FromHallelu =

@@ -189,6 +189,19 @@ export const HostInfo = z
   })
   .openapi("Host");
 
+export const ClusterHostInfo = z
+  .object({
+    name: z.string(),
+    url: z.string().describe("where it serves its API"),
+    state: z.enum(["up", "lost"]).describe("lost: it has not been heard of for a while"),
+    cpus: z.number().int(),
+    memoryBytes: z.number().describe("of the machine"),
+    version: z.string(),
+    epoch: z.number().int().describe("grows with each process that takes the name"),
+    isSelf: z.boolean(),
+  })
+  .openapi("ClusterHost");
+
 export const DeadLetterInfo = z
   .object({
     frame: z.number().int(),
@@ -301,6 +314,7 @@ export type StreamProblem = z.infer<typeof StreamProblem>;
 export type ShardInfo = z.infer<typeof ShardInfo>;
 export type JahInfo = z.infer<typeof JahInfo>;
 export type HostInfo = z.infer<typeof HostInfo>;
+export type ClusterHostInfo = z.infer<typeof ClusterHostInfo>;
 export type DeadLetterInfo = z.infer<typeof DeadLetterInfo>;
 export type SwapPlan = z.infer<typeof SwapPlan>;
 export type VersionInfo = z.infer<typeof VersionInfo>;

@@ -100,6 +100,18 @@ export const fakeHost = (pushed: PushBody[]): Host => ({
     jahs: 1,
     memoryBytes: 1,
   }),
+  hosts: () => [
+    {
+      name: "a",
+      url: "http://127.0.0.1:7747",
+      state: "up",
+      cpus: 2,
+      memoryBytes: 1,
+      version: "1",
+      epoch: 1,
+      isSelf: true,
+    },
+  ],
   jahs: () => [
     {
       jah: 1,

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Cluster, joinCluster } from "../../host/substrate/cluster.ts";
-import { timesOf } from "../../host/substrate/liveness.ts";
 import { type HostEntry, Membership } from "../../host/substrate/membership.ts";
 import { ClusterRegistry } from "../../host/substrate/registry.ts";
 import { hasNatsServer, startNats } from "../nats.ts";
@@ -24,7 +23,7 @@ if (hasNatsServer) {
       connections.push(cluster);
       const registry = await ClusterRegistry.open(cluster, bucket);
       const outdated: string[] = [];
-      const parts = { cluster, registry, bucket: `${bucket}-beats`, times: timesOf(lostMs), note: () => {} };
+      const parts = { cluster, registry, bucket: `${bucket}-beats`, lostMs, note: () => {} };
       const facts = { name, url: `http://${name}`, cpus: 2, memoryBytes: 2 ** 30, version: "1", folder };
       const member = await Membership.join({ ...parts, onOutdated: (why) => outdated.push(why) }, facts);
       return { member, registry, outdated, cluster };

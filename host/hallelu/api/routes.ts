@@ -570,6 +570,16 @@ export function createRoutes(
   app.openapi(
     route({
       method: "get",
+      path: "/v1/hosts",
+      summary: "The hosts of its cluster; itself alone where there is none",
+      responses: { 200: json("hosts, by name", z.array(schema.ClusterHostInfo)) },
+    }),
+    (c) => c.json(host.hosts(), 200),
+  );
+
+  app.openapi(
+    route({
+      method: "get",
       path: "/v1/jahs",
       summary: "Its Jahs",
       responses: { 200: json("Jahs", z.array(schema.JahInfo)) },

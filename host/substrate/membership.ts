@@ -264,7 +264,12 @@ async function settingsOf(registry: Registry, lostMs: number): Promise<Settings>
     });
     return settingsOf(registry, lostMs);
   }
-  if (there.format !== FORMAT || !Number.isSafeInteger(there.lostMs) || there.lostMs! < LOST_MS_MIN)
+  if (there.format === FORMAT && !(Number.isSafeInteger(there.lostMs) && there.lostMs! >= LOST_MS_MIN))
+    throw new HallelujahError(
+      "cluster-format",
+      `the entry cluster of the registry was changed by something else: lostMs is ${JSON.stringify(there.lostMs)}, and has to be ${LOST_MS_MIN} or more; put back what was there`,
+    );
+  if (there.format !== FORMAT)
     throw new HallelujahError(
       "cluster-format",
       `the cluster is of format ${String(there.format)}, this Hallelujah of format ${FORMAT}: all hosts of a cluster need versions of one format`,

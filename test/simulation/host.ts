@@ -152,7 +152,10 @@ export class HostSimulation {
       isThere: (running) => this.isThere(running),
       jahs: () => this.processes.jahs,
       writer: () => this.registry.writer as unknown as ReprocessingHost["registry"],
-      write: (running) => this.write(running, this.boot),
+      writes: () => {
+        const { boot } = this;
+        return (running) => this.write(running, boot);
+      },
       partsOf: (running) => this.partsOf(running),
       registered: (name) => (this.streams.has(name) ? this.registry.streams.get(name) : undefined),
       broken: (rule) => this.broken(rule),

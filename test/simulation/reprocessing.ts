@@ -27,7 +27,8 @@ export interface ReprocessingParts {
   isThere(running: Running): boolean;
   jahs(): Jahs;
   writer(): ReprocessingHost["registry"];
-  write(running: Running): Promise<void>;
+  /** What the host that runs now has to write records with. */
+  writes(): (running: Running) => Promise<void>;
   partsOf(running: Running, name: string): Pick<StreamParts, "jahs" | "cpus" | "freeCpus" | "save" | "note">;
   registered(name: string): StreamRecord | undefined;
   /** The frames from here on are needed again. */
@@ -40,8 +41,9 @@ export interface ReprocessingParts {
 export class SimulatedReprocesses {
   readonly counts = { reprocesses: 0, cancels: 0 };
   private readonly parts: ReprocessingParts;
-  /** Those of the host that runs. */
+  /** Those of the host that runs, and what tells it from those that were killed. */
   private real: Reprocesses;
+  private life = {};
   /** Of each stream with a reprocess, the frame below which blue has done all once. */
   private readonly reaches = new Map<Running, number>();
   private readonly streams = new Map<Running, Stream>();
@@ -55,6 +57,10 @@ export class SimulatedReprocesses {
 
   private newReprocesses(): Reprocesses {
     const { parts } = this;
+    const life = {};
+    this.life = life;
+    // Nothing that a host was at when it was killed comes to its end.
+    const alive = () => (life === this.life ? Promise.resolve() : new Promise<void>(() => {}));
     const host = {
       data: "/nowhere",
       cpus: parts.cpus,
@@ -66,11 +72,17 @@ export class SimulatedReprocesses {
       moduleOf: async () => ({ wasm: Buffer.from(parts.kernels.nextMended()), descriptor: KERNEL }),
       checkOutput: () => {},
       partsOf: (running: Running, name: string) => parts.partsOf(running, name),
-      write: (running: Running) => parts.write(running),
+      write: parts.writes(),
     };
     return new Reprocesses(host as unknown as ReprocessingHost, {
-      write: async (path, bytes) => parts.kernels.keep(path, Buffer.from(bytes).toString()),
-      remove: async (path) => this.remove(path),
+      write: async (path, bytes) => {
+        await alive();
+        parts.kernels.keep(path, Buffer.from(bytes).toString());
+      },
+      remove: async (path) => {
+        await alive();
+        this.remove(path);
+      },
       located: (record) => record,
       readModule: () => KERNEL,
     });

@@ -3,12 +3,28 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Cluster, joinCluster } from "../../host/substrate/cluster.ts";
 import { type HostEntry, Membership } from "../../host/substrate/membership.ts";
+import { MemoryRegistry } from "../../host/store/registry.ts";
 import { ClusterRegistry } from "../../host/substrate/registry.ts";
 import { hasNatsServer, startNats } from "../nats.ts";
 
 const test = suite("host/substrate/membership: hosts of a cluster over a nats-server");
 
 const PATIENCE_MS = 30_000;
+
+test("a cluster of another format, or whose settings were edited by hand, is refused before anything is asked of it", async () => {
+  for (const value of [
+    { format: 2, lostMs: 2_000 },
+    { format: 1, lostMs: "soon" },
+    { format: 1, lostMs: 1 },
+  ]) {
+    const registry = new MemoryRegistry();
+    await registry.put("cluster", value);
+    const parts = { registry, cluster: {} as Cluster, bucket: "", onOutdated: () => {}, note: () => {} };
+    const facts = { name: "a", url: "", cpus: 1, memoryBytes: 1, version: "1", folder: "a" };
+    const code = await Membership.join(parts, facts).catch((error: { code: string }) => error.code);
+    assert.is(code, "cluster-format");
+  }
+});
 
 if (hasNatsServer) {
   const server = await startNats();

@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, rmSync } from "node:fs";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { STOP_GRACE_MS } from "../core/limits.ts";
+import { within } from "../core/promises.ts";
 import { type Journal, openJournal, rotateJournal } from "../store/journal.ts";
 import type { ClusterHost, FromHallelu } from "../wire/congregation.ts";
 import { Children } from "./children.ts";
@@ -24,8 +25,10 @@ const QUICK_ENDS_MAX = 8;
 /** Time that a lock may take to come free. */
 const LOCK_PATIENCE_MS = 5_000;
 /** Time after a Jah's start for which the next spare is not started yet, ms: where a CPU idles, and where it would be in the way of those that work. */
-const SPARE_AFTER_MS = 100;
+const SPARE_AFTER_MS = 500;
 const SPARE_BUSY_MS = 5_000;
+/** Time that leaving the cluster may take, ms. */
+const LEAVE_MS = 1_000;
 /** What is left of the grace for killing what did not end. */
 const KILL_RESERVE_MS = 500;
 
@@ -92,7 +95,7 @@ class Host {
   /** When a process was last started that is a Jah or may become one, ms. */
   private lastStartAt = 0;
   private hallelu: ChildProcess | undefined;
-  private seat: Seat | undefined;
+  private seating: Promise<Seat> | undefined;
   /** The hosts of the cluster, as they were last heard of. */
   private hosts: ClusterHost[] | undefined;
   private jahPort = 0;
@@ -123,8 +126,10 @@ class Host {
     const url = await Promise.race([listening, this.failed]);
     // A Hallelu that starts again serves at the same port.
     this.options.listen.port = Number(new URL(url).port);
-    if (this.options.cluster)
-      this.seat = await Promise.race([this.join(this.options.cluster, url), this.failed]);
+    if (this.options.cluster) {
+      this.seating = this.join(this.options.cluster, url);
+      await Promise.race([this.seating, this.failed]);
+    }
     this.journal.info({ url, cpus: this.options.cpus }, "up");
     return url;
   }
@@ -236,6 +241,7 @@ class Host {
   private startJah(jah: number, cpu: number): void {
     const birth = { jah, port: this.jahPort, secret: this.secret };
     const child = this.takeSpare() ?? this.startSpare();
+    clearTimeout(this.spareTimer);
     this.lastStartAt = performance.now();
     this.spareFailed = false;
     startJah(child, birth, cpu, this.options.pin, (ended) => this.jahEnded(jah, ended));
@@ -291,6 +297,13 @@ class Host {
     else setTimeout(() => child.exitCode === null && child.kill("SIGKILL"), graceMs).unref();
   }
 
+  /** Takes the host out of its cluster, if that answers soon. */
+  private async leave(): Promise<void> {
+    const left = this.seating?.then((seat) => seat.leave());
+    left?.catch((error: unknown) => this.journal.warn(`the cluster was not told: ${messageOf(error)}`));
+    await within(left ?? Promise.resolve(), LEAVE_MS).catch(() => {});
+  }
+
   stop(): Promise<void> {
     this.stopping ??= this.stopNow();
     return this.stopping;
@@ -298,9 +311,7 @@ class Host {
 
   private async stopNow(): Promise<void> {
     this.keepSpare(false);
-    await this.seat
-      ?.leave()
-      .catch((error: unknown) => this.journal.warn(`the cluster was not told: ${messageOf(error)}`));
+    await this.leave();
     const { hallelu } = this;
     if (hallelu) {
       const ended = new Promise<void>((done) => hallelu.once("exit", () => done()));

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
+import { messageOf } from "../core/errors.ts";
 import { replaceFile } from "../store/durable.ts";
 import { type Cluster, joinCluster } from "../substrate/cluster.ts";
 import { LOST_MS_MIN, Membership } from "../substrate/membership.ts";
@@ -38,6 +39,7 @@ export class Seat {
   private readonly cluster: Cluster;
   private readonly registry: ClusterRegistry;
   private readonly membership: Membership;
+  private hasLeft = false;
 
   private constructor(cluster: Cluster, registry: ClusterRegistry, membership: Membership) {
     this.cluster = cluster;
@@ -67,9 +69,13 @@ export class Seat {
       );
       const tell = () => onHosts(hostsOf(membership, name));
       registry.watch("hosts/", tell);
+      const seat = new Seat(cluster, registry, membership);
+      void cluster.connection.closed().then((error) => {
+        if (!seat.hasLeft) onOutdated(`its connection has ended: ${messageOf(error ?? "closed")}`);
+      });
       tell();
       note("info", `host ${name} is in the cluster at ${cluster.url}, epoch ${membership.epoch}`);
-      return new Seat(cluster, registry, membership);
+      return seat;
     } catch (error) {
       await cluster.close();
       throw error;
@@ -78,6 +84,7 @@ export class Seat {
 
   /** Gives the name back, if the cluster answers. */
   async leave(): Promise<void> {
+    this.hasLeft = true;
     try {
       await this.membership.leave();
     } finally {

@@ -415,14 +415,16 @@ export class Stream implements JahOwner {
 
   /** A turn in which all shards are there; the one before may have been that which parked the stream. */
   private async turnOfOwners(): Promise<() => void> {
-    for (let tries = 2; tries; tries--) {
+    const until = performance.now() + WAKE_PATIENCE_MS;
+    for (let tries = 2; tries && performance.now() < until; ) {
       if (this.shards.hasVacant || this.shown !== "running") await this.awake(this.log.next);
       else if (this.lowest < this.answered) await this.awake(this.answered);
       const release = await this.turn();
+      const areThere = this.shards.owners.every((jah) => jah?.state === "working");
       // A swap may have come first, with a backlog before it: whoever holds the turn until that is done could not be parked.
-      const isThere = this.lowest >= this.answered;
-      if (isThere && this.shards.owners.every((jah) => jah?.state === "working")) return release;
+      if (areThere && this.lowest >= this.answered) return release;
       release();
+      if (!areThere) tries--;
     }
     throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);
   }

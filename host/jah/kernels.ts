@@ -88,7 +88,9 @@ export class Kernels {
 
   /** V8's own threads compile a module while frames go on. What fails is thrown when the module is needed. */
   async compile(file: string): Promise<void> {
-    if (this.modules.has(file)) return;
+    // A file that no version has may be of a swap that was refused, and another one by now.
+    if (this.succession.all.some(({ kernel }) => kernel === file) && this.modules.has(file)) return;
+    this.modules.delete(file);
     try {
       this.modules.set(file, await WebAssembly.compile(await readFile(file)));
     } catch {}

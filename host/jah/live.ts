@@ -487,6 +487,7 @@ export class LiveJah {
         this.wake();
       });
     }
+    this.tellDone(); // whoever is answered knows then what is applied
     return { next: this.inbox.next };
   }
 

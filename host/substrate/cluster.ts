@@ -9,6 +9,8 @@ const SERVER_MIN = [2, 9, 10];
 const CONNECT_MS = 5_000;
 /** Pause between attempts to connect again, ms; there is no last one. */
 const RECONNECT_MS = 250;
+/** A server that has not answered two pings is taken for gone, ms: it may be away without having closed anything. */
+const PING_MS = 1_000;
 
 export interface ClusterOptions {
   /** One or more, `nats://user:password@host:port`, joined by commas. */
@@ -41,6 +43,8 @@ export async function joinCluster({ url, name, replicas = 1 }: ClusterOptions): 
       timeout: CONNECT_MS,
       maxReconnectAttempts: -1,
       reconnectTimeWait: RECONNECT_MS,
+      ignoreAuthErrorAbort: true, // a password may be changed on both sides, one after the other
+      pingInterval: PING_MS,
       ...(user === undefined ? {} : { user, pass: pass ?? "" }),
       ...(token === undefined ? {} : { token }),
     });
@@ -71,10 +75,10 @@ interface Server {
 function serversOf(url: string): Server[] {
   return url.split(",").map((each) => {
     const parsed = URL.parse?.(each.trim()) ?? parse(each.trim());
-    if (!parsed || !/^(nats|tls):$/.test(parsed.protocol) || !parsed.hostname)
+    if (!parsed || parsed.protocol !== "nats:" || !parsed.hostname)
       throw new HallelujahError(
         "cluster-url",
-        `${withoutPassword(each)} is no address of a cluster; write nats://HOST:PORT, several joined by commas`,
+        `${withoutPassword(url)} is no address of a cluster; write nats://HOST:PORT, several joined by commas`,
       );
     const user = decodeURIComponent(parsed.username);
     const at = `${parsed.protocol}//${parsed.host}`;
@@ -92,8 +96,9 @@ function parse(url: string): URL | null {
   }
 }
 
+/** A password may hold anything, where it was not encoded. */
 function withoutPassword(url: string): string {
-  return url.replace(/\/\/[^@/]*@/, "//");
+  return url.replace(/^(\w+:\/\/)?.*@/s, "$1");
 }
 
 function unreachable(shown: string, cause: unknown): HallelujahError {

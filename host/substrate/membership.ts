@@ -28,12 +28,14 @@ export interface HostEntry {
   version: string;
   /** Of its data folder: a host that starts again is the same. */
   folder: string;
+  /** Of the process that has the name; its beats say the same. */
+  process: string;
   epoch: number;
   /** Whether it is there, has not been heard of for too long, or said that it goes. */
   state: "up" | "lost" | "left";
 }
 
-export type HostFacts = Omit<HostEntry, "epoch" | "state">;
+export type HostFacts = Omit<HostEntry, "process" | "epoch" | "state">;
 
 export interface MembershipParts {
   cluster: Cluster;
@@ -53,7 +55,7 @@ export class Membership {
   private readonly times: Times;
   private readonly lease: Lease;
   private readonly observer: Observer;
-  private readonly me: HostEntry;
+  private me: HostEntry;
   private revision: number;
   private beat: number;
   private timer: NodeJS.Timeout | undefined;
@@ -105,10 +107,11 @@ export class Membership {
           `the cluster has a host ${facts.name} already, at ${there.value.url}; give this one another name (--name)`,
         );
     }
-    const me: HostEntry = { ...facts, epoch: (there?.value.epoch ?? 0) + 1, state: "up" };
+    const epoch = (there?.value.epoch ?? 0) + 1;
+    const me: HostEntry = { ...facts, process: crypto.randomUUID(), epoch, state: "up" };
     const revision = await registry.put(key, me, there?.revision ?? 0);
     const sentAt = performance.now();
-    const beat = await beats.put(at, String(me.epoch));
+    const beat = await beats.put(at, me.process);
     const membership = new Membership(parts, times, beats, me, revision, beat);
     membership.lease.renewed(sentAt);
     membership.goOn();
@@ -148,8 +151,9 @@ export class Membership {
   private goOn(): void {
     this.timer = setTimeout(() => {
       this.turn = this.step()
-        .catch((error: unknown) =>
-          this.parts.note("warn", `the cluster does not answer: ${messageOf(error)}`),
+        .then(
+          () => this.tell(),
+          (error: unknown) => this.tell(messageOf(error)),
         )
         .finally(() => {
           if (!this.isOver) this.goOn();
@@ -157,34 +161,33 @@ export class Membership {
     }, this.times.beatMs);
   }
 
+  /** Notes when the lease is lost, and when it is there again: `why` it could not be renewed. */
+  private tell(why = "its beats come too late"): void {
+    const { isHeld, wasHeld } = this;
+    if (this.isOver || isHeld === wasHeld) return;
+    this.wasHeld = isHeld;
+    if (isHeld) this.parts.note("info", "this host is in the cluster again");
+    else
+      this.parts.note("warn", `this host cannot reach the cluster, and others may take it for lost: ${why}`);
+  }
+
   private async step(): Promise<void> {
     await this.sendBeat();
-    if (this.isOver) return;
-    const { isHeld } = this;
-    if (isHeld !== this.wasHeld)
-      this.parts.note(
-        isHeld ? "info" : "warn",
-        isHeld
-          ? "this host is in the cluster again"
-          : "this host cannot reach the cluster: others may take it for lost",
-      );
-    this.wasHeld = isHeld;
-    await this.observe();
+    if (!this.isOver) await this.observe();
   }
 
   private async sendBeat(): Promise<void> {
     const sentAt = performance.now();
     const at = encodeKey(this.me.name);
     try {
-      this.beat = await this.beats.update(at, String(this.me.epoch), this.beat, this.times.beatMs);
+      this.beat = await this.beats.update(at, this.me.process, this.beat, this.times.beatMs);
       this.lease.renewed(sentAt);
     } catch (error) {
       if (jetStreamCode(error) !== WRONG_LAST_SEQUENCE) throw error;
       const found = await this.beats.get(at);
-      const epoch = found?.operation === "PUT" ? Number(found.string()) : 0;
       // The answer to one of its own was lost; it counts from the next one on.
-      if (epoch === this.me.epoch) this.beat = found!.revision;
-      else this.outdated(epoch > this.me.epoch ? "another process has its name" : "its beat is gone");
+      if (found?.operation === "PUT" && found.string() === this.me.process) this.beat = found.revision;
+      else this.outdated(found?.operation === "PUT" ? "another process has its name" : "its beat is gone");
     }
   }
 
@@ -199,8 +202,8 @@ export class Membership {
     const { registry, note } = this.parts;
     const { name } = this.me;
     const own = entryOf(registry, PREFIX + name);
-    if (own && own.value.epoch !== this.me.epoch) return this.outdated("another process has its name");
-    if (own?.value.state === "lost") await this.comeBack(own.revision);
+    if (own && own.value.process !== this.me.process) return this.outdated("another process has its name");
+    if (own?.value.state === "lost") await this.comeBack(own);
     const up = this.hosts.filter(({ state }) => state === "up").map((host) => host.name);
     const beats = new Map<string, number>();
     await Promise.all(
@@ -223,11 +226,10 @@ export class Membership {
   }
 
   /** Others took it for lost, and what it had may be theirs: it is there again, as of a new epoch. */
-  private async comeBack(revision: number): Promise<void> {
-    this.me.epoch++;
-    this.me.state = "up";
-    this.revision = await this.parts.registry.put(PREFIX + this.me.name, this.me, revision);
-    this.beat = await this.beats.put(encodeKey(this.me.name), String(this.me.epoch));
+  private async comeBack({ value, revision }: { value: HostEntry; revision: number }): Promise<void> {
+    const back: HostEntry = { ...value, epoch: value.epoch + 1, state: "up" };
+    this.revision = await this.parts.registry.put(PREFIX + back.name, back, revision);
+    this.me = back;
     this.parts.note("warn", "others took this host for lost; it is in the cluster again");
   }
 }
@@ -244,8 +246,11 @@ function entryOf(registry: Registry, key: string): { value: HostEntry; revision:
 
 function isHost(value: unknown): value is HostEntry {
   if (typeof value !== "object" || value === null) return false;
-  const { name, url, version, folder, epoch, state, cpus, memoryBytes } = value as Record<string, unknown>;
-  const areTexts = [name, url, version, folder].every((each) => typeof each === "string");
+  const { name, url, version, folder, process, epoch, state, cpus, memoryBytes } = value as Record<
+    string,
+    unknown
+  >;
+  const areTexts = [name, url, version, folder, process].every((each) => typeof each === "string");
   const areCounts = [epoch, cpus, memoryBytes].every((each) => Number.isSafeInteger(each));
   return areTexts && areCounts && ["up", "lost", "left"].includes(state as string);
 }

@@ -16,6 +16,8 @@ const DESCRIPTION = "Hallelujah registry, version 1";
 const VALUE_BYTES_MAX = 1_000_000;
 /** Time within which all values have to be there at the start, ms. */
 const FILL_MS = 10_000;
+/** Pause before changes are asked for again, ms. */
+const FILL_RETRY_MS = 1_000;
 
 interface Kept {
   /** Undefined if it was removed. */
@@ -149,8 +151,9 @@ export class ClusterRegistry implements Registry {
         if (entry.delta === 0) filled();
       }
     };
-    const ended = follow();
-    ended.catch(() => {});
+    void follow()
+      .catch(() => {})
+      .then(() => this.watchAgain());
     if (!hasAny) return;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, fail) => {
@@ -164,6 +167,19 @@ export class ClusterRegistry implements Registry {
       await Promise.race([all, late]);
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  /** What told of changes has ended, as the bucket was made anew, or its server was away for too long. */
+  private async watchAgain(): Promise<void> {
+    while (!this.isClosed) {
+      await new Promise((done) => setTimeout(done, FILL_RETRY_MS).unref());
+      if (this.isClosed) return;
+      try {
+        return await this.fill(false);
+      } catch {
+        // The connection says why, and is made again.
+      }
     }
   }
 

@@ -151,6 +151,7 @@ test("output waits for room, and so does a shard that has to be opened", async (
     // Each body is a frame, which is far from taking too long.
     for (let from = 0; from < RECORDS; from += RECORDS / 50)
       await client.push("lines", lines(from, from + RECORDS / 50));
+    await until(client, "lines", ({ frame }) => frame > 0); // its shard is open
     const makeRoom = keepFull(host);
     const { frame, frames, outputs } = await client.stream("lines");
     assert.ok(frame < frames, "it has done all before the disk was full");

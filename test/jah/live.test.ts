@@ -213,6 +213,26 @@ test("of two versions that take over at one frame, the last one has it, though t
   assert.equal([count, sum], [2, 7]);
 });
 
+test("whoever holds it at a frame has been told before that what comes before is applied", async () => {
+  const owner = await Played.start(true);
+  const routing: LiveRouting = { id: 1, start: 0, targets: [target(owner, 0, 256)], moves: [] };
+  // Fewer than it tells of by itself while others wait.
+  const frames = Array.from({ length: 20 }, (_, frame) => task(frame, [{ key: "a", n: 1 }]));
+  owner.handle({ type: "routing", routing }, map(routing, ...frames));
+  for (const at of [10, -1]) {
+    const { next } = await owner.call("hold", { at });
+    const before = owner.told.slice(
+      0,
+      owner.told.findLastIndex(({ type }) => type === "answer"),
+    );
+    const told = before.flatMap((message) => (message.type === "did" ? [message.next] : []));
+    assert.ok(next >= 10);
+    assert.is(Math.max(0, ...told), next);
+  }
+  await owner.call("release", undefined);
+  await owner.applies(20);
+});
+
 /** More keys than are given away in two steps. */
 const KEYS = Array.from({ length: 100_000 }, (_, i) => ({ key: `key ${i}`, n: 1 }));
 const HALF = 128;

@@ -20,12 +20,36 @@ export interface TimeHead {
   clock: number;
   /** ms; `open`: it is waited for from now on; `end`: no more records will come. */
   time: number | "open" | "end";
+  /** What is no fact but taken to be so, as no records came, is in terms of this field of the records. */
+  field?: string;
+  /** Who took it to be so, if it shares the log of another stream. */
+  of?: string;
+}
+
+/** A stream that reads the frames of a log. */
+export interface TimeReader {
+  /** What its kernel takes the event time from. */
+  field: string | undefined;
+  /** Its name, if it shares the log of another stream; its reprocess reads for that one. */
+  of: string | undefined;
+  /** From here on, what older logs say without a field is in terms of its own. */
+  ownFrom: number;
+}
+
+/**
+ * Whether what a frame says counts for a stream. Facts count for all who read the log. What was taken to be so counts for who took it, so
+ * that no stream's results depend on others that share its log; and for a reprocess of it, if that goes by the same field: the same windows
+ * close at the same frames.
+ */
+export function countsFor(reader: TimeReader, frame: number, { time, field, of }: TimeHead): boolean {
+  if (time === "open" || (time === "end" && field === undefined)) return true;
+  return of === reader.of && (field === undefined ? frame >= reader.ownFrom : field === reader.field);
 }
 
 interface Clock {
   /** Greatest event time, ms; -Infinity while there is none. */
   time: number;
-  /** What was last said of it in the log. */
+  /** What was last said of it in the log; Infinity: it says nothing of event time, and is not waited for until it does. */
   told: number;
   /** When its last record came, by the wall clock, ms. */
   at: number;
@@ -53,6 +77,11 @@ export class EventTime {
       if (!known) this.clocks.set(clock, { time, told: time, at, ended });
       else if (known.time < time) Object.assign(known, { time, told: Math.max(known.told, time) });
     }
+  }
+
+  /** What another that begins with the same log knows of its clocks at first: when their last records came. */
+  get seen(): SavedClocks {
+    return [...this.clocks].map(([number, { at }]) => [number, null, at, false]);
   }
 
   /** For the registry. */
@@ -93,15 +122,15 @@ export class EventTime {
 
   /** Records came. */
   came(clock: number, now: number): void {
-    const known = this.of(clock, now);
-    known.at = now;
-    known.ended = false;
+    this.goesOn(clock, now);
+    this.of(clock, now).at = now;
   }
 
-  /** Records came before this process: what the log said before of the clock's end is over. */
-  goesOn(clock: number): void {
-    const known = this.clocks.get(clock);
-    if (known) known.ended = false;
+  /** Records came before this process, nobody knows when: what the log said before of the clock's end is over. */
+  goesOn(clock: number, now: number): void {
+    const known = this.of(clock, now);
+    known.ended = false;
+    if (known.told === Infinity) known.told = known.time;
   }
 
   /** A frame was mapped, whose greatest event time is `time`. */
@@ -110,10 +139,11 @@ export class EventTime {
     if (known && Number.isFinite(time)) known.time = Math.max(known.time, time);
   }
 
-  /** A frame that only says how time passes was logged. */
-  logged({ clock, time }: TimeHead, now: number): void {
+  /** A frame that only says how time passes was logged, which counts here. */
+  logged({ clock, time, field }: TimeHead, now: number): void {
     const known = this.of(clock, now);
-    if (time === "end") known.ended = true;
+    if (time === "end" && field === undefined) known.ended = true;
+    else if (time === "end") known.told = Infinity;
     else if (time !== "open") known.told = Math.max(known.told, time);
   }
 
@@ -127,7 +157,7 @@ export class EventTime {
    */
   due(nextClose: number, now: number): TimeHead[] {
     if (!Number.isFinite(nextClose)) return [];
-    const open = [...this.clocks].filter(([, { ended }]) => !ended);
+    const open = [...this.clocks].filter(([, { ended, told }]) => !ended && told !== Infinity);
     const idle = open.every(([, { at }]) => now - at >= IDLE_MS);
     // Whoever never had a record with a time says nothing of it, and is not waited for.
     const telling = open.filter(([, { time }]) => Number.isFinite(time));

@@ -12,11 +12,11 @@ import type { LiveTask, Mapped } from "../wire/live.ts";
 import { Chains } from "./chains.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { DecodedFrames } from "./decoded.ts";
-import { EventTime, PUSHES, type SavedClocks, type TimeHead } from "./event-time.ts";
+import { countsFor, EventTime, PUSHES, type SavedClocks, type TimeHead, type TimeReader } from "./event-time.ts";
 import type { PushBody } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import { Rates } from "./rates.ts";
-import type { StreamRecord } from "./record.ts";
+import { NEVER, type StreamRecord } from "./record.ts";
 import type { Tally } from "./tally.ts";
 import { misfitOf, Shapes, type StreamSource } from "./shapes.ts";
 
@@ -87,7 +87,7 @@ export class Frames {
     this.parts = parts;
     this.log = parts.log;
     this.recalledFrom = parts.log.next;
-    this.time = new EventTime(record.clocks);
+    this.time = new EventTime(record.clocks ?? parts.owner?.time.seen);
     this.shapes = this.shapesNow();
     this.owner = parts.owner;
     this.owner?.sharers.add(this);
@@ -120,6 +120,7 @@ export class Frames {
     this.decoded?.giveUp(); // its Jahs end
     this.decoded?.left(this);
     this.holds = before.holds;
+    this.time.files = Math.max(this.time.files, before.time.files);
     this.sourcesUnsaved ||= before.sourcesUnsaved;
     this.shapes = this.shapesNow();
     this.intake = before.intake;
@@ -156,7 +157,7 @@ export class Frames {
   /** Resolves with the frame of the last record, when the records are in the log. */
   async push(body: PushBody): Promise<number> {
     const frame = body.bytes ? await this.pushRecords(body) : this.next - 1;
-    return body.end && this.parts.kernel().time ? this.endPushes() : frame;
+    return body.end ? this.endPushes() : frame;
   }
 
   private async pushRecords(body: PushBody): Promise<number> {
@@ -208,8 +209,7 @@ export class Frames {
       this.rate.applied(this.log.place(first + i).bytes);
       if (head && "index" in head) this.refer(source, first + i, head.index as number);
       if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
-      else if (this.parts.kernel().time && this.isNews(source))
-        this.time.came(this.clockOf(source), Date.now());
+      else if (this.isNews(source)) this.time.came(this.clockOf(source), Date.now());
     });
     this.parts.onLogged();
   }
@@ -244,12 +244,11 @@ export class Frames {
    * passes. Nothing is known of those that are damaged: whoever lacks them finds out.
    */
   recall(from: number): void {
-    const { log, shapes, parts } = this;
+    const { log, shapes } = this;
     this.recalledFrom = from;
     const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
-    const timed = parts.kernel().time !== undefined;
-    for (const { number, kind, head } of log.heads(from, (kind) => timed || !isHere(kind))) {
-      if (timed && kind !== TIME_KIND && this.isNews(kind)) this.time.goesOn(this.clockOf(kind));
+    for (const { number, kind, head } of log.heads(from, () => true)) {
+      if (kind !== TIME_KIND && this.isNews(kind)) this.time.goesOn(this.clockOf(kind), Date.now());
       if (!head || isHere(kind)) continue;
       const said = JSON.parse(head.toString()) as TimeHead & { index?: number };
       if (kind === TIME_KIND) this.timeLogged(number, said);
@@ -364,8 +363,9 @@ export class Frames {
     const heads = this.time.due(nextClose, Date.now());
     if (!heads.length) return;
     this.passing = true;
+    const { field, of } = this.timeReader;
     try {
-      await this.logTime(heads);
+      await this.logTime(heads.map((head) => ({ ...head, field: field!, ...(of === undefined ? {} : { of }) })));
     } finally {
       this.passing = false;
     }
@@ -373,15 +373,23 @@ export class Frames {
 
   /** Logs that event time passes, by frames without records. */
   private logTime(heads: TimeHead[]): Promise<number> {
-    return this.append(
-      heads.map(() => ({ source: TIME_KIND, body: [], producers: [] })),
-      heads,
-    );
+    const frames = heads.map(() => ({ source: TIME_KIND, body: [], producers: [] }));
+    return (this.owner ?? this).append(frames, heads);
   }
 
   private timeLogged(frame: number, head: TimeHead): void {
     this.timeFrames.set(frame, head);
-    this.time.logged(head, Date.now());
+    if (countsFor(this.timeReader, frame, head)) this.time.logged(head, Date.now());
+  }
+
+  private get timeReader(): TimeReader {
+    const { record, owner } = this;
+    const isReprocess = record.cut !== undefined;
+    return {
+      field: this.parts.kernel().time?.field,
+      of: owner && !isReprocess ? record.name : undefined,
+      ownFrom: owner ? NEVER : (record.cut ?? 0),
+    };
   }
 
   /** Whether its frames say that a clock goes on: those that come again do not. */
@@ -401,7 +409,8 @@ export class Frames {
     const { kind: source, path, offset, bytes, sum } = this.log.place(frame);
     const voids = [...dead.voidsOf(frame), ...held];
     if (source === TIME_KIND) {
-      const task = timeTask(frame, this.timeFrames.get(frame)!);
+      const head = this.timeFrames.get(frame)!;
+      const task = timeTask(frame, head, countsFor(this.timeReader, frame, head));
       return voids.length ? { ...task, voids } : task;
     }
     const { kind, again } = this.shapes.sources[source];
@@ -415,7 +424,7 @@ export class Frames {
     const skip =
       dead.isSkipped(frame) || this.isForeign(frame, this.shapes.sources[source]) ? { skip: true } : {};
     const clock = this.parts.kernel().time ? this.clockOf(source) : 0;
-    const still = this.time.isShared(clock) ? { still: true } : {};
+    const still = (this.owner ?? this).time.isShared(clock) ? { still: true } : {};
     const only = again?.only ? { only: again.only } : {};
     const sharing = kind === "slice" && !skip.skip && !again ? this.sharingOf(frame, source, bytes) : {};
     return { task, clock, ...still, ...skip, ...only, ...sharing, ...(voids.length ? { voids } : {}) };
@@ -460,7 +469,7 @@ export class Frames {
 }
 
 /** A frame without records. */
-function timeTask(frame: number, { clock, time }: TimeHead): LiveTask {
-  const at = time === "open" ? -Infinity : time === "end" ? Infinity : time;
+function timeTask(frame: number, { clock, time }: TimeHead, counts: boolean): LiveTask {
+  const at = !counts || time === "open" ? -Infinity : time === "end" ? Infinity : time;
   return { task: { kind: "time", frame, source: NO_SOURCE, time: at, ended: 0 }, clock };
 }

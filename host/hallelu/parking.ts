@@ -69,8 +69,8 @@ async function saveState(stream: Parked, owners: Jah[]): Promise<void> {
   const frame = Math.min(...saved.map((each) => each.frame));
   record.frame = frame;
   record.counts = stream.progress.counts.below(frame);
+  record.clocks = stream.frames.time.saved;
   if (stream.kernel.time) {
-    record.clocks = stream.frames.time.saved;
     const nextClose = Math.min(...owners.map((owner) => owner.nextClose));
     record.nextClose = Number.isFinite(nextClose) ? nextClose : null;
   }

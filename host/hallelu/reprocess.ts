@@ -95,8 +95,8 @@ export function folderOf(version: number): string {
 
 /** The record of the stream once green has taken over at frame `cut`: what is kept and done is green's, what its user wants is blue's. */
 export function succeeded(blue: StreamRecord, green: StreamRecord, cut: number): StreamRecord {
-  const { version, kernel, file, stored, frame, counts, dead, begin } = green;
-  const { reprocess: _, dropped = [], ...rest } = blue;
+  const { version, kernel, file, stored, frame, counts, dead, begin, clocks, nextClose } = green;
+  const { reprocess: _, dropped = [], clocks: __, nextClose: ___, ...rest } = blue;
   return {
     ...rest,
     version,
@@ -108,6 +108,8 @@ export function succeeded(blue: StreamRecord, green: StreamRecord, cut: number):
     frame,
     counts,
     dead,
+    ...(clocks ? { clocks } : {}),
+    ...(nextClose === undefined ? {} : { nextClose }),
     ...(begin ? { begin } : {}),
     cut,
     dropped: [

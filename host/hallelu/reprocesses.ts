@@ -248,12 +248,7 @@ function checkReprocess(running: Running, max: number): void {
 }
 
 /** Whether a kernel can take in what a stream has had. Throws `history-trimmed`, `reprocess-invalid` or `reprocess-misfit`. */
-function checkHistory({ name, frames, kernel }: Stream, descriptor: KernelDescriptor, oldest: boolean): void {
-  if (descriptor.time || kernel.time)
-    throw new HallelujahError(
-      "reprocess-invalid",
-      `${name} cannot be reprocessed: a kernel with event time is told how time passes for itself alone; deploy it as a stream and push the records again`,
-    );
+function checkHistory({ name, frames }: Stream, descriptor: KernelDescriptor, oldest: boolean): void {
   if (frames.first > 0 && !oldest) {
     const message = `the log of ${name} begins at frame ${frames.first}, what came before is gone; take in what there is with --from oldest, and keep all from now on: PATCH /v1/streams/${name} with retain`;
     throw new HallelujahError("history-trimmed", message);

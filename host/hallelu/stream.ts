@@ -850,7 +850,7 @@ export class Stream implements JahOwner {
   /** What every checkpoint of a shard remembers of the stream, as of a frame. */
   private standing(frame: number): Standing {
     const counts = this.progress.counts.below(frame);
-    return this.kernel.time ? { counts, clocks: this.frames.time.saved } : { counts };
+    return { counts, clocks: this.frames.time.saved };
   }
 
   /** A shard was saved: what all have saved need not be counted frame by frame any more, nor be in the log. */
@@ -866,7 +866,7 @@ export class Stream implements JahOwner {
     record.frame = frame;
     record.counts = progress.counts.below(frame);
     progress.counts.close(frame);
-    if (this.kernel.time) record.clocks = frames.time.saved;
+    record.clocks = frames.time.saved;
     // The checkpoint before is used if the last one is damaged; where there is none, the log is, from where it would do.
     const needed = saved.map(({ stored, known }) => known!.before ?? (stored.start ? known!.frame : 0));
     frames
@@ -968,9 +968,9 @@ export class Stream implements JahOwner {
     if (idle && (!this.record.from || this.record.shares) && !this.rollout.isUnproven) void this.park();
   }
 
-  /** Where no records come, windows close by the wall clock. */
+  /** Where no records come, windows close by the wall clock; those of a reprocess do when it has taken over. */
   private letTimePass(): void {
-    if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind) return;
+    if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind || this.until) return;
     this.frames.letTimePass(this.shards.nextClose).catch((error: unknown) => {
       // Where the disk is full, the next tick tries again.
       if (!isDiskFull(error)) this.fail(`its log cannot be written: ${messageOf(error)}`);

@@ -559,7 +559,6 @@ export class Streams implements Host {
   private async readSource(running: Running, onOpen: () => void): Promise<void> {
     const { signal } = running.stop;
     const { record, kernel } = running.stream;
-    const timed = kernel.time !== undefined;
     const { sources } = record;
     const numbers = sources.flatMap(({ origin }, number) => (origin === "source" ? [number] : []));
     let left = 0;
@@ -567,7 +566,7 @@ export class Streams implements Host {
       const { stream } = running;
       switch (event.type) {
         case "inputs":
-          if (timed) await this.logged(running, () => stream.frames.openClocks(event.count));
+          await this.logged(running, () => stream.frames.openClocks(event.count));
           break;
         case "begins":
           onOpen();
@@ -587,7 +586,7 @@ export class Streams implements Host {
           break;
         }
         case "ended":
-          if (timed) await this.logged(running, () => stream.frames.endClock(event.input));
+          await this.logged(running, () => stream.frames.endClock(event.input));
           running.stream.record.read = event.input + 1;
           await running.stream.save();
           break;
@@ -1053,8 +1052,6 @@ function checkSharing(
   if (source?.length) refuse("it would read a source of its own, too; leave out one of them");
   if (retain !== undefined)
     refuse(`how long they are kept is said there: PATCH /v1/streams/${stream.name} with retain`);
-  if (kernel.time || stream.kernel.time)
-    refuse("a kernel with event time has a log of its own; push the records to it as well");
   const misfits = misfitsOf(stream.frames.shapes.sources, kernel);
   if (misfits.length)
     throw new HallelujahError(

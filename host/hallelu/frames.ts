@@ -12,7 +12,14 @@ import type { LiveTask, Mapped } from "../wire/live.ts";
 import { Chains } from "./chains.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { DecodedFrames } from "./decoded.ts";
-import { countsFor, EventTime, PUSHES, type SavedClocks, type TimeHead, type TimeReader } from "./event-time.ts";
+import {
+  countsFor,
+  EventTime,
+  PUSHES,
+  type SavedClocks,
+  type TimeHead,
+  type TimeReader,
+} from "./event-time.ts";
 import type { PushBody } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import { Rates } from "./rates.ts";
@@ -365,7 +372,9 @@ export class Frames {
     this.passing = true;
     const { field, of } = this.timeReader;
     try {
-      await this.logTime(heads.map((head) => ({ ...head, field: field!, ...(of === undefined ? {} : { of }) })));
+      await this.logTime(
+        heads.map((head) => ({ ...head, field: field!, ...(of === undefined ? {} : { of }) })),
+      );
     } finally {
       this.passing = false;
     }

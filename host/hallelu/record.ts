@@ -29,7 +29,7 @@ export interface StreamRecord {
   retain: string;
   /** How many Jahs share the state, if the user wants a number. */
   shards?: number;
-  /** Deploy options that are carried out elsewhere (streams.ts). */
+  /** Deploy options that are carried out elsewhere (feeding.ts). */
   source: string[];
   /** What `source` is, if its user said so. */
   inputFormat?: SourceFormat;

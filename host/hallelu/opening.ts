@@ -1,0 +1,103 @@
+/** A stream is made of its record and what lies in its folder. */
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import type { Journal } from "../store/journal.ts";
+import { Log } from "../store/log.ts";
+import { Outputs } from "../store/outputs.ts";
+import { type DecodedFolder, DecodedFrames } from "./decoded.ts";
+import type { Jahs } from "./jahs.ts";
+import { streamFolder, type StreamRecord } from "./record.ts";
+import type { Roster } from "./roster.ts";
+import type { Running } from "./running.ts";
+import { Stream, type StreamParts } from "./stream.ts";
+import { Tally } from "./tally.ts";
+
+/** How streams behave; what is not given is as `stream.ts` has it. */
+export interface Pace {
+  parkAfterMs?: number;
+  frameTimeoutMs?: number;
+  checkpointBytes?: number;
+}
+
+/** The host, as far as this needs it. */
+interface OpeningHost {
+  data: string;
+  cpus: number;
+  jahs: Jahs;
+  journal: Journal;
+  roster: Roster;
+  pace: Pace;
+  freeCpus: () => number;
+  /** Writes what is known of a stream to the registry. */
+  write: (running: Running) => Promise<void>;
+}
+
+export class Opening {
+  private readonly host: OpeningHost;
+
+  constructor(host: OpeningHost) {
+    this.host = host;
+  }
+
+  /** From then on it is in the roster. Rejects if its folder, or the stream whose records it shares, cannot be read. */
+  async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
+    const folder = streamFolder(this.host.data, record.name);
+    const owner = record.shares ? this.host.roster.find(record.from!).stream : undefined;
+    if (owner) record.sources = owner.record.sources; // one list, which grows with it
+    const own = owner ? undefined : new Tally();
+    const running: Omit<Running, "stream"> = {
+      stop: new AbortController(),
+      feeding: [],
+      sinks: record.sink.map(() => ({ row: 0 })),
+      diskFull: false,
+    };
+    const stream = new Stream(record, {
+      kernel,
+      folder,
+      ...(owner
+        ? { owner, ...owner.shared }
+        : {
+            log: await Log.open(join(folder, "log"), { digest: own! }),
+            tally: own!,
+            decoded: new DecodedFrames(decodedFolder(folder), () => performance.now()),
+          }),
+      outputs: await Outputs.open(join(folder, "output")),
+      lateOutputs: await Outputs.open(join(folder, "late")),
+      ...this.partsOf(running as Running, record.name),
+    });
+    const opened: Running = Object.assign(running, { stream });
+    this.host.roster.add(opened);
+    return opened;
+  }
+
+  /** What a stream has of its host; `running` will have it, and `name` is known to users. */
+  partsOf(running: Running, name: string): Pick<StreamParts, "jahs" | "cpus" | "freeCpus" | "save" | "note"> {
+    const { jahs, journal, cpus, freeCpus, pace } = this.host;
+    const { parkAfterMs, frameTimeoutMs, checkpointBytes } = pace;
+    const more = {
+      ...(parkAfterMs === undefined ? {} : { parkAfterMs }),
+      ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
+      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
+    };
+    return {
+      jahs,
+      cpus,
+      freeCpus,
+      save: () => this.host.write(running),
+      note: (level, message, details) => journal[level]({ stream: name, ...details }, message),
+      ...more,
+    };
+  }
+}
+
+/** Where what is decoded of a stream's log lies; what the process before left there is of no use. */
+function decodedFolder(streamFolder: string): DecodedFolder {
+  const path = join(streamFolder, "decoded");
+  rmSync(path, { recursive: true, force: true });
+  return {
+    path,
+    make: () => mkdirSync(path, { recursive: true }),
+    remove: (file) => rmSync(file, { force: true }),
+  };
+}

@@ -1,0 +1,92 @@
+/** The streams of a host by their names, and which names are being deployed, changed or removed. */
+import { HallelujahError, nearest } from "../core/errors.ts";
+import type { Running } from "./running.ts";
+import type { Stream } from "./stream.ts";
+
+export class Roster {
+  private readonly running = new Map<string, Running>();
+  /** Names that are being deployed or removed. */
+  private readonly changing = new Set<string>();
+  private readonly changed: () => void;
+
+  /** `changed` hears of streams that came or went. */
+  constructor(changed: () => void) {
+    this.changed = changed;
+  }
+
+  get size(): number {
+    return this.running.size;
+  }
+
+  /** In the order in which they came. */
+  [Symbol.iterator](): Iterator<Running> {
+    return this.running.values();
+  }
+
+  get all(): Running[] {
+    return [...this];
+  }
+
+  get(name: string): Running | undefined {
+    return this.running.get(name);
+  }
+
+  /** Throws `stream-unknown`. */
+  find(name: string): Running {
+    const found = this.running.get(name);
+    if (found) return found;
+    const meant = nearest(name, this.running.keys());
+    const hint = meant ? `; did you mean ${meant}?` : "; hallelujah ps lists them";
+    throw new HallelujahError(
+      "stream-unknown",
+      `there is no stream ${JSON.stringify(name.slice(0, 80))}${hint}`,
+    );
+  }
+
+  /** A stream that may have Jahs. Throws `stream-unknown`, `stream-stopped` or `stream-paused`. */
+  awake(name: string): Stream {
+    const { stream } = this.find(name);
+    const { max, paused } = stream.record;
+    if (stream.error === undefined && max === 0) {
+      const message = `${name} is stopped; let it go on first: hallelujah capacity ${name} 1`;
+      throw new HallelujahError("stream-stopped", message);
+    }
+    if (stream.error === undefined && paused) {
+      const message = `${name} is paused; let it go on first: hallelujah resume ${name}`;
+      throw new HallelujahError("stream-paused", message);
+    }
+    return stream;
+  }
+
+  /** Whether it is still the one of its name. */
+  has(running: Running): boolean {
+    return this.running.get(running.stream.record.name) === running;
+  }
+
+  add(running: Running): void {
+    this.running.set(running.stream.record.name, running);
+    this.changed();
+  }
+
+  delete(name: string): void {
+    this.running.delete(name);
+    this.changed();
+  }
+
+  /** Throws `stream-exists` while somebody else changes what has this name. */
+  refuseIfChanging(name: string): void {
+    if (!this.changing.has(name)) return;
+    const message = `${name} is being deployed, swapped or removed right now; try again`;
+    throw new HallelujahError("stream-exists", message);
+  }
+
+  /** Does something with a stream, which nobody else deploys, swaps or reprocesses meanwhile. */
+  async change<T>(name: string, work: () => Promise<T>): Promise<T> {
+    this.changing.add(name);
+    try {
+      return await work();
+    } finally {
+      this.changing.delete(name);
+    }
+  }
+}

@@ -123,6 +123,7 @@ export class Deploying {
     const shared = kernel.shares ? this.host.roster.find(request.from!).stream.frames : undefined;
     const letGo = shared?.hold();
     const begin = shared?.first ?? 0;
+    const open = shared?.openAt(begin) ?? [];
     const path = join(folder, "kernel-1.wasm");
     await replaceFile(path, kernel.wasm);
     const record: StreamRecord = {
@@ -139,6 +140,7 @@ export class Deploying {
       ...(request.inputFormat === undefined ? {} : { inputFormat: request.inputFormat }),
       ...(request.from === undefined ? {} : { from: request.from }),
       ...(kernel.shares ? { shares: true, begin } : {}),
+      ...(open.length ? { open } : {}),
       sink: request.sink ?? [],
       ...(request.strict ? { strict: true } : {}),
       sources: [],

@@ -79,6 +79,11 @@ export class EventTime {
     }
   }
 
+  /** The clocks of files that have not ended. */
+  get openFiles(): number[] {
+    return [...this.clocks].filter(([clock, { ended }]) => clock >= FILES && !ended).map(([clock]) => clock);
+  }
+
   /** What another that begins with the same log knows of its clocks at first: when their last records came. */
   get seen(): SavedClocks {
     return [...this.clocks].map(([number, { at }]) => [number, null, at, false]);

@@ -350,6 +350,17 @@ export class Frames {
     );
   }
 
+  /** The clocks that whoever begins at a frame waits for, of which the log may say nothing any more. */
+  openAt(frame: number): number[] {
+    if (frame === 0) return [];
+    const open = new Set(this.time.openFiles);
+    for (let number = frame; number < this.next; number++) {
+      const { kind } = this.log.place(number);
+      if (kind !== TIME_KIND && this.shapes.sources[kind].origin === "source") open.add(this.clockOf(kind));
+    }
+    return [...open].toSorted((a, b) => a - b);
+  }
+
   /** A file was read to its end. */
   async endClock(file: number): Promise<void> {
     const clock = this.time.clockOfFile(file);

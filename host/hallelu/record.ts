@@ -37,6 +37,8 @@ export interface StreamRecord {
   /** The records of `from` rather than its output: its log, from frame `begin` on. */
   shares?: boolean;
   begin?: number;
+  /** Clocks of event time that are waited for from `begin` on: what the log said of that may have been trimmed. */
+  open?: number[];
   /**
    * A reprocess took over at this frame: those below count as they did for it (frames.ts), and their output is not put out. As long as
    * one is under way, its own record has NEVER here.

@@ -57,7 +57,7 @@ export function decideReprocess(facts: ReprocessFacts): "go-on" | "cut" | "give-
 export function reprocessOf(
   blue: StreamRecord,
   kernel: { version: number; path: string; sum: number; file: string },
-  { begin, max }: { begin: number; max: number },
+  { begin, open, max }: { begin: number; open: number[]; max: number },
 ): StreamRecord {
   const { version, path, sum, file } = kernel;
   const module = basename(path);
@@ -78,6 +78,7 @@ export function reprocessOf(
     from: blue.name,
     shares: true,
     begin,
+    ...(open.length ? { open } : {}),
     cut: NEVER,
     sink: [],
     sources: blue.sources,
@@ -95,8 +96,8 @@ export function folderOf(version: number): string {
 
 /** The record of the stream once green has taken over at frame `cut`: what is kept and done is green's, what its user wants is blue's. */
 export function succeeded(blue: StreamRecord, green: StreamRecord, cut: number): StreamRecord {
-  const { version, kernel, file, stored, frame, counts, dead, begin, clocks, nextClose } = green;
-  const { reprocess: _, dropped = [], clocks: __, nextClose: ___, ...rest } = blue;
+  const { version, kernel, file, stored, frame, counts, dead, begin, open, clocks, nextClose } = green;
+  const { reprocess: _, dropped = [], open: _1, clocks: _2, nextClose: _3, ...rest } = blue;
   return {
     ...rest,
     version,
@@ -111,6 +112,7 @@ export function succeeded(blue: StreamRecord, green: StreamRecord, cut: number):
     ...(clocks ? { clocks } : {}),
     ...(nextClose === undefined ? {} : { nextClose }),
     ...(begin ? { begin } : {}),
+    ...(open ? { open } : {}),
     cut,
     dropped: [
       ...dropped,

@@ -88,7 +88,9 @@ export class Reprocesses {
       await this.files.remove(join(stream.folder, folderOf(version)));
       const file = request.file ?? descriptor.file;
       const kernel = { version, path, sum: crc32(wasm), file };
-      const record = reprocessOf(stream.record, kernel, { begin: stream.frames.first, max });
+      const { frames } = stream;
+      const begin = frames.first;
+      const record = reprocessOf(stream.record, kernel, { begin, open: frames.openAt(begin), max });
       stream.record.reprocess = record;
       try {
         await this.host.write(running);
@@ -99,8 +101,8 @@ export class Reprocesses {
       if (!this.host.isThere(running))
         throw new HallelujahError("stream-unknown", `${name} has been removed, or its host is about to end`);
       this.open(running, record, descriptor);
-      const frames = `frames ${record.begin} to ${stream.frames.next - 1}`;
-      this.host.journal.info({ stream: name }, `${file} takes in ${frames} again, as version ${version}`);
+      const range = `frames ${begin} to ${frames.next - 1}`;
+      this.host.journal.info({ stream: name }, `${file} takes in ${range} again, as version ${version}`);
     } finally {
       letGo();
     }

@@ -659,6 +659,7 @@ export class Stream implements JahOwner {
       versions: this.versions.live(this.log.first, this.frames.shapes.sources),
       confirmed: this.versions.confirmed,
       ...(this.record.begin === undefined ? {} : { begin: this.record.begin }),
+      ...(this.record.open === undefined ? {} : { open: this.record.open }),
       stateBytesMax: STATE_BYTES_MAX,
       frameTimeoutMs: this.frameTimeoutMs,
       stuckFile: this.failures.stuckFile(jah),

@@ -29,6 +29,7 @@ import {
 import type { FrameDone, OwnerOutput } from "../wire/jah.ts";
 import { Answers } from "./answers.ts";
 import { Checkpointer, type Meta } from "./checkpointer.ts";
+import { openClocks } from "./clocks.ts";
 import { failureOf } from "./failure.ts";
 import { Gathering } from "./gathering.ts";
 import { Handover } from "./handover.ts";
@@ -119,6 +120,7 @@ export class LiveJah {
       versions,
       versionOf(versions, { saved: meta, owns: own !== undefined }),
     );
+    if (own && !meta) openClocks(this.kernels.main, start.open ?? []);
     this.confirmed = start.confirmed;
     this.inbox = new Inbox(own?.told.frame ?? 0);
     if (meta) this.inbox.goOn(meta.places);

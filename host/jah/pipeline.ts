@@ -8,10 +8,10 @@ import { INBOX_BYTES, RUN_FRAMES } from "../core/limits.ts";
 import type { FieldWish } from "../kernel/columns.ts";
 import { createMemory, KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
-import { markDirty } from "../kernel/pages.ts";
 import { Peers } from "../shuffle/peers.ts";
 import { type Batch, decodeBatch, encodeBatch, RANGE, ROUTED } from "../wire/batch.ts";
 import type { FrameDone, FrameTask, FromJah, OwnerOutput, StartMessage } from "../wire/jah.ts";
+import { openClocks } from "./clocks.ts";
 import { failureOf } from "./failure.ts";
 import { Inbox } from "./inbox.ts";
 import { Mapper } from "./mapper.ts";
@@ -55,7 +55,10 @@ export class Pipeline {
     this.kernel = this.instantiate();
     this.mapper = new Mapper(this.kernel, job.sources, job.jahs, job.columns as FieldWish[], job.frameBytes);
     this.owner = new Owner(this.kernel);
-    openClocks(this.kernel, job.clocks);
+    openClocks(
+      this.kernel,
+      Array.from({ length: job.clocks }, (_, clock) => clock),
+    );
     this.peers = new Peers(
       job,
       () => this.wake(),
@@ -214,10 +217,4 @@ export class Pipeline {
       return this.tell({ type: "failed", failure: failureOf(error) });
     this.tell({ type: "failed", failure: failureOf(error, this.kernel, task, source, this.job.frameBytes) });
   }
-}
-
-/** Clocks that are waited for from the start. */
-function openClocks(kernel: KernelInstance, count: number): void {
-  new Float64Array(kernel.bytes.buffer, map.CLOCKS, count).fill(-Infinity);
-  markDirty(kernel.memory, map.CLOCKS, map.CLOCKS_END - map.CLOCKS);
 }

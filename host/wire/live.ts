@@ -90,6 +90,8 @@ export interface LiveStart {
   confirmed: number;
   /** The first frame of a shard that has no checkpoint; 0 if it is left out. */
   begin?: number;
+  /** Clocks of event time that are waited for in such a shard from there on. */
+  open?: number[];
   stateBytesMax: number;
   /** Where a persistent Jah that owns nothing yet will keep its state; a transient one has none. */
   store?: string;

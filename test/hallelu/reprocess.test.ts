@@ -187,7 +187,7 @@ function hostOf(blueRecord = recordOf(), folder = "") {
     const record = reprocessOf(
       blue.record,
       { version: 2, path: "kernel-2.wasm", sum: 0, file: "b.ts" },
-      { begin: 0, max },
+      { begin: 0, open: [], max },
     );
     const cuts: number[] = [];
     const gaveUp: string[] = [];
@@ -256,6 +256,9 @@ test("what is kept and done is green's then, what its user wants is blue's", () 
     { version: 1, from: 0, module: "kernel-1.wasm", file: "a.ts", at: "", how: "deployed" },
   ];
   const blue = recordOf({
+    clocks: [[0, 5, 9, false]],
+    nextClose: 7,
+    open: [2],
     strict: false,
     min: 2,
     shards: 2,
@@ -266,11 +269,12 @@ test("what is kept and done is green's then, what its user wants is blue's", () 
     trial: undefined as never,
   });
   const kernel = { version: 2, path: "d/kernel-2.wasm", sum: 5, file: "b.ts" };
-  const green = reprocessOf(blue, kernel, { begin: 3, max: 1 });
+  const green = reprocessOf(blue, kernel, { begin: 3, open: [4], max: 1 });
   assert.is(green.cut, NEVER);
   assert.not.match(green.name, /^[a-z0-9-]{1,63}$/);
   assert.equal([green.min, green.max, green.shards], [0, 1, 2]);
   green.frame = 80;
+  green.clocks = [[0, 6, 9, false]];
   green.counts = { records: 4, bad: 0, late: 0 };
   const record = succeeded({ ...blue, reprocess: green }, green, 100);
   const { name, min, max, shards, strict, sink, shares, from, reprocess } = record;
@@ -293,6 +297,7 @@ test("what is kept and done is green's then, what its user wants is blue's", () 
     [2, "d/kernel-2.wasm", 80, 3, 100],
   );
   assert.equal([record.stored, record.counts, record.dead], [green.stored, green.counts, []]);
+  assert.equal([record.open, record.clocks, record.nextClose], [[4], green.clocks, undefined]);
   assert.equal(record.dropped, ["shard-0", "dead/7"]);
   assert.equal(
     record.versions?.map(({ version, how }) => [version, how]),
@@ -597,9 +602,6 @@ test("a log that does not reach back is taken in when its user says so, from its
 test("one that is refused leaves nothing behind, nor does one whose registry is full", async () => {
   const { begin, fake, running, kept, end, blue } = reprocessing();
   assert.is(await begin({ max: 0 }), "reprocess-invalid");
-  fake.kernel = { ...KERNEL, time: { field: "at", lateness: 0 } } as unknown as KernelDescriptor;
-  assert.is(await begin(), "reprocess-invalid");
-  fake.kernel = KERNEL;
   fake.isFull = true;
   assert.is(await begin(), "registry-unwritable");
   assert.is(kept(), undefined);

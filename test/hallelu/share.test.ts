@@ -21,15 +21,21 @@ function sharedBy(
     bytes = 1,
     decoded,
     at,
-  }: Partial<Pick<FramesParts, "decoded" | "at">> & { kernel?: KernelDescriptor; bytes?: number } = {},
+    clocks,
+  }: Partial<Pick<FramesParts, "decoded" | "at">> &
+    Pick<StreamRecord, "clocks"> & { kernel?: KernelDescriptor; bytes?: number } = {},
 ) {
   const trimmed: number[] = [];
+  const kinds: number[] = [];
   const log = {
     first: 0,
     next: 0,
     extents: [],
-    place: () => ({ kind: 0, path: "", offset: 0, bytes }),
-    appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
+    place: (number: number) => ({ kind: kinds[number], path: "", offset: 0, bytes }),
+    appendGroup: async (entries: { kind: number }[]) => {
+      log.next = kinds.push(...entries.map(({ kind }) => kind));
+      return { number: log.next - entries.length };
+    },
     trim: async (below: number) => void trimmed.push(below),
   };
   const kernels: KernelDescriptor[] = [];
@@ -48,11 +54,11 @@ function sharedBy(
     ...(decoded && !i ? { decoded } : {}),
     ...(at ? { at } : {}),
   });
-  const record = { retain, sources: [] } as unknown as StreamRecord;
+  const record = { retain, sources: [], ...(clocks ? { clocks } : {}) } as unknown as StreamRecord;
   const owner = new Frames(record, partsOf(0));
   const sharers = Array.from(
     { length: count },
-    (_, i) => new Frames({ ...record }, { ...partsOf(i + 1), owner }),
+    (_, i) => new Frames({ ...record, name: `sharer ${i}` }, { ...partsOf(i + 1), owner }),
   );
   return { owner, sharer: sharers[0], sharers, heard, trimmed, kernels, saves };
 }
@@ -175,6 +181,51 @@ test("what the owner's Jah is told to decode for others is waited for, and their
   sharer.leave();
   assert.is(sharer.ready, 2);
   assert.not(owner.taskOf(1, []).keep, "nobody wants it");
+});
+
+test("what a stream takes its time to be is logged for it alone, what is a fact for all", async () => {
+  const kernel = { time: { field: "at", lateness: 0 }, input: { fields: [] } } as unknown as KernelDescriptor;
+  // Its last record came long ago.
+  const { owner, sharers } = sharedBy("all", 2, { kernel, clocks: [[0, 100, 0, false]] });
+  const [first, heir] = sharers;
+  const all = [owner, first, heir];
+  const closes = () =>
+    all.map((each) => (each.taskOf(owner.next - 1, []).task as { time: number }).time > 200);
+  for (const [i, each] of all.entries()) {
+    await each.letTimePass(200);
+    assert.is(owner.next, i + 1);
+    assert.equal(
+      closes(),
+      all.map((other) => other === each),
+    );
+    await each.letTimePass(200);
+    assert.is(owner.next, i + 1, "it was said");
+  }
+  await owner.push({ format: "ndjson", chunks: [], bytes: 0, end: true });
+  assert.equal(closes(), [true, true, true]);
+  await owner.push({ format: "ndjson", chunks: [], bytes: 0, end: true });
+  assert.is(owner.next, 4, "it was said");
+  heir.inherit();
+  await first.letTimePass(1e15);
+  assert.is(owner.next, 4, "a clock that has ended is not waited for");
+});
+
+test("files are opened and ended for all, and whoever begins behind that knows which are waited for", async () => {
+  const { owner, sharer } = sharedBy("all");
+  for (let i = 0; i < 3; i++) owner.shapes.add({ ...PUSHED, origin: "source" });
+  await owner.openClocks(3);
+  assert.is(owner.next, 3);
+  await owner.openClocks(3);
+  assert.is(owner.next, 3, "it was said");
+  const frame = (source: number) => owner.append([{ source, body: [], producers: [] }]);
+  await frame(0);
+  await frame(0);
+  await owner.endClock(0);
+  await frame(1);
+  assert.is((sharer.taskOf(5, []).task as { time: number }).time, Infinity);
+  assert.equal(owner.openAt(0), [], "the log says so itself");
+  assert.equal(owner.openAt(4), [2, 3, 4], "records of the first one follow");
+  assert.equal(owner.openAt(5), [3, 4]);
 });
 
 test.run();

@@ -77,7 +77,7 @@ class Played {
   private jah: LiveJah | undefined;
 
   /** One that has all partitions, or none yet. */
-  static async start(owns: boolean): Promise<Played> {
+  static async start(owns: boolean, more: Partial<LiveStart> = {}): Promise<Played> {
     const played = new Played();
     const folder = mkdtempSync(join(scratch(), "jah-"));
     const start: LiveStart = {
@@ -90,6 +90,7 @@ class Played {
       frameTimeoutMs: PATIENCE_MS,
       stuckFile: "",
       ...(owns ? { shards: [{ store: folder, from: 0, to: 256 }] } : { store: folder }),
+      ...more,
     };
     const send = (message: FromLiveJah) => {
       played.told.push(message);
@@ -171,12 +172,12 @@ class Played {
   }
 }
 
-const task = (frame: number, rows: { key: string; n: number }[]): LiveTask => {
+const task = (frame: number, rows: { key: string; n: number | string }[], clock = 0): LiveTask => {
   const bytes = Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
   const path = write(`frame-${frame}`, bytes);
   return {
     task: { kind: "slice", frame, source: 0, path, offset: 0, bytes: bytes.length, sum: crc32(bytes) },
-    clock: 0,
+    clock,
   };
 };
 
@@ -296,6 +297,43 @@ test("a kernel that stops while nothing is given away does not end its Jah", asy
   owner.handle(map(routing, task(0, [{ key: "a", n: 1 }])));
   await owner.applies(1);
   assert.equal(await owner.rows(), [{ table: "kept", key: "a", count: 1 }]);
+});
+
+test("a shard that begins in the middle of a log waits for clocks of which the log says nothing any more", async () => {
+  const windows = await buildKernel(
+    kernelOf(
+      "windows",
+      `import { Count, Text, Time, Window, Windows, out } from "hallelujah";
+@record class Row { key: Text; @time(0) n: Time }
+@record class Closed { start: Time; count: u64 }
+@state class Kept { count: Count }
+const kept = new Windows<Text, Kept>("kept", 1000);
+export function each(row: Row): void { kept.at(row.key, row.n).count.add(); }
+export function close(window: Window, key: Text, state: Kept): void {
+  const closed = new Closed();
+  closed.start = window.start;
+  closed.count = state.count.value;
+  out.emit(closed);
+}`,
+    ),
+  );
+  const at = (ms: number) => ({ key: "a", n: new Date(ms).toISOString() });
+  const emittedBy = async (open: number[]) => {
+    const owner = await Played.start(true, { versions: [versionOf(1, 0, windows)], begin: 7, open });
+    const routing: LiveRouting = { id: 1, start: 7, targets: [target(owner, 0, 256)], moves: [] };
+    const far = [10, 20, 5_000].map(at);
+    owner.handle({ type: "routing", routing }, map(routing, task(7, far, 2)));
+    await owner.applies(8);
+    // Of a file that comes behind it in the log.
+    owner.handle(map(routing, task(8, [at(30)], 3)));
+    owner.handle(map(routing, task(9, [at(6_000)], 3)));
+    await owner.applies(10);
+    const outputs = owner.all("did").flatMap((message) => message.outputs);
+    const late = outputs.reduce((sum, output) => sum + output.late, 0);
+    return [late, ...outputs.flatMap(({ frame, emittedRows }) => (emittedRows ? [frame] : []))];
+  };
+  assert.equal(await emittedBy([2, 3]), [0, 9], "it is counted, and closed when both have passed it");
+  assert.equal(await emittedBy([]), [1, 7], "it is late");
 });
 
 test.run();

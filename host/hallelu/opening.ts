@@ -10,15 +10,9 @@ import type { Jahs } from "./jahs.ts";
 import { streamFolder, type StreamRecord } from "./record.ts";
 import type { Roster } from "./roster.ts";
 import type { Running } from "./running.ts";
-import { Stream, type StreamParts } from "./stream.ts";
+import { Stream } from "./stream.ts";
+import type { HostParts, Pace } from "./stream-parts.ts";
 import { Tally } from "./tally.ts";
-
-/** How streams behave; what is not given is as `stream.ts` has it. */
-export interface Pace {
-  parkAfterMs?: number;
-  frameTimeoutMs?: number;
-  checkpointBytes?: number;
-}
 
 /** The host, as far as this needs it. */
 interface OpeningHost {
@@ -72,21 +66,18 @@ export class Opening {
   }
 
   /** What a stream has of its host; `running` will have it, and `name` is known to users. */
-  partsOf(running: Running, name: string): Pick<StreamParts, "jahs" | "cpus" | "freeCpus" | "save" | "note"> {
+  partsOf(running: Running, name: string): HostParts {
     const { jahs, journal, cpus, freeCpus, pace } = this.host;
     const { parkAfterMs, frameTimeoutMs, checkpointBytes } = pace;
-    const more = {
-      ...(parkAfterMs === undefined ? {} : { parkAfterMs }),
-      ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
-      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
-    };
     return {
       jahs,
       cpus,
       freeCpus,
       save: () => this.host.write(running),
       note: (level, message, details) => journal[level]({ stream: name, ...details }, message),
-      ...more,
+      ...(parkAfterMs === undefined ? {} : { parkAfterMs }),
+      ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),
+      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
     };
   }
 }

@@ -8,6 +8,7 @@ import type { EventTime } from "./event-time.ts";
 import type { Jah } from "./jahs.ts";
 import type { Progress } from "./progress.ts";
 import type { StreamRecord } from "./record.ts";
+import type { Rollout } from "./rollout.ts";
 import type { Scaler } from "./scaler.ts";
 import type { Shards } from "./shards.ts";
 
@@ -19,8 +20,9 @@ export interface Parked {
   readonly scaler: Scaler;
   readonly frames: { readonly time: EventTime };
   readonly progress: Pick<Progress, "counts">;
-  /** State is saved that holds only frames below this one; Infinity where that is none's. */
-  readonly rollout: { readonly unsavedFrom: number };
+  readonly rollout: Pick<Rollout, "registering" | "isUnproven" | "confirm" | "unsavedFrom">;
+  /** The lowest frame that is not applied everywhere. */
+  readonly lowest: number;
   /** Waits until no query is in the way; resolves with what ends the turn. */
   turn(): Promise<() => void>;
   /** Lets those go on who wait for what is applied. */
@@ -30,8 +32,25 @@ export interface Parked {
   note(level: "error", message: string): void;
 }
 
+/**
+ * Parks, with the state saved; but for that of a kernel that has taken no frame yet, or that the registry cannot be told of: what led to
+ * it comes again. As long as the frames of the kernel before are not all applied, its state is saved, or a stream that gets short turns would
+ * never come to their end.
+ */
+export async function rest(stream: Parked): Promise<void> {
+  const { rollout, shards } = stream;
+  await rollout.registering; // a version that cannot be registered is rolled back, which takes the state with it
+  if (!rollout.isUnproven) await rollout.confirm().catch(() => {}); // else what is on trial is not saved
+  const { unsavedFrom } = rollout;
+  if (unsavedFrom === Infinity || (stream.lowest < unsavedFrom && shards.owners.length <= 1))
+    return park(stream);
+  const release = await stream.turn();
+  letGo(stream);
+  release();
+}
+
 /** Resolves when all Jahs are gone; what is not applied stays in the log. */
-export async function park(stream: Parked): Promise<void> {
+async function park(stream: Parked): Promise<void> {
   const { shards, scaler } = stream;
   for (const jah of shards.jahs.values())
     if (jah.state === "claimed" || jah.state === "starting") {

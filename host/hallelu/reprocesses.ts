@@ -16,7 +16,8 @@ import { located, type StreamRecord } from "./record.ts";
 import { folderOf, Reprocess, reprocessOf, succeeded } from "./reprocess.ts";
 import type { Running } from "./running.ts";
 import { misfitsOf } from "./shapes.ts";
-import { Stream, type StreamParts } from "./stream.ts";
+import { Stream } from "./stream.ts";
+import type { HostParts } from "./stream-parts.ts";
 
 /** What this does in the folders of streams. */
 export interface ReprocessFiles {
@@ -50,10 +51,7 @@ export interface ReprocessingHost {
   moduleOf: (name: string, request: ReprocessRequest) => Promise<CheckedKernel>;
   /** Throws `output-none` if a kernel would leave those without rows who take the output. */
   checkOutput: (stream: Stream, kernel: KernelDescriptor) => void;
-  partsOf: (
-    running: Running,
-    name: string,
-  ) => Pick<StreamParts, "jahs" | "cpus" | "freeCpus" | "save" | "note">;
+  partsOf: (running: Running, name: string) => HostParts;
   /** Writes what is known of a stream to the registry. */
   write: (running: Running) => Promise<void>;
 }

@@ -1,99 +1,55 @@
 /**
  * One stream on this host: what users and Jahs ask of it, carried out on its parts. Records that are pushed become frames
  * of its log (frames.ts); frames are dispatched to its Jahs (shards.ts), which map them and apply them; what Jahs tell moves
- * it on (progress.ts). Deciding is done elsewhere, without I/O: what follows from an event (lifecycle.ts), which frames go
- * where (dispatch.ts), how many Jahs there should be (scaling.ts), what a frame's output is (assembler.ts).
+ * it on (progress.ts). State is saved (saving.ts) and comes back (recovery.ts); clients ask for rows (questions.ts). Deciding
+ * is done elsewhere, without I/O: what follows from an event (lifecycle.ts), which frames go where (dispatch.ts), how many
+ * Jahs there should be (scaling.ts), what a frame's output is (assembler.ts).
  */
-import { rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError, isDiskFull, messageOf } from "../core/errors.ts";
 import {
   BACKLOG_BYTES_MAX,
   FRAME_TIMEOUT_MS,
   PARK_AFTER_MS,
-  ROOM_RETRY_MS_MAX,
   STATE_BYTES_MAX,
   TURN_MS,
-  WAKE_PATIENCE_MS,
 } from "../core/limits.ts";
-import { untilDone } from "../core/promises.ts";
 import type { Log } from "../store/log.ts";
 import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
-import type { FromLiveJah, LiveStart, Restored, Standing } from "../wire/live.ts";
+import type { FromLiveJah, LiveStart, Restored } from "../wire/live.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { DeadBodies } from "./dead-bodies.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { Failures } from "./failures.ts";
 import { Drain } from "./drain.ts";
-import type { DecodedFrames } from "./decoded.ts";
 import { Frames } from "./frames.ts";
 import type { Answer, PushBody, QueryRequest } from "./host.ts";
-import type { Jah, JahOwner, Jahs } from "./jahs.ts";
+import type { Jah, JahOwner } from "./jahs.ts";
 import { type Effect, type Event, Lifecycle } from "./lifecycle.ts";
-import type { readModule } from "./module.ts";
-import { letGo, park } from "./parking.ts";
+import { letGo, rest } from "./parking.ts";
 import { Progress } from "./progress.ts";
 import { infoOf, loadOf } from "./ps.ts";
-import { ask, planQuery, refuseUnavailable } from "./query.ts";
+import { Questions } from "./questions.ts";
 import type { Rates } from "./rates.ts";
-import { applyChange, Registration, type StoredShard, type StreamRecord } from "./record.ts";
+import { applyChange, Registration, type StreamRecord } from "./record.ts";
+import { Recovery } from "./recovery.ts";
 import { Rollout } from "./rollout.ts";
+import { Saving } from "./saving.ts";
 import { Scaler } from "./scaler.ts";
 import { Shards } from "./shards.ts";
+import type { StreamParts } from "./stream-parts.ts";
 import type { Tally } from "./tally.ts";
 import { Turns } from "./turns.ts";
-import { sentenceOf } from "./unavailable.ts";
 import { Versions } from "./versions.ts";
-import { Visits } from "./visits.ts";
+import type { Visits } from "./visits.ts";
 
-/** Jahs of a stream that end before they are ready, one after the other, before it is given up. */
-const FAILED_STARTS_MAX = 5;
-/** Pause between two words to the registry of how much is saved, ms: after a crash, shards know it better. */
-const RECORD_MS = 5_000;
 /** How often it is looked whether the processes of a parked stream have ended, ms. */
 const ENDING_MS = 10;
-/** Pause before state that moved is saved again, where that failed, ms. */
-const SAVE_RETRY_MS = 1_000;
-
-export interface StreamParts {
-  jahs: Jahs;
-  /** Whose `log` and `tally` these are, if it shares the records of another stream. */
-  owner?: Stream;
-  /**
-   * It is a reprocess of `owner` (reprocess.ts), whose folder and outputs it has, until it takes that one's place: it gets the frames below
-   * this number, which only grows.
-   */
-  until?: () => number;
-  log: Log;
-  /** What is known of all frames that were logged. */
-  tally: Tally;
-  /** What is decoded of the log for those that share it. */
-  decoded?: DecodedFrames;
-  outputs: Outputs;
-  /** Of the kernel's `late`. */
-  lateOutputs: Outputs;
-  /** What the last version of its kernel says of itself. */
-  kernel: KernelDescriptor;
-  /** Reads what the others say, from their modules. */
-  readModule?: typeof readModule;
-  /** The stream's folder. */
-  folder: string;
-  /** CPUs of the host, and those that no Jah has. */
-  cpus: number;
-  freeCpus: () => number;
-  /** Writes the record to the registry. */
-  save: (record: StreamRecord) => Promise<void>;
-  note: (level: "info" | "warn" | "error", message: string, more?: object) => void;
-  parkAfterMs?: number;
-  frameTimeoutMs?: number;
-  checkpointBytes?: number;
-}
 
 export class Stream implements JahOwner {
   readonly record: StreamRecord;
@@ -140,20 +96,15 @@ export class Stream implements JahOwner {
   private until: (() => number) | undefined;
   /** Whether another has taken its place. */
   private isReplaced = false;
-  /** When the registry was last told how much is saved, ms. */
-  private recordedAt = 0;
   /** Whether it is at rest, and whether somebody wanted it to wake meanwhile. */
   private resting = false;
   private isWanted = false;
-  /** Visits that are under way, or wait for it. */
-  readonly visits: Visits;
   readonly rollout: Rollout;
   /** Of a stream that is reprocessed. */
   readonly drain: Drain;
-  /** Jahs that could not start as the disk is full. */
-  private readonly withoutRoom = new Set<Jah>();
-  /** Jahs in a row that ended before they were ready. */
-  private failedStarts = 0;
+  private readonly saving: Saving;
+  private readonly recovery: Recovery;
+  private readonly questions: Questions;
 
   constructor(record: StreamRecord, parts: StreamParts) {
     const { log, kernel, outputs, lateOutputs, folder, note } = parts;
@@ -169,7 +120,6 @@ export class Stream implements JahOwner {
     this.outputs = outputs;
     this.lateOutputs = lateOutputs;
     this.frameTimeoutMs = parts.frameTimeoutMs ?? FRAME_TIMEOUT_MS;
-    this.visits = this.visitsOf();
     const dead = new DeadLetters(record.dead, (frame) => versions.of(frame).version);
     const registration = new Registration(record, dead, parts);
     const shards = new Shards(record, log, this.head, this, parts.jahs, parts.cpus);
@@ -212,8 +162,8 @@ export class Stream implements JahOwner {
         await this.rollout.told(frame);
         await this.progress.outputUpTo(frame);
       },
-      standing: (frame) => this.standing(frame),
-      onSaved: () => this.saved(),
+      standing: (frame) => this.saving.standing(frame),
+      onSaved: () => this.saving.saved(),
       note,
       fail,
     });
@@ -233,7 +183,7 @@ export class Stream implements JahOwner {
     });
     this.failures = new Failures(record, {
       folder,
-      placesOf: (frame) => this.placesOf(frame),
+      placesOf: (frame) => versions.placesOf(frame),
       rollBack: (frame, message) => this.rollout.rollBack(frame, message),
       frameTimeoutMs: this.frameTimeoutMs,
       dead,
@@ -277,6 +227,28 @@ export class Stream implements JahOwner {
       busy: () => this.busy(),
       kill: (jah, reason) => parts.jahs.kill(jah, reason),
       note: (level, message) => this.note(level, message),
+    });
+    this.saving = new Saving(this, {
+      log,
+      registration,
+      over: this.over.signal,
+      onGathered: () => this.recovery.gathered(),
+    });
+    this.recovery = new Recovery(this, {
+      log,
+      registration,
+      failures: this.failures,
+      tell: (event) => this.tell(event),
+      kill: (jah, reason) => parts.jahs.kill(jah, reason),
+    });
+    this.questions = new Questions(this, {
+      log,
+      frameTimeoutMs: this.frameTimeoutMs,
+      stuckFile: (jah) => this.failures.stuckFile(jah),
+      answered: () => this.answered,
+      answersHold: (frame) => this.answersHold(frame),
+      refuseIfFailed: () => this.refuseIfFailed(),
+      refuseIfReplaced: () => this.refuseIfReplaced(),
     });
   }
 
@@ -363,83 +335,19 @@ export class Stream implements JahOwner {
     throw new HallelujahError("records-shared", message);
   }
 
-  private visitsOf(): Visits {
-    return new Visits({
-      name: this.name,
-      frameTimeoutMs: this.frameTimeoutMs,
-      stuckFile: (jah) => this.failures.stuckFile(jah),
-      lowest: () => this.lowest,
-      refuse: () => {
-        this.refuseIfFailed();
-        this.refuseIfReplaced();
-        refuseUnavailable(this.name, undefined, this.shards.unavailable);
-      },
-      turn: async () => {
-        const release = await this.turnOfOwners();
-        return { jahs: [...this.shards.owners] as Jah[], least: this.answered, release };
-      },
-      answered: (frame) => this.answersHold(frame),
-      worked: () => {
-        this.lastWorkAt = performance.now();
-      },
-    });
+  /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
+  query(request: QueryRequest): Promise<Answer> {
+    return this.questions.query(request);
   }
 
-  /** Asks for rows; wakes the stream if it is parked, and then applies what was logged first. */
-  async query(request: QueryRequest): Promise<Answer> {
-    this.refuseIfFailed();
-    const plan = () => {
-      const query = planQuery(this.kernel, this.name, request);
-      refuseUnavailable(this.name, query, this.shards.unavailable);
-      return query;
-    };
-    plan();
-    const release = await this.turnOfOwners();
-    let query;
-    try {
-      query = plan(); // its kernel may have been swapped meanwhile, or its state only just have been read
-    } catch (error) {
-      release();
-      throw error;
-    }
-    this.lastWorkAt = performance.now();
-    const answer = await ask(this.shards.owners as Jah[], query, this.answered, release);
-    this.answersHold(answer.frame);
-    return answer;
+  /** Kernels of clients that run over its rows. */
+  get visits(): Visits {
+    return this.questions.visits;
   }
 
   /** All answers do from now on. */
   private answersHold(frame: number): void {
     this.answered = Math.max(this.answered, frame);
-  }
-
-  /** A turn in which all shards are there; the one before may have been that which parked the stream. */
-  private async turnOfOwners(): Promise<() => void> {
-    const until = performance.now() + WAKE_PATIENCE_MS;
-    for (let tries = 2; tries && performance.now() < until; ) {
-      if (this.shards.hasVacant || this.shown !== "running") await this.awake(this.log.next);
-      else if (this.lowest < this.answered) await this.awake(this.answered);
-      const release = await this.turn();
-      const areThere = this.shards.owners.every((jah) => jah?.state === "working");
-      // A swap may have come first, with a backlog before it: whoever holds the turn until that is done could not be parked.
-      if (areThere && this.lowest >= this.answered) return release;
-      release();
-      if (!areThere) tries--;
-    }
-    throw new HallelujahError("shard-lost", `a part of ${this.name} is being brought back; ask again`);
-  }
-
-  /** Resolves when all shards are there and have applied the frames below `next`. Rejects with `no-capacity`. */
-  private async awake(next: number): Promise<void> {
-    this.refuseIfReplaced();
-    this.wake();
-    if (await this.progress.reaches(next, WAKE_PATIENCE_MS)) return;
-    this.refuseIfFailed();
-    this.refuseIfReplaced();
-    const message = this.shards.hasVacant
-      ? `${this.name} is parked and no CPU came free within ${WAKE_PATIENCE_MS / 1000} s; lower the capacity of another stream, or ask again later`
-      : `${this.name} is still working through its backlog; ask again later`;
-    throw new HallelujahError("no-capacity", message);
   }
 
   // --- a reprocess (reprocess.ts) ----------------------------------------------------------------------------------
@@ -484,11 +392,6 @@ export class Stream implements JahOwner {
       throw new HallelujahError("shard-lost", `a reprocess has just taken over ${this.name}; ask again`);
   }
 
-  private placesOf(frame: number): KernelPlaces {
-    const version = this.versions.of(frame);
-    return new KernelPlaces(this.versions.pathOf(version), this.versions.descriptorOf(version).file);
-  }
-
   async change(change: StreamChange): Promise<void> {
     const { record } = this;
     applyChange(record, change);
@@ -509,7 +412,7 @@ export class Stream implements JahOwner {
   recall(): void {
     const from = Math.max(this.lowest, this.log.first);
     this.frames.recall(from);
-    const gap = this.gapBehind(from, this.folder);
+    const gap = this.recovery.gapBehind(from, this.folder);
     // Of several, some may know better.
     if (gap && this.record.stored.length === 1) this.fail(gap);
   }
@@ -586,7 +489,7 @@ export class Stream implements JahOwner {
         this.settle();
         break;
       case "save":
-        this.parking = this.rest().finally(() => this.tell(this.record.paused ? "paused" : "parked"));
+        this.parking = rest(this).finally(() => this.tell(this.record.paused ? "paused" : "parked"));
         break;
       case "drop":
         letGo(this);
@@ -596,23 +499,6 @@ export class Stream implements JahOwner {
         if ((this.hasWork || this.progress.isAwaited) && this.mayRun) this.busy();
         break;
     }
-  }
-
-  /**
-   * Parks, with the state saved; but for that of a kernel that has taken no frame yet, or that the registry cannot be told of: what led to
-   * it comes again. As long as the frames of the kernel before are not all applied, its state is saved, or a stream that gets short turns would
-   * never come to their end.
-   */
-  private async rest(): Promise<void> {
-    const { rollout, shards } = this;
-    await rollout.registering; // a version that cannot be registered is rolled back, which takes the state with it
-    if (!rollout.isUnproven) await rollout.confirm().catch(() => {}); // else what is on trial is not saved
-    const { unsavedFrom } = rollout;
-    if (unsavedFrom === Infinity || (this.lowest < unsavedFrom && shards.owners.length <= 1))
-      return park(this);
-    const release = await this.turn();
-    letGo(this);
-    release();
   }
 
   /** The stream stops for good, with a sentence; the rest of the host goes on. */
@@ -669,96 +555,7 @@ export class Stream implements JahOwner {
   }
 
   ready(jah: Jah, next: number, restored: Restored[]): void {
-    const folders = restored.map((shard) => ({ ...shard, store: basename(shard.store) }));
-    const [own] = folders;
-    const gap = own && this.gapBehind(next, join(this.folder, own.store));
-    if (gap) return this.giveUp([this.shards.storedIn(own.store)!], gap);
-    // Several that come together may yet be too much for one.
-    if (folders.length < 2) this.failedStarts = 0;
-    for (const shard of folders) this.restored(jah, shard);
-    if (this.shards.ready(jah, next, folders)) this.checkpoints.joined(jah, next, own.before);
-    this.scaler.ready(jah);
-    if (this.shards.areReady) this.tell("ready");
-    this.pump();
-    this.settle();
-  }
-
-  /** Why the log does not do for the state in a folder, which holds the frames below `next`. */
-  private gapBehind(next: number, folder: string): string | undefined {
-    const { first } = this.log;
-    if (next < first)
-      return `${folder} holds the frames below ${next}, the log begins at ${first}: what lies between is lost`;
-    try {
-      this.frames.neededFrom(next);
-      return undefined;
-    } catch (error) {
-      return `log-damaged: ${messageOf(error)}`;
-    }
-  }
-
-  /** A shard was read back, which tells how the stream stood when it was saved. */
-  private restored(jah: Jah, { frame, checkpoint, damage }: Restored): void {
-    if (damage) this.note("error", `an older checkpoint is used, as ${damage}`, { jah: jah.id });
-    if (!checkpoint) return;
-    const { standing, places } = checkpoint;
-    this.progress.counts.restore(frame, standing.counts);
-    this.progress.goOn(frame);
-    this.frames.goOn(frame, places, standing.clocks);
-  }
-
-  /** The state of shards can neither be read nor made anew: the stream goes on without them, if any other is there. */
-  private giveUp(stored: StoredShard[], reason: string): void {
-    const holders = new Set(stored.flatMap((shard) => this.shards.giveUp(shard, reason)));
-    if (this.shards.unavailable.length === this.record.stored.length) return this.fail(reason);
-    for (const shard of stored) {
-      this.note("error", sentenceOf({ ...shard, reason }));
-      void this.progress.abandon(shard, () => this.registration.write());
-    }
-    this.failedStarts = 0;
-    for (const jah of holders) this.parts.jahs.kill(jah, `Jah ${jah.id} ends: ${reason}`);
-  }
-
-  /** The state of a shard cannot be read from its folder, which is that of a Jah if it is not named. */
-  private storeDamaged(jah: Jah, path: string | undefined, reason: string): void {
-    const stored = path === undefined ? this.shards.storedOf(jah) : this.shards.storedIn(basename(path));
-    if (!stored) return; // nothing of it counts yet
-    const { first } = this.log;
-    if (first > 0)
-      this.giveUp([stored], `${reason}; the log begins at frame ${first}, so that it cannot be made anew`);
-    else this.failures.setStoreAside(stored, reason);
-  }
-
-  /** A frame of the log is damaged: shards that have it already do without. */
-  private frameDamaged(routing: number, frame: number, reason: string): void {
-    const lacking = this.shards.lacking(routing, frame);
-    if (lacking.length) this.giveUp(lacking, `log-damaged: ${reason}`);
-  }
-
-  /** A Jah that took up several shards has them together: when that is saved, and the registry says so, it is one. */
-  private async gathered(jah: Jah): Promise<void> {
-    const { shards } = this;
-    await untilDone(() => this.rollout.confirm(), this.over.signal); // what is on trial is not saved, and nobody is answered before this is
-    while (jah.state === "working") {
-      try {
-        const { frame } = await jah.call("save", undefined);
-        const left = shards.gathered(jah, frame);
-        await this.registration.write();
-        for (const folder of left) this.dropFolder(folder);
-        shards.gatheredSaved(jah);
-        this.failedStarts = 0;
-        if (shards.areReady) this.tell("ready");
-        this.settle();
-        return;
-      } catch (error) {
-        await this.saveFailed("what was brought together", jah, error);
-      }
-    }
-  }
-
-  /** It is gone, or its disk is full, which may end: resolves when it may be tried again. */
-  private async saveFailed(what: string, jah: Jah, error: unknown): Promise<void> {
-    this.note("warn", `${what} is not saved yet: ${messageOf(error)}`, { jah: jah.id });
-    await new Promise((done) => setTimeout(done, SAVE_RETRY_MS));
+    this.recovery.ready(jah, next, restored);
   }
 
   refused(jah: Jah): void {
@@ -767,28 +564,7 @@ export class Stream implements JahOwner {
   }
 
   lost(jah: Jah, reason: string): void {
-    this.note("warn", this.failures.stuckIn(jah) ?? reason, { jah: jah.id });
-    if (this.error !== undefined) return;
-    const hasStarted = jah.readyAt !== Infinity && !this.shards.isGathering(jah);
-    const entangled = this.shards.entangled(jah);
-    this.shards.lost(jah);
-    this.checkpoints.left(jah);
-    const lacksRoom = this.withoutRoom.delete(jah);
-    if (hasStarted) this.failedStarts = 0;
-    else if (!lacksRoom) this.failedStarts++;
-    if (this.failedStarts >= FAILED_STARTS_MAX) return this.fail(`its Jahs do not start: ${reason}`);
-    // State that was on its way to or from it is lost with it: the other side starts again, too.
-    const partner = this.scaler.lost(jah);
-    for (const other of new Set([...entangled, ...(partner ? [partner] : [])]))
-      this.parts.jahs.kill(other, `Jah ${other.id} ends, as the one it exchanged state with did`);
-    if (lacksRoom) setTimeout(() => this.resumeStart(), ROOM_RETRY_MS_MAX).unref();
-    else if (this.shards.hasVacant && this.mayRun) this.tell("lose");
-    this.pump();
-  }
-
-  /** A shard could not be taken up, as the disk was full: it is tried again, unless nobody wants that any more. */
-  private resumeStart(): void {
-    if (this.shown !== "parked" && this.shown !== "paused") this.wake();
+    this.recovery.lost(jah, reason);
   }
 
   /** The CPU of a Jah is needed elsewhere. */
@@ -828,91 +604,19 @@ export class Stream implements JahOwner {
         this.scaler.imported(jah);
         break;
       case "gathered":
-        void this.gathered(jah);
+        void this.saving.gathered(jah);
         break;
       case "trapped":
         if (message.failure.code === "log-damaged")
-          return this.frameDamaged(message.routing, message.frame, message.failure.message);
+          return this.recovery.frameDamaged(message.routing, message.frame, message.failure.message);
         this.dispatch.again(message.routing, message.frame);
         this.failures.mapping(message.frame, message.failure);
         this.pump();
         break;
-      case "failed": {
-        const { code, message: reason } = message.failure;
-        if (code === "disk-full" && jah.readyAt === Infinity) this.withoutRoom.add(jah);
-        if (code === "store-damaged") this.storeDamaged(jah, message.store, reason);
-        if (message.frame !== undefined) this.failures.applying(jah, message.frame, message.failure);
-        this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
+      case "failed":
+        this.recovery.failed(jah, message);
         break;
-      }
     }
-  }
-
-  /** What every checkpoint of a shard remembers of the stream, as of a frame. */
-  private standing(frame: number): Standing {
-    const counts = this.progress.counts.below(frame);
-    return { counts, clocks: this.frames.time.saved };
-  }
-
-  /** A shard was saved: what all have saved need not be counted frame by frame any more, nor be in the log. */
-  private saved(): void {
-    const { record, checkpoints, progress, frames } = this;
-    const saved = this.shards.keepers.map(({ stored, jah }) => ({
-      stored,
-      known: jah && checkpoints.saved.get(jah),
-    }));
-    if (saved.some(({ known }) => !known)) return;
-    const frame = Math.min(...saved.map(({ known }) => known!.frame));
-    if (frame <= record.frame) return;
-    record.frame = frame;
-    record.counts = progress.counts.below(frame);
-    progress.counts.close(frame);
-    record.clocks = frames.time.saved;
-    // The checkpoint before is used if the last one is damaged; where there is none, the log is, from where it would do.
-    const needed = saved.map(({ stored, known }) => known!.before ?? (stored.start ? known!.frame : 0));
-    frames
-      .trimTo(Math.min(...needed), this.shards.unavailable.length > 0)
-      .then(() => {
-        this.dead.forgetBelow(this.log.first);
-        for (const module of this.versions.forget(this.log.first)) {
-          delete record.moduleSums?.[module];
-          this.dropFolder(module);
-        }
-      })
-      .catch((error: unknown) => this.note("warn", `the log cannot be trimmed: ${messageOf(error)}`));
-    const now = performance.now();
-    if (now - this.recordedAt < RECORD_MS) return;
-    this.recordedAt = now;
-    void this.save();
-  }
-
-  holdBack(donor: Jah, frame: number): void {
-    this.checkpoints.holdBack(donor, frame);
-  }
-
-  /** State has moved: resolves when its receiver has saved it and the registry says so. */
-  async settleMove(donor: Jah, receiver: Jah): Promise<void> {
-    const { checkpoints, shards } = this;
-    if (!checkpoints.saved.has(receiver)) checkpoints.joined(receiver, this.lowest);
-    while (receiver.state === "working") {
-      try {
-        const { frame } = await receiver.call("save", undefined);
-        const before = shards.folderOf(donor);
-        shards.moved(receiver, frame);
-        await this.registration.write();
-        if (!shards.storedOf(donor) && before !== undefined) this.dropFolder(before);
-        break;
-      } catch (error) {
-        await this.saveFailed("what moved", receiver, error);
-      }
-    }
-    checkpoints.goOn(donor);
-  }
-
-  private dropFolder(name: string): void {
-    rm(join(this.folder, name), { recursive: true, force: true }).catch((error: unknown) =>
-      this.note("warn", `${name} cannot be removed: ${messageOf(error)}`),
-    );
   }
 
   // --- what its parts do -----------------------------------------------------------------------------------------
@@ -929,6 +633,14 @@ export class Stream implements JahOwner {
     this.shards.announce();
   }
 
+  holdBack(donor: Jah, frame: number): void {
+    this.checkpoints.holdBack(donor, frame);
+  }
+
+  settleMove(donor: Jah, receiver: Jah): Promise<void> {
+    return this.saving.settleMove(donor, receiver);
+  }
+
   /** Waits until it alone may ask, move or end Jahs; resolves with what ends the turn. */
   turn(): Promise<() => void> {
     return this.turns.next();
@@ -939,7 +651,7 @@ export class Stream implements JahOwner {
     if (this.drain.isFrozen) return;
     const fresh = !this.lifecycle.isParking && !this.drain.holdsFresh;
     const damaged = this.shards.handOut(this.frames, fresh);
-    for (const { routing, frame, reason } of damaged) this.frameDamaged(routing, frame, reason);
+    for (const { routing, frame, reason } of damaged) this.recovery.frameDamaged(routing, frame, reason);
   }
 
   settle(): void {

@@ -37,12 +37,13 @@ import type {
 import { aloneInfo, hasProcess, jahInfo } from "./host-info.ts";
 import type { Jahs } from "./jahs.ts";
 import { readModule } from "./module.ts";
-import { Opening, type Pace } from "./opening.ts";
+import { Opening } from "./opening.ts";
 import { isRecordOf, located, streamFolder } from "./record.ts";
 import { refuseIfReprocessing, Reprocesses } from "./reprocesses.ts";
 import { Roster } from "./roster.ts";
 import type { Running } from "./running.ts";
 import { infoOf } from "./stream-info.ts";
+import type { Pace } from "./stream-parts.ts";
 import { Swapping } from "./swapping.ts";
 
 /** How often streams are looked at, ms. */

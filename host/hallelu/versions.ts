@@ -8,6 +8,7 @@
  */
 import { basename, join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
+import { KernelPlaces } from "../compiler/places.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { VERSIONS_MAX } from "../core/limits.ts";
 import { wishesOf } from "../input/plan.ts";
@@ -95,6 +96,12 @@ export class Versions {
 
   pathOf({ module }: Pick<VersionRecord, "module">): string {
     return join(this.folder, module);
+  }
+
+  /** Where in its source a kernel stopped that a frame belongs to. */
+  placesOf(frame: number): KernelPlaces {
+    const version = this.of(frame);
+    return new KernelPlaces(this.pathOf(version), this.descriptorOf(version).file);
   }
 
   descriptorOf(version: VersionRecord): KernelDescriptor {

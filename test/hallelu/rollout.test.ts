@@ -6,7 +6,8 @@ import { TRIAL_FRAMES } from "../../host/core/limits.ts";
 import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
-import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
+import { Stream } from "../../host/hallelu/stream.ts";
+import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
 import type { LiveStart, LiveTask, LiveVersion, ToLiveJah } from "../../host/wire/live.ts";
 

@@ -5,7 +5,8 @@ import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamSource } from "../../host/hallelu/shapes.ts";
 import type { StreamRecord, VersionRecord } from "../../host/hallelu/record.ts";
 import { VISITS_MAX } from "../../host/core/limits.ts";
-import { Stream, type StreamParts } from "../../host/hallelu/stream.ts";
+import { Stream } from "../../host/hallelu/stream.ts";
+import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import type { VisitPlan } from "../../host/hallelu/visit.ts";
 import type { LiveStart, ToLiveJah } from "../../host/wire/live.ts";
 

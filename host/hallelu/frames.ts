@@ -70,6 +70,11 @@ export class Frames {
   private readonly timeFrames = new Map<number, TimeHead>();
   /** The lowest frame of which all that is known is kept; what was logged since this process began is. */
   private recalledFrom: number;
+  /**
+   * The frames below this are logged, and what is to be known of them is. The log may be further: what was logged at once is heard of one
+   * after the other.
+   */
+  private heardOf: number;
   private sourcesUnsaved = false;
   /** Whose log this is, if it is that of another stream. */
   private owner: Frames | undefined;
@@ -94,6 +99,7 @@ export class Frames {
     this.parts = parts;
     this.log = parts.log;
     this.recalledFrom = parts.log.next;
+    this.heardOf = parts.log.next;
     this.time = new EventTime(record.clocks ?? parts.owner?.time.seen);
     this.shapes = this.shapesNow();
     this.owner = parts.owner;
@@ -145,9 +151,9 @@ export class Frames {
     return this.log.next;
   }
 
-  /** The frames below this may be handed out: those from there on are about to be decoded by the stream whose log it is. */
+  /** The frames below this may be handed out: those from there on are about to be decoded by the stream whose log it is, or heard of. */
   get ready(): number {
-    return Math.min(this.log.next, this.owner?.decoded?.awaitedBy(this) ?? Infinity);
+    return Math.min(this.heardOf, this.owner?.decoded?.awaitedBy(this) ?? Infinity);
   }
 
   /** The next frame that is handed out; undefined while the stream is stopped. */
@@ -218,6 +224,7 @@ export class Frames {
       if (source === TIME_KIND) this.timeLogged(first + i, head as TimeHead);
       else if (this.isNews(source)) this.time.came(this.clockOf(source), Date.now());
     });
+    this.heardOf = first + sources.length;
     this.parts.onLogged();
   }
 
@@ -253,6 +260,7 @@ export class Frames {
   recall(from: number): void {
     const { log, shapes } = this;
     this.recalledFrom = from;
+    this.heardOf = log.next;
     const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
     for (const { number, kind, head } of log.heads(from, () => true)) {
       if (kind !== TIME_KIND && this.isNews(kind)) this.time.goesOn(this.clockOf(kind), Date.now());

@@ -371,7 +371,7 @@ export class Stream implements JahOwner {
     delete this.parts.owner;
     this.answered = Math.max(before.answered, record.cut!);
     this.frames.inherit();
-    this.dispatch.logged(this.log.next);
+    this.dispatch.logged(this.frames.ready);
     before.retire();
     this.note(
       "info",

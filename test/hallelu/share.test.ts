@@ -41,6 +41,7 @@ function sharedBy(
   const kernels: KernelDescriptor[] = [];
   const saves: number[] = [];
   const heard: number[][] = Array.from({ length: count + 1 }, () => []);
+  const ready = heard.map((): number[] => []);
   const partsOf = (i: number): FramesParts => ({
     log: log as unknown as Log,
     tally: new Tally(),
@@ -50,7 +51,10 @@ function sharedBy(
     save: async () => void saves.push(i),
     onSource: () => {},
     onMisfit: () => {},
-    onLogged: () => heard[i].push(log.next),
+    onLogged: () => {
+      heard[i].push(log.next);
+      ready[i].push(all[i].ready);
+    },
     ...(decoded && !i ? { decoded } : {}),
     ...(at ? { at } : {}),
   });
@@ -60,7 +64,8 @@ function sharedBy(
     { length: count },
     (_, i) => new Frames({ ...record, name: `sharer ${i}` }, { ...partsOf(i + 1), owner }),
   );
-  return { owner, sharer: sharers[0], sharers, heard, trimmed, kernels, saves };
+  const all = [owner, ...sharers];
+  return { owner, sharer: sharers[0], sharers, heard, ready, trimmed, kernels, saves };
 }
 
 const PUSHED: StreamSource = {
@@ -208,6 +213,18 @@ test("what a stream takes its time to be is logged for it alone, what is a fact 
   heir.inherit();
   await first.letTimePass(1e15);
   assert.is(owner.next, 4, "a clock that has ended is not waited for");
+});
+
+test("of frames that were logged at once none is handed out before it is known what it says", async () => {
+  const kernel = { time: { field: "at", lateness: 0 }, input: { fields: [] } } as unknown as KernelDescriptor;
+  const { owner, sharer, ready } = sharedBy("all", 1, { kernel, clocks: [[0, 100, 0, false]] });
+  owner.shapes.add({ ...PUSHED });
+  const frame = { source: 0, body: [], producers: [] };
+  await Promise.all([owner.append([frame]), sharer.letTimePass(200), owner.letTimePass(200)]);
+  assert.equal(ready, [
+    [1, 2, 3],
+    [1, 2, 3],
+  ]);
 });
 
 test("files are opened and ended for all, and whoever begins behind that knows which are waited for", async () => {

@@ -108,8 +108,9 @@ export class Changes {
     const first = STREAMS.filter(({ from }) => from === undefined);
     for (const streams of [first, STREAMS.filter((each) => !first.includes(each))])
       await Promise.all(
-        streams.map(({ name, from, sink, keeps }) => {
+        streams.map(({ name, from, shares, sink, keeps }) => {
           const options = {
+            ...(shares ? { share: true } : {}),
             ...(from === undefined ? {} : { from }),
             ...(sink === undefined ? {} : { sink }),
             ...(keeps ? { retain: "all" } : {}),

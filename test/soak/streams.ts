@@ -7,6 +7,7 @@
  *   totals    what comes out of chains                                 chains -> table
  *   kept      rows that stay, which are visited by another kernel      k0     -> visits
  *   trends    sliding windows of event time, and a large table         t0     -> output, sink, visits
+ *   again     the same, from the records of trends                     trends -> output
  *   trials    nothing but what was handled; a kernel stops late        r0     -> table
  *
  * Of each there are kernels of several makes, told apart by what they leave with each record (handled.ts).
@@ -45,7 +46,9 @@ export interface StreamSpec {
   makes: Asked | "output";
   /** Where it has one that stops late, whether that stops at a record: the frame is a dead letter then, unless the kernel is on trial. */
   stops?(n: number): boolean;
+  /** Whose output it takes in, or whose records it shares. */
   from?: string;
+  shares?: boolean;
   /** The records of a body of its log, of which no push tells the frame. */
   recordsOf?(body: string): Iterable<{ producer: string; n: number }>;
   /** Its output goes to a file of this name. */
@@ -166,10 +169,22 @@ export const STREAMS: StreamSpec[] = [
       },
     ],
     sink: "trends.ndjson",
+    keeps: true,
     producers: [{ id: "t0", record: post }],
     share: 0.2,
     output: () => new Trends(),
     ends: true,
+  },
+  {
+    name: "again",
+    kernel: kernels.trends,
+    makes: { name: "handled" },
+    from: "trends",
+    shares: true,
+    producers: [],
+    share: 0,
+    tables: [],
+    output: () => new Trends(),
   },
   {
     name: "trials",
@@ -184,15 +199,18 @@ export const STREAMS: StreamSpec[] = [
 ];
 
 /** Producers whose records come to a stream, by themselves or through another one. */
-export function producersOf({ producers, from }: StreamSpec, counts: Counts): Counts {
-  const source = from === undefined ? producers : STREAMS.find(({ name }) => name === from)!.producers;
-  return new Map(source.map(({ id }) => [id, counts.get(id) ?? 0]));
+export function producersOf(stream: StreamSpec, counts: Counts): Counts {
+  const { producers } = upstreamOf(stream) ?? stream;
+  return new Map(producers.map(({ id }) => [id, counts.get(id) ?? 0]));
 }
 
-/** Where the records are that were pushed to a stream. */
-export function piecesOfStream(
-  { producers }: StreamSpec,
-  pieces: Map<string, Piece[]>,
-): Map<string, Piece[]> {
+/** The stream whose output or records another one takes in. */
+export function upstreamOf({ from }: StreamSpec): StreamSpec | undefined {
+  return STREAMS.find(({ name }) => name === from);
+}
+
+/** Where the records are that were pushed to a stream, or to the one whose records it shares. */
+export function piecesOfStream(stream: StreamSpec, pieces: Map<string, Piece[]>): Map<string, Piece[]> {
+  const { producers } = stream.shares ? upstreamOf(stream)! : stream;
   return new Map(producers.map(({ id }) => [id, pieces.get(id)!]));
 }

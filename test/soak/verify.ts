@@ -38,9 +38,9 @@ export async function settle(client: Hallelujah, abandoned: AbortSignal): Promis
     const byName = new Map(streams.map((stream) => [stream.name, stream]));
     const failed = streams.find(({ state }) => state === "failed");
     if (failed) throw new Error(`${failed.name} failed: ${failed.error}`);
-    const settled = STREAMS.every(({ name, from }) => {
+    const settled = STREAMS.every(({ name, from, shares }) => {
       const stream = byName.get(name);
-      const upstream = from === undefined ? undefined : byName.get(from);
+      const upstream = from === undefined || shares ? undefined : byName.get(from);
       return (
         stream && !stream.reprocess && drained(stream) && (!upstream || stream.records >= upstream.outputs)
       );

@@ -4,7 +4,8 @@
  */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { parseRetain } from "../core/retain.ts";
-import { damagedError, type Log } from "../store/log.ts";
+import type { Log } from "../store/log.ts";
+import { damagedError } from "../store/segments.ts";
 import { trimmableBelow } from "../store/retention.ts";
 import { NO_SOURCE } from "../wire/batch.ts";
 import type { FrameDone } from "../wire/jah.ts";

@@ -6,46 +6,23 @@
  * commit). Entries that are appended together are a group: all of them are kept, or none.
  *
  * A segment that is full, or was the last one when the log was closed, has a sidecar NNNNNNNNNNNNNNNN.idx: where its entries
- * lie. It is derived, and made anew where it is missing or damaged; so opening a log reads a header of each sidecar, and
- * through the last segment at most. What has to be known of all entries, also of those that were trimmed, is a digest (the
+ * lie. It is derived, and made anew where it is missing or damaged; so opening a log (segments.ts) reads a header of each
+ * sidecar, and through the last segment at most. What has to be known of all entries, also of those that were trimmed, is a digest (the
  * writer's to make), which stands at the start of each segment.
  *
  * A torn tail is cut off, with what is there of its group. A place that is damaged and had been synced is kept in mind: its
  * entries cannot be read, all others can.
  */
 import type { FileHandle } from "node:fs/promises";
-import { crc32 } from "node:zlib";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { LOG_BATCH_BYTES, SEGMENT_BYTES } from "../core/limits.ts";
 import { syncFolder } from "./durable.ts";
 import { FILES, type Files } from "./files.ts";
-import {
-  decodeEntry,
-  ENTRY_HEADER,
-  encodeEntry,
-  encodeSegment,
-  type LogEntry,
-  SEGMENT_HEADER,
-} from "./log-format.ts";
-import { type Damage, windowOf } from "./log-scan.ts";
+import { ENTRY_HEADER, encodeEntry, encodeSegment, type LogEntry, SEGMENT_HEADER } from "./log-format.ts";
+import type { Damage } from "./log-scan.ts";
 import type { Extent } from "./retention.ts";
 import { Segment } from "./segment.ts";
-
-export type { LogEntry } from "./log-format.ts";
-export type { Damage } from "./log-scan.ts";
-
-export interface Place {
-  kind: number;
-  path: string;
-  /** Where the body starts in the file. */
-  offset: number;
-  /** Bytes of the body. */
-  bytes: number;
-  /** CRC-32 of the body. */
-  sum: number;
-  headBytes: number;
-  records: number;
-}
+import { type Entry, type Head, type Place, Segments } from "./segments.ts";
 
 /** What is known of all entries that there were. Entries are added in order, when they are kept. */
 export interface Digest {
@@ -97,8 +74,6 @@ interface Waiting {
   fail: (error: unknown) => void;
 }
 
-/** Segments, beside the last, whose places are kept in memory. */
-const LOADED_MAX = 4;
 /** Places and lengths within a segment have 32 bits. */
 const GROUP_BYTES_MAX = 2 ** 31;
 
@@ -109,20 +84,13 @@ export class Log {
   private readonly files: Files;
   private readonly digest: Digest | undefined;
   private readonly durable: boolean;
-  private readonly segments: Segment[] = [];
-  /** Segments whose places are in memory, the one used last at the end. */
-  private readonly loaded: Segment[] = [];
-  private readonly lost: Damage[] = [];
-  /** The last segment, if only its sidecar is there. */
-  private missing: Segment | undefined;
-  /** The number of the next entry. */
-  private nextNumber = 0;
+  private readonly segments: Segments;
   private handle: FileHandle | undefined;
   private waiting: Waiting[] = [];
   private writing: Promise<void> | undefined;
   private closed = false;
   /** All entries below are known to be synced. */
-  private syncedNext = 0;
+  private syncedNext: number;
   private syncing: Promise<void> = Promise.resolve();
   /** Settles when what was to be trimmed is. */
   private trimming: Promise<void> = Promise.resolve();
@@ -131,81 +99,40 @@ export class Log {
   /** After a sync that failed, what was to be synced has to be written again: the system takes it for synced. */
   private mustRewrite = false;
 
-  private constructor(folder: string, options: LogOptions) {
+  private constructor(folder: string, segments: Segments, options: LogOptions) {
     const { segmentBytes = SEGMENT_BYTES, disk = DISK, files = FILES, digest, durable = true } = options;
     this.folder = folder;
+    this.segments = segments;
     this.segmentBytes = segmentBytes;
     this.disk = disk;
     this.files = files;
     this.digest = digest;
     this.durable = durable;
+    this.syncedNext = segments.next;
   }
 
   /** Opens the log in a folder, which is made if it is not there. Rejects with `log-version`. */
   static async open(folder: string, options: LogOptions = {}): Promise<Log> {
-    const log = new Log(folder, options);
-    log.files.makeFolder(folder);
-    log.openSegments();
+    const { files = FILES } = options;
+    files.makeFolder(folder);
+    const log = new Log(folder, Segments.open(folder, files), options);
     log.recall();
     return log;
-  }
-
-  private openSegments(): void {
-    const firsts = segmentsIn(this.folder, this.files);
-    firsts.forEach((first, i) => {
-      const path = Segment.pathOf(this.folder, first);
-      const { segment, torn } = Segment.open(path, first, firsts[i + 1], this.files);
-      if (i < firsts.length - 1) segment.unload();
-      else if (!segment.isSealed) settleTail(this.files, this.folder, segment, torn?.byte);
-      this.segments.push(segment);
-    });
-    const last = this.segments.at(-1);
-    this.nextNumber = last?.next ?? 0;
-    // Its making was torn, so that nothing was in it.
-    if (last && last.headerDamage !== undefined && !last.count && !last.damages.length) {
-      this.segments.pop();
-      this.files.removeSync(last.path);
-      this.files.removeSync(last.sidecar);
-    }
-    this.openOrphans();
-    this.syncedNext = this.nextNumber;
-  }
-
-  /** Sidecars of segments that are gone: trimmed, or missing, if they were the last. */
-  private openOrphans(): void {
-    for (const first of numbersIn(this.files, this.folder, "idx")) {
-      const orphan = new Segment(Segment.pathOf(this.folder, first), first, 0, 0, this.files);
-      if (first < this.first) this.files.removeSync(orphan.sidecar);
-      if (first < this.nextNumber) continue;
-      const { count = 0, size = 0 } = orphan.readSidecar() ?? {};
-      if (!count) continue;
-      orphan.size = size;
-      this.nextNumber = first + count;
-      this.lost.push({
-        path: orphan.path,
-        byte: 0,
-        from: first,
-        to: first + count,
-        why: "the file is missing",
-      });
-      this.missing = orphan;
-    }
   }
 
   /** Brings the digest to where the log ends. */
   private recall(): void {
     const { digest } = this;
-    const last = this.missing ?? this.segments.at(-1);
-    if (!digest || this.nextNumber === 0) return;
-    if (this.load(last?.readDigest())) return;
-    let from = this.segments.length - 1;
-    while (from >= 0 && !this.load(this.segments[from].readPreface())) from--;
-    if ((from < 0 && this.first > 0) || this.missing) {
+    const { all, missing, first, next, lost } = this.segments;
+    if (!digest || next === 0) return;
+    if (this.load((missing ?? all.at(-1))?.readDigest())) return;
+    let from = all.length - 1;
+    while (from >= 0 && !this.load(all[from].readPreface())) from--;
+    if ((from < 0 && first > 0) || missing) {
       const why = "what is known of the entries before cannot be read";
-      const path = this.segments[0]?.path ?? this.folder;
-      this.lost.push({ path, byte: 0, from: this.first, to: this.nextNumber + 1, why });
+      lost.push({ path: all[0]?.path ?? this.folder, byte: 0, from: first, to: next + 1, why });
     }
-    const start = this.segments[Math.max(0, from)]?.first ?? this.nextNumber;
+    const start = all[Math.max(0, from)]?.first ?? next;
     for (const { number, kind, head } of this.heads(start, () => true)) digest.add(number, kind, head);
   }
 
@@ -221,70 +148,36 @@ export class Log {
 
   /** The lowest number that is kept, and the number of the next entry. */
   get first(): number {
-    return this.segments[0]?.first ?? this.nextNumber;
+    return this.segments.first;
   }
 
   get next(): number {
-    return this.nextNumber;
+    return this.segments.next;
   }
 
   /** Bytes on disk. */
   get bytes(): number {
-    return this.segments.reduce((sum, { size }) => sum + size, 0);
+    return this.segments.bytes;
   }
 
   /** Its segments, of which only whole ones can be trimmed (retention.ts). */
   get extents(): Extent[] {
-    return this.segments.map(({ first, next, size, lastAt }) => ({ first, next, bytes: size, lastAt }));
+    return this.segments.extents;
   }
 
   /** Bytes of the bodies from `number` on. */
   bytesFrom(number: number): number {
-    let bytes = 0;
-    for (let i = this.segments.length - 1; i >= 0; i--) {
-      const segment = this.segments[i];
-      if (segment.next <= number) break;
-      if (segment.first >= number) bytes += segment.bodyBytes;
-      else return bytes + this.indexOf(segment).bytesFrom(number - segment.first);
-    }
-    return bytes;
+    return this.segments.bytesFrom(number);
   }
 
   /** Where an entry lies. Throws `log-damaged`; that it is there does not say that its bytes are what was written. */
   place(number: number): Place {
-    if (number < this.first || number >= this.next) throw new RangeError(`entry ${number} is not in the log`);
-    const segment = this.segmentOf(number);
-    const damage = this.damageOf(segment, number);
-    if (damage) throw damagedError(damage);
-    const { kind, offset, headBytes, bytes, records, sum } = this.indexOf(segment).at(number - segment.first);
-    const body = offset + ENTRY_HEADER + headBytes;
-    return { kind, path: segment.path, offset: body, bytes, sum, headBytes, records };
+    return this.segments.place(number);
   }
 
   /** The first damage, as far as is known, that affects an entry from `number` on. */
   damageFrom(number: number): Damage | undefined {
-    if (number < this.first)
-      return {
-        path: this.folder,
-        byte: 0,
-        from: number,
-        to: this.first,
-        why: "its first segments are missing",
-      };
-    return [...this.lost, ...this.segments.flatMap(({ damages }) => damages)].find(({ to }) => to > number);
-  }
-
-  private damageOf(segment: Segment, number: number): Damage | undefined {
-    const found = segment.damages.find(({ from, to }) => from <= number && number < to);
-    if (found || number < segment.next) return found;
-    const { path, size, next } = segment;
-    return {
-      path,
-      byte: size,
-      from: next,
-      to: number + 1,
-      why: "the entries that should follow are missing",
-    };
+    return this.segments.damageFrom(number);
   }
 
   /**
@@ -308,59 +201,13 @@ export class Log {
   }
 
   /** Reads an entry. Rejects with `log-damaged` if it is not what was written. */
-  async read(number: number): Promise<{ kind: number; head: Buffer | undefined; body: Buffer }> {
-    const { kind, path, offset, headBytes, bytes } = this.place(number);
-    const start = offset - headBytes - ENTRY_HEADER;
-    const handle = await this.files.open(path, "r");
-    try {
-      const length = ENTRY_HEADER + headBytes + bytes;
-      const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, start);
-      const why = bytesRead < length ? "it ends too early" : invalid(buffer, number);
-      if (why !== undefined) throw damagedError({ path, byte: start, from: number, to: number + 1, why });
-      const body = buffer.subarray(ENTRY_HEADER + headBytes);
-      return {
-        kind,
-        head: headBytes ? buffer.subarray(ENTRY_HEADER, ENTRY_HEADER + headBytes) : undefined,
-        body,
-      };
-    } finally {
-      await handle.close();
-    }
+  read(number: number): Promise<Entry> {
+    return this.segments.read(number);
   }
 
   /** Kinds and heads of the entries from `from` on that are `wanted`. What is damaged is left out, and kept in mind. */
-  *heads(
-    from: number,
-    wanted: (kind: number) => boolean,
-  ): Generator<{ number: number; kind: number; head: Buffer | undefined }> {
-    for (const segment of this.segments) {
-      if (segment.next <= from) continue;
-      const index = this.indexOf(segment);
-      const fd = this.files.openSync(segment.path, "r");
-      try {
-        const window = windowOf(this.files, fd, segment.size, false);
-        for (let i = Math.max(0, from - segment.first); i < index.count; i++) {
-          const { kind, offset, headBytes } = index.at(i);
-          const number = segment.first + i;
-          if (!wanted(kind) || this.damageOf(segment, number)) continue;
-          if (!headBytes) {
-            yield { number, kind, head: undefined };
-            continue;
-          }
-          const bytes = window.get(offset, ENTRY_HEADER + headBytes);
-          const head = bytes.subarray(ENTRY_HEADER);
-          const header = decodeEntry(bytes);
-          if (typeof header !== "string" && header.number === number && header.headSum === crc32(head))
-            yield { number, kind, head: Buffer.from(head) };
-          else {
-            const why = "its head was changed";
-            segment.damages.push({ path: segment.path, byte: offset, from: number, to: number + 1, why });
-          }
-        }
-      } finally {
-        this.files.closeSync(fd);
-      }
-    }
+  heads(from: number, wanted: (kind: number) => boolean): Generator<Head> {
+    return this.segments.heads(from, wanted);
   }
 
   /** Forgets segments that hold nothing from `below` on. */
@@ -374,21 +221,21 @@ export class Log {
    * were removed since the folder was synced, and one that is back must not have a hole behind it, as if entries were lost.
    */
   private async trimNow(below: number): Promise<void> {
-    while (this.segments.length > 1 && this.segments[1].first <= below) {
+    const { all } = this.segments;
+    while (all.length > 1 && all[1].first <= below) {
       if (this.hasRemoved) await this.syncNames();
-      const segment = this.segments.shift()!;
+      const segment = all.shift()!;
       try {
         await this.files.unlink(segment.path);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "ENOENT") {
-          this.segments.unshift(segment);
+          all.unshift(segment);
           throw error;
         }
       } finally {
         this.hasRemoved = true;
       }
-      const at = this.loaded.indexOf(segment);
-      if (at >= 0) this.loaded.splice(at, 1);
+      this.segments.forget(segment);
       await this.files.unlink(segment.sidecar).catch(() => {});
     }
   }
@@ -412,9 +259,9 @@ export class Log {
   }
 
   private async syncLast(): Promise<void> {
-    const segment = this.segments.at(-1);
-    if (!segment || this.syncedNext === this.nextNumber) return;
-    const next = this.nextNumber;
+    const segment = this.segments.last;
+    if (!segment || this.syncedNext === this.next) return;
+    const next = this.next;
     try {
       this.handle ??= await this.files.open(segment.path, "r+");
       if (this.mustRewrite) await this.rewrite(segment, this.handle);
@@ -453,7 +300,7 @@ export class Log {
   }
 
   private seal(digest?: Buffer): void {
-    const last = this.segments.at(-1);
+    const last = this.segments.last;
     if (last?.isLoaded && last.isIntact && last.count) last.writeSidecar(digest);
   }
 
@@ -483,7 +330,7 @@ export class Log {
 
   private async writeBatch(batch: Waiting[]): Promise<void> {
     const segment = await this.current();
-    const first = this.nextNumber;
+    const first = this.next;
     const buffers: Buffer[] = [];
     const headers: Buffer[] = [];
     const synced = this.syncedNext;
@@ -512,7 +359,7 @@ export class Log {
       }
     }
     segment.wrote(at, Date.now());
-    this.nextNumber = number;
+    this.segments.next = number;
     if (this.durable) this.syncedNext = number;
     number = first;
     for (const { entries, done } of batch) {
@@ -546,8 +393,8 @@ export class Log {
 
   /** The segment that is written to: a new one when the last is full. */
   private async current(): Promise<Segment> {
-    const last = this.segments.at(-1);
-    const isOpen = last?.until === undefined && last?.next === this.nextNumber && !last.isClosed;
+    const last = this.segments.last;
+    const isOpen = last?.until === undefined && last?.next === this.next && !last.isClosed;
     if (isOpen && last.size < this.segmentBytes) {
       this.handle ??= await this.files.open(last.path, "r+");
       return last;
@@ -556,18 +403,16 @@ export class Log {
     const { segment, handle } = await this.create();
     await this.handle?.close();
     this.handle = handle;
-    if (last && !last.count) this.segments.pop();
-    else if (last) {
-      last.until = this.nextNumber;
+    if (last?.count) {
+      last.until = this.next;
       this.seal();
-      this.loaded.push(last);
     }
-    this.segments.push(segment);
+    this.segments.add(segment);
     return segment;
   }
 
   private async create(): Promise<{ segment: Segment; handle: FileHandle }> {
-    const first = this.nextNumber;
+    const first = this.next;
     const path = Segment.pathOf(this.folder, first);
     const digest = this.digest?.save() ?? Buffer.alloc(0);
     let handle: FileHandle | undefined;
@@ -584,81 +429,10 @@ export class Log {
     }
     return { segment: Segment.created(path, first, SEGMENT_HEADER + digest.length, this.files), handle };
   }
-
-  private segmentOf(number: number): Segment {
-    let low = 0;
-    let high = this.segments.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.segments[middle].first <= number) low = middle;
-      else high = middle - 1;
-    }
-    return this.segments[low];
-  }
-
-  /** Places of a segment; of those that are not written to, only some stay in memory. */
-  private indexOf(segment: Segment): Segment["index"] {
-    if (segment.until === undefined) return segment.index;
-    if (this.loaded.at(-1) !== segment) {
-      const at = this.loaded.indexOf(segment);
-      if (at >= 0) this.loaded.splice(at, 1);
-      this.loaded.push(segment);
-      if (this.loaded.length > LOADED_MAX) this.loaded.shift()!.unload();
-    }
-    return segment.index;
-  }
-}
-
-/** The first numbers of the segments in a folder, in order. */
-export function segmentsIn(folder: string, files: Files = FILES): number[] {
-  return numbersIn(files, folder, "seg");
-}
-
-function numbersIn(files: Files, folder: string, extension: "seg" | "idx"): number[] {
-  return files
-    .readdirSync(folder)
-    .filter((name) => /^\d{16}\.\w+$/.test(name) && name.endsWith(`.${extension}`))
-    .map((name) => Number(name.slice(0, 16)))
-    .filter(Number.isSafeInteger)
-    .toSorted((a, b) => a - b);
-}
-
-/** Cuts off a torn tail. What is left may not be synced, as its writer was killed, and is taken for synced from now on. */
-function settleTail(files: Files, folder: string, { path }: Segment, cutAt: number | undefined): void {
-  for (const [name, cut] of [
-    [path, cutAt],
-    [folder, undefined],
-  ] as const) {
-    const fd = files.openSync(name, cut === undefined ? "r" : "r+");
-    try {
-      if (cut !== undefined) files.ftruncateSync(fd, cut);
-      files.fsyncSync(fd);
-    } finally {
-      files.closeSync(fd);
-    }
-  }
-}
-
-/** Why these bytes are not entry `number`; undefined if they are. */
-function invalid(bytes: Buffer, number: number): string | undefined {
-  const header = decodeEntry(bytes);
-  if (typeof header === "string") return header;
-  const { headBytes, bodyBytes, headSum, bodySum } = header;
-  const body = ENTRY_HEADER + headBytes;
-  if (header.number !== number || body + bodyBytes !== bytes.length) return `entry ${number} should be here`;
-  if (crc32(bytes.subarray(ENTRY_HEADER, body)) !== headSum) return "its head was changed";
-  return crc32(bytes.subarray(body)) === bodySum ? undefined : "its bytes were changed";
 }
 
 function bytesOf({ head, body }: LogEntry): number {
   return body.reduce((sum, { length }) => sum + length, ENTRY_HEADER + (head?.length ?? 0));
-}
-
-/** The frames that a damage affects, as a sentence says it. */
-export function damagedError({ path, byte, from, to, why }: Damage): HallelujahError {
-  const entries = to - from > 1 ? `entries ${from} to ${to - 1}` : `entry ${from}`;
-  const message = `${path} is damaged at byte ${byte}: ${why}; this affects ${entries}`;
-  return new HallelujahError("log-damaged", message);
 }
 
 function writeError(path: string, cause: unknown): HallelujahError {

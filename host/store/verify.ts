@@ -1,5 +1,6 @@
 /** Reads all of a log, and says what is wrong with it. */
-import { type Damage, segmentsIn } from "./log.ts";
+import type { Damage } from "./log-scan.ts";
+import { segmentsIn } from "./segments.ts";
 import { Segment } from "./segment.ts";
 
 /** Yields a problem at a time; changes nothing. The log should not be written to meanwhile. Throws `log-version`. */

@@ -17,57 +17,30 @@ import { Reprocesses } from "../../host/hallelu/reprocesses.ts";
 import type { Running } from "../../host/hallelu/running.ts";
 import type { Journal } from "../../host/store/journal.ts";
 import { MemoryRegistry } from "../../host/store/registry.ts";
-import type { StreamSource } from "../../host/hallelu/shapes.ts";
 import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
 import { Versions } from "../../host/hallelu/versions.ts";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
-import type { FrameDone } from "../../host/wire/jah.ts";
-import type { LiveStart, LiveTask, ToLiveJah } from "../../host/wire/live.ts";
+import type { ToLiveJah } from "../../host/wire/live.ts";
+import {
+  attached,
+  did,
+  framesOf,
+  KERNEL,
+  logOf,
+  PUSHED,
+  ready,
+  recordOf,
+  type Routed,
+  turns,
+} from "./in-process.ts";
 
 const test = suite("host/hallelu/reprocess.ts: blue and green, their Jahs in this process");
 
-const BYTES = 400_000;
-const KERNEL = {
-  ordered: false,
-  emits: true,
-  input: { fields: [] },
-  tables: [{ name: "t", key: ["Text"], fields: [] }],
-} as unknown as KernelDescriptor;
-const SOURCE: StreamSource = {
-  origin: "push",
-  kind: "slice",
-  name: "",
-  format: "ndjson",
-  size: 0,
-  dataStart: 0,
-  delimiter: 0,
-  plan: [],
-};
-
-const recordOf = (changes: Partial<StreamRecord> = {}): StreamRecord => ({
-  name: "s",
-  version: 1,
-  kernel: "kernel-1.wasm",
-  file: "a.ts",
-  min: 1,
-  max: 2,
-  paused: false,
-  retain: "all",
-  source: [],
-  sink: [],
-  sources: [{ ...SOURCE }],
-  dead: [],
-  stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
-  frame: 0,
-  counts: { records: 0, bad: 0, late: 0 },
-  ...changes,
-});
-
 /** A Jah that does what it is told to, frame by frame. */
 class Worker {
-  readonly tasks: (LiveTask & { routing: number })[] = [];
+  readonly tasks: Routed[] = [];
   readonly jah: Jah;
   /** The lowest frame that it has not applied. */
   next: number;
@@ -77,17 +50,12 @@ class Worker {
   constructor(jah: Jah, jahs: Jahs, by: string) {
     this.jah = jah;
     this.by = by;
-    const told: ToLiveJah[] = [];
-    jahs.hear({ type: "granted", jah: jah.id, cpu: 0, pid: 1 });
-    jah.attach({ send: (message) => this.hear(message, told), destroy: () => {} });
-    const { shards = [], begin = 0, versions } = told[0] as LiveStart;
-    this.next = begin;
-    const restored = shards.map((shard) => ({ ...shard, frame: begin }));
-    jah.receive({ type: "ready", port: 1, next: begin, version: versions[0].version, restored });
+    const start = attached(jah, jahs, (message) => this.hear(message));
+    this.next = start.begin ?? 0;
+    ready(jah, start, this.next, start.versions[0].version);
   }
 
-  private hear(message: ToLiveJah, told: ToLiveJah[]): void {
-    if (message.type === "start") told.push(message);
+  private hear(message: ToLiveJah): void {
     if (message.type === "map")
       this.tasks.push(...message.frames.map((task) => ({ ...task, routing: message.routing })));
     if (message.type !== "call") return;
@@ -102,30 +70,11 @@ class Worker {
   work(below = Infinity): void {
     const due = this.tasks.filter(({ task }) => task.frame < Math.min(below, this.heldAt));
     this.tasks.splice(0, due.length);
-    for (const { task, routing, skip } of due) {
-      const { frame, source } = task;
-      const done: FrameDone = {
-        frame,
-        source,
-        start: 0,
-        end: 0,
-        time: 0,
-        rows: skip ? 0 : 1,
-        bad: 0,
-        problems: [],
-        lines: 1,
-        quoted: false,
-        emittedRows: 0,
-        ...(skip ? {} : { emitted: Buffer.from(`${this.by}${frame}`), emittedRows: 1 }),
-      };
+    for (const task of due) {
+      const { frame } = task.task;
       this.next = frame + 1;
-      this.jah.receive({
-        type: "did",
-        mapped: [{ routing, done }],
-        outputs: [],
-        next: this.next,
-        nextClose: null,
-      });
+      const emitted = { emitted: Buffer.from(`${this.by}${frame}`), emittedRows: 1 };
+      did(this.jah, task, task.skip ? { rows: 0 } : emitted);
     }
   }
 
@@ -137,18 +86,7 @@ class Worker {
 /** A host that has a stream. */
 function hostOf(blueRecord = recordOf(), folder = "") {
   const jahs = new Jahs(() => {}, "secret", 1);
-  const log = {
-    first: 0,
-    next: 0,
-    place: () => ({ kind: 0, path: "", offset: 0, bytes: BYTES, headBytes: 0, records: 1 }),
-    bytesFrom: (frame: number) => (log.next - frame) * BYTES,
-    appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
-    damageFrom: () => undefined,
-    heads: () => [],
-    close: async () => {},
-    extents: [],
-    trim: async () => {},
-  };
+  const log = logOf();
   const rows: string[] = [];
   const outputs = {
     next: 0,
@@ -175,8 +113,7 @@ function hostOf(blueRecord = recordOf(), folder = "") {
       ...more,
     } as unknown as StreamParts);
   const blue = open(blueRecord);
-  const push = (count: number, to = blue) =>
-    to.frames.append(Array.from({ length: count }, () => ({ source: 0, body: [], producers: [] })));
+  const push = (count: number, to = blue) => to.frames.append(framesOf(count));
   /** Starts the only Jah that a stream has claimed. */
   const worker = (stream: Stream, by: string) => {
     const claimed = [...stream.jahs.values()].filter(({ state }) => state === "claimed");
@@ -212,10 +149,6 @@ function hostOf(blueRecord = recordOf(), folder = "") {
   };
   return { blue, push, worker, begin, open, rows, log, jahs, parts };
 }
-
-const turns = async (count = 20) => {
-  for (let i = 0; i < count; i++) await new Promise((done) => setImmediate(done));
-};
 
 test("it gives up for a reason, takes over when it is near, and not while that cannot be", () => {
   const near: ReprocessFacts = {
@@ -476,7 +409,7 @@ test("after a crash behind the cut nothing of the frames below it is put out aga
   const { open, push, worker, rows } = hostOf();
   const record = recordOf({
     cut: 2,
-    sources: [{ ...SOURCE }, { ...SOURCE, origin: "dead", again: { of: 0 } }],
+    sources: [{ ...PUSHED }, { ...PUSHED, origin: "dead", again: { of: 0 } }],
   });
   const stream = open(record);
   await push(3, stream);

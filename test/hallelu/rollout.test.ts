@@ -1,7 +1,6 @@
 /** Versions of a kernel that take over, are on trial, confirmed and rolled back; the Jahs are in this process, and so is the registry. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { TRIAL_FRAMES } from "../../host/core/limits.ts";
 import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
@@ -9,23 +8,17 @@ import type { StreamRecord } from "../../host/hallelu/record.ts";
 import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
-import type { LiveStart, LiveTask, LiveVersion, ToLiveJah } from "../../host/wire/live.ts";
+import type { LiveVersion, ToLiveJah } from "../../host/wire/live.ts";
+import { attached, did, framesOf, KERNEL, logOf, ready, recordOf, type Routed, turns } from "./in-process.ts";
 
 const test = suite("host/hallelu/rollout.ts: versions take over, and go back");
 
-const BYTES = 400_000;
-const KERNEL = {
-  ordered: false,
-  emits: true,
-  input: { fields: [] },
-  tables: [{ name: "t", key: ["Text"], fields: [] }],
-} as unknown as KernelDescriptor;
 const TRAP = { kind: "trap" as const, code: "kernel-trapped", message: "no 77", stack: "" };
 
 /** A Jah that has all partitions. Nothing of it is ever saved; each frame emits a row, which says what version it is of. */
 class Worker {
   readonly jah: Jah;
-  readonly tasks: (LiveTask & { routing: number })[] = [];
+  readonly tasks: Routed[] = [];
   versions: LiveVersion[] = [];
   /** The last one that it was told to be confirmed. */
   confirmed = 0;
@@ -35,18 +28,8 @@ class Worker {
 
   constructor(jah: Jah, jahs: Jahs) {
     this.jah = jah;
-    jahs.hear({ type: "granted", jah: jah.id, cpu: 0, pid: 1 });
-    const restored: LiveStart["shards"] = [];
-    jah.attach({
-      send: (message) => {
-        if (message.type === "start") restored.push(...(message.shards ?? []));
-        this.hear(message);
-      },
-      destroy: () => {},
-    });
-    const [{ version }] = this.versions;
-    const shards = restored.map((shard) => ({ ...shard, frame: 0 }));
-    jah.receive({ type: "ready", port: 1, next: 0, version, restored: shards });
+    const start = attached(jah, jahs, (message) => this.hear(message));
+    ready(jah, start, 0, this.versions[0].version);
     this.switch();
   }
 
@@ -83,28 +66,12 @@ class Worker {
   /** Maps and applies what it has and gets, below frame `below`. */
   work(below = Infinity): void {
     while (this.tasks.length && this.tasks[0].task.frame < below) {
-      const { task, routing } = this.tasks.shift()!;
-      const { frame, source } = task;
+      const task = this.tasks.shift()!;
+      const { frame } = task.task;
       const by = this.versions.findLast(({ from }) => from <= frame)!.version;
-      const counted = { rows: 1, bad: 0, problems: [], lines: 1, quoted: false, emittedRows: 1 };
-      const done = {
-        frame,
-        source,
-        start: 0,
-        end: 0,
-        time: 0,
-        ...counted,
-        emitted: Buffer.from(`${by}:${frame}`),
-      };
       this.next = frame + 1;
       this.switch();
-      this.jah.receive({
-        type: "did",
-        mapped: [{ routing, done }],
-        outputs: [],
-        next: this.next,
-        nextClose: null,
-      });
+      did(this.jah, task, { emitted: Buffer.from(`${by}:${frame}`), emittedRows: 1 });
     }
   }
 
@@ -121,15 +88,7 @@ class Worker {
  */
 function host({ lastFrame = -1, dead = [] as DeadLetter[] } = {}) {
   const jahs = new Jahs(() => {}, "secret", 1);
-  const log = {
-    first: 0,
-    next: 0,
-    place: () => ({ kind: 0, path: "", offset: 0, bytes: BYTES, headBytes: 0, records: 1 }),
-    bytesFrom: (frame: number) => (log.next - frame) * BYTES,
-    appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
-    damageFrom: () => undefined,
-    close: async () => {},
-  };
+  const log = logOf();
   const rows: string[] = [];
   const outputs = {
     next: 0,
@@ -139,34 +98,7 @@ function host({ lastFrame = -1, dead = [] as DeadLetter[] } = {}) {
     close: async () => {},
   };
   const registry = { written: [] as StreamRecord[], before: async () => {} };
-  const record: StreamRecord = {
-    name: "s",
-    version: 1,
-    kernel: "kernel-1.wasm",
-    file: "a.ts",
-    min: 1,
-    max: 1,
-    paused: false,
-    retain: "all",
-    source: [],
-    sink: [],
-    sources: [
-      {
-        origin: "push",
-        kind: "slice",
-        name: "",
-        format: "ndjson",
-        size: 0,
-        dataStart: 0,
-        delimiter: 0,
-        plan: [],
-      },
-    ],
-    dead,
-    stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
-    frame: 0,
-    counts: { records: 0, bad: 0, late: 0 },
-  };
+  const record = recordOf({ max: 1, dead });
   const stream = new Stream(record, {
     jahs,
     log,
@@ -185,8 +117,7 @@ function host({ lastFrame = -1, dead = [] as DeadLetter[] } = {}) {
     },
     note: () => {},
   } as unknown as StreamParts);
-  const push = (count: number) =>
-    stream.frames.append(Array.from({ length: count }, () => ({ source: 0, body: [], producers: [] })));
+  const push = (count: number) => stream.frames.append(framesOf(count));
   /** Starts the Jah that the stream has claimed. */
   const worker = () => {
     const [jah] = [...stream.jahs.values()].filter(({ state }) => state === "claimed");
@@ -202,9 +133,17 @@ function host({ lastFrame = -1, dead = [] as DeadLetter[] } = {}) {
   return { stream, record, registry, rows, push, worker, swap, history };
 }
 
-const turns = async (count = 20) => {
-  for (let i = 0; i < count; i++) await new Promise((done) => setImmediate(done));
-};
+/** The same with a frame of version 1, and two that a Jah has yet to map, of version 2. */
+async function onTrial() {
+  const all = host();
+  const jah = all.worker();
+  await all.push(1);
+  jah.work();
+  await all.swap("b.ts");
+  await all.push(2);
+  return { ...all, jah };
+}
+
 const unwritable = async () => {
   throw new Error("no space left");
 };
@@ -401,12 +340,7 @@ test("a stream that parks does not have a version confirmed that the registry ca
 });
 
 test("what goes on after a roll-back is put out when the registry knows of that", async () => {
-  const { stream, registry, rows, push, worker, swap } = host();
-  const jah = worker();
-  await push(1);
-  jah.work();
-  await swap("b.ts");
-  await push(2);
+  const { stream, registry, rows, worker, jah } = await onTrial();
   let settle = () => {};
   registry.before = () => new Promise((done) => (settle = done));
   jah.trap();
@@ -423,12 +357,7 @@ test("what goes on after a roll-back is put out when the registry knows of that"
 });
 
 test("what goes on after a roll-back is put out before the next trial is over, but not what that takes in", async () => {
-  const { stream, registry, rows, push, worker, swap } = host();
-  const jah = worker();
-  await push(1);
-  jah.work();
-  await swap("b.ts");
-  await push(2);
+  const { stream, registry, rows, push, worker, swap, jah } = await onTrial();
   let settle = () => {};
   registry.before = () =>
     new Promise((done) => {
@@ -450,12 +379,7 @@ test("what goes on after a roll-back is put out before the next trial is over, b
 });
 
 test("a stream that closes while the registry cannot be told of a roll-back saves nothing of it", async () => {
-  const { stream, registry, push, worker, swap, rows } = host();
-  const jah = worker();
-  await push(1);
-  jah.work();
-  await swap("b.ts");
-  await push(2);
+  const { stream, registry, rows, worker, jah } = await onTrial();
   registry.before = unwritable;
   jah.trap();
   const next = worker();

@@ -10,6 +10,26 @@ import {
 const test = suite("host/hallelu/scaling");
 const MB = 1e6;
 
+/** More to do than two Jahs that hold shards, and one that maps, can do. */
+const BUSY: StreamFacts = {
+  now: 0,
+  min: 1,
+  max: 8,
+  shards: 0,
+  free: 4,
+  backlogBytes: 1e9,
+  changing: false,
+  saving: false,
+  measuredSeconds: 9,
+  inBytesPerSecond: 3e8,
+  outBytesPerSecond: 1e8,
+  mapSecondsPerByte: 4e-9,
+  applySecondsPerByte: 1e-8,
+  jahs: [{ jah: 1, shard: { from: 0, to: 128 } }, { jah: 2 }, { jah: 3, shard: { from: 128, to: 256 } }],
+};
+/** One that holds all, and one that maps. */
+const PAIR: StreamFacts["jahs"] = [{ jah: 1, shard: { from: 0, to: 256 } }, { jah: 2 }];
+
 /** A stream on virtual time: what comes in by the rule `load`, what goes out by what its Jahs can do. */
 class Plant {
   now = 0;
@@ -133,22 +153,7 @@ test("a step that does not help is taken back, all of it, and tried ever less of
 });
 
 test("what is taken back is what was added: a shard that was split off joins again, helpers before it stay", () => {
-  const facts = {
-    now: 0,
-    min: 1,
-    max: 8,
-    shards: 0,
-    free: 4,
-    backlogBytes: 1e9,
-    changing: false,
-    saving: false,
-    measuredSeconds: 9,
-    inBytesPerSecond: 3e8,
-    outBytesPerSecond: 1e8,
-    mapSecondsPerByte: 4e-9,
-    applySecondsPerByte: 1e-8,
-    jahs: [{ jah: 1, shard: { from: 0, to: 256 } }, { jah: 2 }] as StreamFacts["jahs"],
-  };
+  const facts = { ...BUSY, jahs: PAIR };
   const first = decideScaling(facts, NO_MEMORY);
   assert.equal(first.command, { type: "split", jah: 1, at: 128 });
   const jahs = [
@@ -163,21 +168,7 @@ test("what is taken back is what was added: a shard that was split off joins aga
 });
 
 test("shards between which another one is unavailable are never joined", () => {
-  const facts = {
-    now: 0,
-    min: 1,
-    max: 1,
-    shards: 0,
-    free: 0,
-    backlogBytes: 0,
-    changing: false,
-    saving: false,
-    measuredSeconds: 9,
-    inBytesPerSecond: 0,
-    outBytesPerSecond: 0,
-    mapSecondsPerByte: 4e-9,
-    applySecondsPerByte: 1e-8,
-  };
+  const facts = { ...BUSY, max: 1, free: 0, backlogBytes: 0, inBytesPerSecond: 0, outBytesPerSecond: 0 };
   const apart = [
     { jah: 1, shard: { from: 0, to: 64 } },
     { jah: 2, shard: { from: 128, to: 256 } },
@@ -189,20 +180,13 @@ test("shards between which another one is unavailable are never joined", () => {
 
 test("a step that was refused is not held against the Jahs that are there", () => {
   const facts = {
-    now: 0,
-    min: 1,
+    ...BUSY,
     max: 4,
-    shards: 0,
     free: 1,
-    backlogBytes: 1e9,
-    changing: false,
-    saving: false,
-    measuredSeconds: 9,
-    inBytesPerSecond: 3e8,
     outBytesPerSecond: 2e8,
     mapSecondsPerByte: 1e-8,
     applySecondsPerByte: 1e-9,
-    jahs: [{ jah: 1, shard: { from: 0, to: 256 } }, { jah: 2 }] as StreamFacts["jahs"],
+    jahs: PAIR,
   };
   const asked = decideScaling(facts, NO_MEMORY);
   assert.equal(asked.command, { type: "add-transient", count: 1 });
@@ -223,41 +207,17 @@ test("one Jah more of many is kept for the little that it can bring", () => {
 
 test("max is obeyed at once", () => {
   const facts = {
-    now: 0,
-    min: 1,
+    ...BUSY,
     max: 1,
-    shards: 0,
     free: 2,
-    backlogBytes: 1e9,
     inBytesPerSecond: 1e9,
-    outBytesPerSecond: 1e8,
     mapSecondsPerByte: 1e-8,
     applySecondsPerByte: 1e-9,
     measuredSeconds: 1,
-    jahs: [{ jah: 1, shard: { from: 0, to: 256 } }, { jah: 2 }],
-    changing: false,
-    saving: false,
+    jahs: PAIR,
   };
   assert.equal(decideScaling(facts, NO_MEMORY).command, { type: "remove-transient", jahs: [2] });
 });
-
-/** More to do than two Jahs that hold shards, and one that maps, can do. */
-const BUSY: StreamFacts = {
-  now: 0,
-  min: 1,
-  max: 8,
-  shards: 0,
-  free: 4,
-  backlogBytes: 1e9,
-  changing: false,
-  saving: false,
-  measuredSeconds: 9,
-  inBytesPerSecond: 3e8,
-  outBytesPerSecond: 1e8,
-  mapSecondsPerByte: 4e-9,
-  applySecondsPerByte: 1e-8,
-  jahs: [{ jah: 1, shard: { from: 0, to: 128 } }, { jah: 2 }, { jah: 3, shard: { from: 128, to: 256 } }],
-};
 
 test("while state that moved is saved, Jahs that only map come and go, and no other state moves", () => {
   const decide = (facts: Partial<StreamFacts>, memory: Partial<ScalingMemory> = {}) =>

@@ -5,10 +5,10 @@ import type { DeadLetters } from "../../host/hallelu/dead-letters.ts";
 import { DecodedFrames } from "../../host/hallelu/decoded.ts";
 import { Frames, type FramesParts } from "../../host/hallelu/frames.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
-import type { StreamSource } from "../../host/hallelu/shapes.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
 import type { FrameDone } from "../../host/wire/jah.ts";
 import type { Log } from "../../host/store/log.ts";
+import { logOf, PUSHED } from "./in-process.ts";
 
 const test = suite("host/hallelu/frames.ts: a log that several streams share");
 
@@ -26,18 +26,7 @@ function sharedBy(
     Pick<StreamRecord, "clocks"> & { kernel?: KernelDescriptor; bytes?: number } = {},
 ) {
   const trimmed: number[] = [];
-  const kinds: number[] = [];
-  const log = {
-    first: 0,
-    next: 0,
-    extents: [],
-    place: (number: number) => ({ kind: kinds[number], path: "", offset: 0, bytes }),
-    appendGroup: async (entries: { kind: number }[]) => {
-      log.next = kinds.push(...entries.map(({ kind }) => kind));
-      return { number: log.next - entries.length };
-    },
-    trim: async (below: number) => void trimmed.push(below),
-  };
+  const log = Object.assign(logOf(bytes), { trim: async (below: number) => void trimmed.push(below) });
   const kernels: KernelDescriptor[] = [];
   const saves: number[] = [];
   const heard: number[][] = Array.from({ length: count + 1 }, () => []);
@@ -67,17 +56,6 @@ function sharedBy(
   const all = [owner, ...sharers];
   return { owner, sharer: sharers[0], sharers, heard, ready, trimmed, kernels, saves };
 }
-
-const PUSHED: StreamSource = {
-  origin: "push",
-  kind: "slice",
-  name: "",
-  format: "ndjson",
-  size: 0,
-  dataStart: 0,
-  delimiter: 0,
-  plan: [],
-};
 
 test("the log is trimmed below what all that share it need, and by nobody alone", async () => {
   const { owner, sharer, trimmed } = sharedBy("applied");

@@ -2,21 +2,15 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
-import type { StreamSource } from "../../host/hallelu/shapes.ts";
 import type { StreamRecord, VersionRecord } from "../../host/hallelu/record.ts";
 import { VISITS_MAX } from "../../host/core/limits.ts";
 import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import type { VisitPlan } from "../../host/hallelu/visit.ts";
 import type { LiveStart, ToLiveJah } from "../../host/wire/live.ts";
+import { attached, framesOf, KERNEL, logOf, ready, recordOf } from "./in-process.ts";
 
 const test = suite("host/hallelu/stream.ts: one stream, its Jahs in this process");
-
-const KERNEL = {
-  ordered: false,
-  input: { fields: [] },
-  tables: [{ name: "t", key: ["Text"], fields: [] }],
-} as unknown as KernelDescriptor;
 
 /** A stream, and what its host does. */
 function streamOf(
@@ -25,44 +19,9 @@ function streamOf(
   parts: Partial<StreamParts> = {},
 ) {
   const jahs = new Jahs(() => {}, "secret", 1);
-  const log = {
-    first: 0,
-    next: 0,
-    place: () => ({ kind: 0, path: "", offset: 0, bytes: 400_000, headBytes: 0, records: 1 }),
-    bytesFrom: (frame: number) => (log.next - frame) * 400_000,
-    appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
-    damageFrom: () => undefined,
-    close: async () => {},
-  };
+  const log = logOf();
   const outputs = { next: 0, append: async () => {}, close: async () => {} };
-  const source: StreamSource = {
-    origin: "push",
-    kind: "slice",
-    name: "",
-    format: "ndjson",
-    size: 0,
-    dataStart: 0,
-    delimiter: 0,
-    plan: [],
-  };
-  const record = {
-    name: "s",
-    version: 1,
-    kernel: "",
-    file: "",
-    min: 1,
-    max: 2,
-    paused: false,
-    retain: "applied",
-    source: [],
-    sink: [],
-    sources: [source],
-    dead: [],
-    stored: [{ folder: "shard-0", from: 0, to: 256, start: 0 }],
-    frame: 0,
-    counts: { records: 0, bad: 0, late: 0 },
-    ...changes,
-  };
+  const record = recordOf({ kernel: "", file: "", retain: "applied", ...changes });
   const stream = new Stream(record, {
     jahs,
     log,
@@ -79,11 +38,8 @@ function streamOf(
   /** Starts a Jah; all it is told. */
   const start = (jah: Jah): ToLiveJah[] => {
     const told: ToLiveJah[] = [];
-    jahs.hear({ type: "granted", jah: jah.id, cpu: 0, pid: 1 });
-    jah.attach({ send: (message) => told.push(message), destroy: () => {} });
-    const message = told[0] as LiveStart;
-    const restored = (message.shards ?? []).map((shard) => ({ ...shard, frame: 0 }));
-    jah.receive({ type: "ready", port: 1, next: 0, version: 1, restored });
+    const message = attached(jah, jahs, (each) => told.push(each));
+    ready(jah, message, 0, 1);
     return told;
   };
   return { stream, start, jahs, record };
@@ -111,7 +67,7 @@ for (const [name, end] of ENDS)
     assert.is(stream.info().state, "running");
     // A Jah that only maps has frames, so parking waits until they are applied, which they never are.
     const told = start(stream.claim("transient", false));
-    await stream.frames.append(Array.from({ length: 40 }, () => ({ source: 0, body: [], producers: [] })));
+    await stream.frames.append(framesOf(40));
     assert.ok(told.some(({ type }) => type === "map"));
     const parked = stream.park();
     let isParked = false;
@@ -255,7 +211,7 @@ test("a version whose trial the registry cannot be told to be over stays on tria
   const [owner] = stream.jahs.values();
   const told = start(owner);
   const isTold = () => told.some(({ type }) => type === "confirmed");
-  await stream.frames.append(Array.from({ length: 40 }, () => ({ source: 0, body: [], producers: [] })));
+  await stream.frames.append(framesOf(40));
   owner.receive({ type: "did", mapped: [], outputs: [], next: 40, nextClose: null });
   stream.tick(performance.now());
   await new Promise((done) => setImmediate(done));
@@ -309,9 +265,7 @@ test("the end of a trial lets nothing out of the version after it, which is swap
   };
   /** Frames are pushed, mapped and applied, and each puts something out. */
   const work = async (frames: number) => {
-    await stream.frames.append(
-      Array.from({ length: frames }, () => ({ source: 0, body: [], producers: [] })),
-    );
+    await stream.frames.append(framesOf(frames));
     while (due.length) {
       const { routing, frame } = due.shift()!;
       const emitted = Buffer.from(`row of ${frame}`);
@@ -352,7 +306,7 @@ for (const [name, time, jahs] of [
     stream.wake();
     const [owner] = stream.jahs.values();
     start(owner);
-    await stream.frames.append(Array.from({ length: 5 }, () => ({ source: 0, body: [], producers: [] })));
+    await stream.frames.append(framesOf(5));
     owner.receive({ type: "did", mapped: [], outputs: [], next: 5, nextClose: time ? 1000 : null });
     await soon(stream.park());
     await new Promise((done) => setImmediate(done));
@@ -380,7 +334,7 @@ test("no answer goes behind one before, though its Jah has to apply the frames a
     jah.receive({ type: "did", mapped: [], outputs: [], next, nextClose: null });
   stream.wake();
   const first = owner(() => 3);
-  await stream.frames.append(Array.from({ length: 5 }, () => ({ source: 0, body: [], producers: [] })));
+  await stream.frames.append(framesOf(5));
   applied(first, 3);
   assert.is((await ask()).frame, 3);
   jahs.hear({ type: "exited", jah: first.id, code: null, signal: "SIGKILL", complaint: "" });

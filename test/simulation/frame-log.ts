@@ -1,5 +1,7 @@
 /** The log of a stream of a simulated host, and what has to be in it. */
-import { damagedError, type Log, type LogEntry } from "../../host/store/log.ts";
+import type { Log } from "../../host/store/log.ts";
+import type { LogEntry } from "../../host/store/log-format.ts";
+import { damagedError } from "../../host/store/segments.ts";
 import { Broken } from "./rules.ts";
 import { FRAME_BYTES } from "./workload.ts";
 

@@ -30,22 +30,11 @@ import {
 import { type Damage, windowOf } from "./log-scan.ts";
 import type { Extent } from "./retention.ts";
 import { Segment } from "./segment.ts";
+import type { Place, StreamLog } from "./stream-log.ts";
 
 export type { LogEntry } from "./log-format.ts";
 export type { Damage } from "./log-scan.ts";
-
-export interface Place {
-  kind: number;
-  path: string;
-  /** Where the body starts in the file. */
-  offset: number;
-  /** Bytes of the body. */
-  bytes: number;
-  /** CRC-32 of the body. */
-  sum: number;
-  headBytes: number;
-  records: number;
-}
+export type { Place } from "./stream-log.ts";
 
 /** What is known of all entries that there were. Entries are added in order, when they are kept. */
 export interface Digest {
@@ -88,6 +77,8 @@ export interface LogOptions {
   digest?: Digest;
   /** Whether an append is answered only when it is synced; else `sync` does that for all so far. */
   durable?: boolean;
+  /** The number of its first entry, if there is none yet; the digest is that of all before. */
+  begin?: number;
 }
 
 interface Waiting {
@@ -102,7 +93,7 @@ const LOADED_MAX = 4;
 /** Places and lengths within a segment have 32 bits. */
 const GROUP_BYTES_MAX = 2 ** 31;
 
-export class Log {
+export class Log implements StreamLog {
   private readonly folder: string;
   private readonly segmentBytes: number;
   private readonly disk: Disk;
@@ -146,7 +137,8 @@ export class Log {
     const log = new Log(folder, options);
     log.files.makeFolder(folder);
     log.openSegments();
-    log.recall();
+    if (log.nextNumber === 0) log.nextNumber = log.syncedNext = options.begin ?? 0;
+    else log.recall();
     return log;
   }
 

@@ -125,6 +125,15 @@ export const SEGMENT_BYTES = 64 * MiB;
 /** Bytes that a log writes and syncs at once: so many that the sync costs little, and few enough that nobody waits long. */
 export const LOG_BATCH_BYTES = 16 * MiB;
 
+/** Of a log on a cluster: bytes and messages that are sent to JetStream before it has answered for those before. */
+export const FLIGHT_BYTES = 16 * MiB;
+export const FLIGHT_MESSAGES = 1_024;
+
+/** Time that JetStream has to answer for a message, and to answer a question, ms; and the time without any progress after which an append fails. */
+export const FLIGHT_MS = 5_000;
+export const CLUSTER_ANSWER_MS = 2_000;
+export const CLUSTER_PATIENCE_MS = 10_000;
+
 /** Files of decoded records that the Jahs of one stream write for others, of up to 4 MiB each: as many as frames that a Jah may hold. */
 export const DECODED_FILES_MAX = 64;
 

@@ -22,7 +22,8 @@ import { ENTRY_HEADER, encodeEntry, encodeSegment, type LogEntry, SEGMENT_HEADER
 import type { Damage } from "./log-scan.ts";
 import type { Extent } from "./retention.ts";
 import { Segment } from "./segment.ts";
-import { type Entry, type Head, type Place, Segments } from "./segments.ts";
+import { type Entry, type Head, Segments } from "./segments.ts";
+import type { Place, StreamLog } from "./stream-log.ts";
 
 /** What is known of all entries that there were. Entries are added in order, when they are kept. */
 export interface Digest {
@@ -65,6 +66,8 @@ export interface LogOptions {
   digest?: Digest;
   /** Whether an append is answered only when it is synced; else `sync` does that for all so far. */
   durable?: boolean;
+  /** The number of its first entry, if there is none yet; the digest is that of all before. */
+  begin?: number;
 }
 
 interface Waiting {
@@ -77,7 +80,7 @@ interface Waiting {
 /** Places and lengths within a segment have 32 bits. */
 const GROUP_BYTES_MAX = 2 ** 31;
 
-export class Log {
+export class Log implements StreamLog {
   private readonly folder: string;
   private readonly segmentBytes: number;
   private readonly disk: Disk;
@@ -113,10 +116,13 @@ export class Log {
 
   /** Opens the log in a folder, which is made if it is not there. Rejects with `log-version`. */
   static async open(folder: string, options: LogOptions = {}): Promise<Log> {
-    const { files = FILES } = options;
+    const { files = FILES, begin = 0 } = options;
     files.makeFolder(folder);
-    const log = new Log(folder, Segments.open(folder, files), options);
-    log.recall();
+    const segments = Segments.open(folder, files);
+    const isNew = segments.next === 0;
+    if (isNew) segments.next = begin;
+    const log = new Log(folder, segments, options);
+    if (!isNew) log.recall();
     return log;
   }
 

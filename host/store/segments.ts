@@ -6,19 +6,7 @@ import { decodeEntry, ENTRY_HEADER } from "./log-format.ts";
 import { type Damage, windowOf } from "./log-scan.ts";
 import type { Extent } from "./retention.ts";
 import { Segment } from "./segment.ts";
-
-export interface Place {
-  kind: number;
-  path: string;
-  /** Where the body starts in the file. */
-  offset: number;
-  /** Bytes of the body. */
-  bytes: number;
-  /** CRC-32 of the body. */
-  sum: number;
-  headBytes: number;
-  records: number;
-}
+import type { Place } from "./stream-log.ts";
 
 export interface Entry {
   kind: number;

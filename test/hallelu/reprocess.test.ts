@@ -21,7 +21,6 @@ import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
 import { Versions } from "../../host/hallelu/versions.ts";
-import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import type { ToLiveJah } from "../../host/wire/live.ts";
 import {
   attached,

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import { printable } from "../input/reasons.ts";
-import type { StreamInfo } from "../client/live.ts";
+import type { ClusterHostInfo, StreamInfo } from "../client/live.ts";
 import {
   hostOf,
   inBytes,
@@ -24,7 +24,7 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
     { ...flags, format },
     "streams; deploy one: hallelujah deploy NAME KERNEL",
   );
-  if (name === undefined) return;
+  if (name === undefined) return tellOfLost(await host.hosts());
   const { problems = [] } = streams[0];
   if (format === "table")
     for (const { source, frame, reason, record } of problems)
@@ -34,6 +34,12 @@ export async function psCommand(name: string | undefined, flags: RemoteFlags): P
 
 export async function hostsCommand(flags: RemoteFlags): Promise<void> {
   await printRecords((await hostOf(flags).hosts()) as Record<string, unknown>[], flags, "hosts");
+}
+
+/** Which hosts are not there, whose streams are not listed. */
+function tellOfLost(hosts: ClusterHostInfo[]): void {
+  for (const { name, state } of hosts)
+    if (state === "lost") process.stderr.write(`host ${name} is lost, so its streams are not listed\n`);
 }
 
 /** What is wrong with a stream, a sentence each. */
@@ -65,10 +71,11 @@ function unavailable({ shards }: StreamInfo): string[] {
 
 /** A stream in a line. */
 export function brief(stream: StreamInfo): Record<string, unknown> {
-  const { name, kernel, version, jahs, min, max, backlog, records, recordsPerSecond } = stream;
+  const { name, host, kernel, version, jahs, min, max, backlog, records, recordsPerSecond } = stream;
   const seconds = backlog.seconds === null ? "" : ` ${backlog.seconds.toFixed(1)} s`;
   return {
     name,
+    ...(host === undefined ? {} : { host }),
     state: standing(stream),
     kernel: `${kernel} v${version}`,
     jahs: `${jahs} (${min}-${max})`,

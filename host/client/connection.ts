@@ -5,6 +5,7 @@
 import { HallelujahError } from "../core/errors.ts";
 import type { Problem } from "../wire/http.ts";
 import { chunksOf } from "./lines.ts";
+import { Routes } from "./routes.ts";
 
 export const DEFAULT_URL = "http://127.0.0.1:7747";
 /** Pauses between attempts, ms: doubled each time. */
@@ -29,24 +30,45 @@ interface Request {
 }
 
 export class Connection {
+  /** The host that was named first. */
   readonly url: string;
   private readonly token: string | undefined;
+  private readonly routes: Routes;
 
-  /** Throws `url-invalid`. */
+  /** `url` may name several hosts of a cluster, joined by commas. Throws `url-invalid`. */
   constructor(url: string, token?: string) {
-    if (!/^https?:$/.test(protocolOf(url))) {
-      const meant = /^[\w.-]+:\d+\/*$/.test(url) ? `http://${url}` : DEFAULT_URL;
-      throw new HallelujahError("url-invalid", `"${url}" is no URL of a host; it would be ${meant}`);
-    }
-    this.url = url.replace(/\/+$/, "");
+    const urls = url.split(",").map((each) => checked(each.trim()));
+    this.url = urls[0];
     this.token = token;
+    this.routes = new Routes(urls);
   }
 
-  /** The answer, once it begins. Rejects if it is no good one. */
-  async call(method: string, path: string, { body, headers, signal }: Request): Promise<Response> {
+  /**
+   * The answer, once it begins; of the host that has the stream, as far as that is known, else of any. Where a host was not reached at all, or
+   * has the stream no more, the next one is asked. Rejects if the answer is no good one.
+   */
+  async call(method: string, path: string, request: Request): Promise<Response> {
+    let refused: unknown;
+    for (const url of this.routes.of(path)) {
+      try {
+        return await this.callAt(url, method, path, request);
+      } catch (error) {
+        if (!this.routes.failed(path, url, error)) throw error;
+        if ((refused as Failure | undefined)?.code !== "host-unreachable") refused = error;
+      }
+    }
+    throw refused;
+  }
+
+  private async callAt(
+    url: string,
+    method: string,
+    path: string,
+    { body, headers, signal }: Request,
+  ): Promise<Response> {
     let response: Response;
     try {
-      response = await fetch(this.url + path, {
+      response = await fetch(url + path, {
         method,
         headers: {
           ...headers,
@@ -57,8 +79,9 @@ export class Connection {
       });
     } catch (cause) {
       signal?.throwIfAborted();
-      throw unreachable(this.url, cause);
+      throw unreachable(url, cause);
     }
+    this.routes.heard(path, url, response.headers);
     if (response.ok) return response;
     throw await errorOf(response).catch((cause: unknown) => this.lost(cause, signal));
   }
@@ -115,6 +138,13 @@ export class Connection {
 /** Where a stream is, on any host. */
 export function streamPath(name: string): string {
   return `/v1/streams/${encodeURIComponent(name)}`;
+}
+
+/** Throws `url-invalid`. */
+function checked(url: string): string {
+  if (/^https?:$/.test(protocolOf(url))) return url.replace(/\/+$/, "");
+  const meant = /^[\w.-]+:\d+\/*$/.test(url) ? `http://${url}` : DEFAULT_URL;
+  throw new HallelujahError("url-invalid", `"${url}" is no URL of a host; it would be ${meant}`);
 }
 
 function protocolOf(url: string): string {

@@ -5,11 +5,12 @@
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, rmSync } from "node:fs";
+import { hostname } from "node:os";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { STOP_GRACE_MS } from "../core/limits.ts";
 import { within } from "../core/promises.ts";
 import { type Journal, openJournal, rotateJournal } from "../store/journal.ts";
-import type { ClusterHost, FromHallelu } from "../wire/congregation.ts";
+import type { ClusterHost, ClusterPlace, FromHallelu } from "../wire/congregation.ts";
 import { Children } from "./children.ts";
 import { Ledger, type LedgerCommand } from "./ledger.ts";
 import { lockFolder } from "./lock.ts";
@@ -27,6 +28,8 @@ const LOCK_PATIENCE_MS = 5_000;
 /** Time after a Jah's start for which the next spare is not started yet, ms: where a CPU idles, and where it would be in the way of those that work. */
 const SPARE_AFTER_MS = 500;
 const SPARE_BUSY_MS = 5_000;
+/** Time that the Hallelu may take to find the other hosts' streams before the host is up all the same, ms. */
+const JOIN_MS = 5_000;
 /** Time that leaving the cluster may take, ms. */
 const LEAVE_MS = 1_000;
 /** What is left of the grace for killing what did not end. */
@@ -78,6 +81,11 @@ export async function startCongregation(options: CongregationOptions): Promise<C
   }
 }
 
+/** Where other machines reach a host that listens at all of its addresses: by the name of the machine. */
+function reachable(url: string): string {
+  return url.replace(/^http:\/\/(0\.0\.0\.0|\[::\])(?=:)/, `http://${hostname()}`);
+}
+
 class Host {
   readonly failed: Promise<never>;
   private readonly options: CongregationOptions;
@@ -98,6 +106,8 @@ class Host {
   private seating: Promise<Seat> | undefined;
   /** The hosts of the cluster, as they were last heard of. */
   private hosts: ClusterHost[] | undefined;
+  private place: ClusterPlace | undefined;
+  private onJoined = () => {};
   private jahPort = 0;
   private pauseMs = FIRST_PAUSE_MS;
   private quickEnds = 0;
@@ -127,8 +137,13 @@ class Host {
     // A Hallelu that starts again serves at the same port.
     this.options.listen.port = Number(new URL(url).port);
     if (this.options.cluster) {
-      this.seating = this.join(this.options.cluster, url);
+      const joined = new Promise<void>((done) => {
+        this.onJoined = done;
+      });
+      this.seating = this.join(this.options.cluster, reachable(url));
       await Promise.race([this.seating, this.failed]);
+      // A cluster that has just gone away is waited for behind the scenes.
+      await Promise.race([within(joined, JOIN_MS).catch(() => {}), this.failed]);
     }
     this.journal.info({ url, cpus: this.options.cpus }, "up");
     return url;
@@ -143,6 +158,10 @@ class Host {
       onHosts: (hosts) => {
         this.hosts = hosts;
         tell(this.hallelu, { type: "hosts", hosts });
+      },
+      onPlace: (place) => {
+        this.place = place;
+        tell(this.hallelu, { type: "cluster", place });
       },
       onOutdated: (why) =>
         this.fail(
@@ -208,6 +227,10 @@ class Host {
         this.onListening?.(message.url);
         this.onListening = undefined;
         if (this.hosts) tell(this.hallelu, { type: "hosts", hosts: this.hosts });
+        if (this.place) tell(this.hallelu, { type: "cluster", place: this.place });
+        break;
+      case "joined":
+        this.onJoined();
         break;
       case "claim":
         this.carryOut(this.ledger.claim(message, now));

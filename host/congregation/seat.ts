@@ -9,7 +9,7 @@ import { type Cluster, joinCluster } from "../substrate/cluster.ts";
 import { LOST_MS_MIN, Membership } from "../substrate/membership.ts";
 import { ClusterRegistry } from "../substrate/registry.ts";
 import { sdkVersion } from "../core/version.ts";
-import type { ClusterHost } from "../wire/congregation.ts";
+import type { ClusterHost, ClusterPlace } from "../wire/congregation.ts";
 
 export { LOST_MS_MIN };
 
@@ -28,6 +28,8 @@ export interface SeatParts {
   data: string;
   url: string;
   cpus: number;
+  /** This host is in the cluster. */
+  onPlace: (place: ClusterPlace) => void;
   /** The hosts have changed. */
   onHosts: (hosts: ClusterHost[]) => void;
   /** This process must end: another has its name. */
@@ -50,11 +52,12 @@ export class Seat {
   /** Rejects with what `joinCluster`, `ClusterRegistry.open` and `Membership.join` do. */
   static async take(
     flags: ClusterFlags,
-    { data, url, cpus, onHosts, onOutdated, note }: SeatParts,
+    { data, url, cpus, onPlace, onHosts, onOutdated, note }: SeatParts,
   ): Promise<Seat> {
     const { name, cluster: prefix, replicas, lostMs } = flags;
     const cluster = await joinCluster({ url: flags.url, name: `hallelujah ${name}`, replicas });
     try {
+      const folder = await idOf(data);
       const registry = await ClusterRegistry.open(cluster, prefix);
       const membership = await Membership.join(
         {
@@ -65,7 +68,7 @@ export class Seat {
           note,
           ...(lostMs === undefined ? {} : { lostMs }),
         },
-        { name, url, cpus, memoryBytes: totalmem(), version: sdkVersion(), folder: await idOf(data) },
+        { name, url, cpus, memoryBytes: totalmem(), version: sdkVersion(), folder },
       );
       const tell = () => onHosts(hostsOf(membership, name));
       registry.watch("hosts/", tell);
@@ -74,6 +77,7 @@ export class Seat {
         if (!seat.hasLeft) onOutdated(`its connection has ended: ${messageOf(error ?? "closed")}`);
       });
       tell();
+      onPlace({ url: flags.url, cluster: prefix, replicas, host: name, folder });
       note("info", `host ${name} is in the cluster at ${cluster.url}, epoch ${membership.epoch}`);
       return seat;
     } catch (error) {

@@ -17,6 +17,7 @@ import { PARTITIONS } from "./dispatch.ts";
 import type { Feeding } from "./feeding.ts";
 import { hasOutput, noOutput } from "./has-output.ts";
 import type { DeployRequest } from "./host.ts";
+import type { Neighbours } from "./neighbours.ts";
 import type { Opening } from "./opening.ts";
 import { streamFolder, type StreamRecord } from "./record.ts";
 import type { Roster } from "./roster.ts";
@@ -37,6 +38,8 @@ interface DeployingHost {
   moduleOf: (name: string, request: DeployRequest) => Promise<CheckedKernel>;
   /** How all streams stand. */
   loads: () => StreamLoad[];
+  /** The other hosts, where this one is in a cluster. */
+  neighbours: () => Neighbours | undefined;
 }
 
 export class Deploying {
@@ -150,6 +153,7 @@ export class Deploying {
       counts: { records: 0, bad: 0, late: 0 },
     };
     try {
+      await this.host.neighbours()?.claim(name);
       await registry.put(`streams/${name}`, record, 0);
       const running = await this.host.opening.open(record, kernel.descriptor);
       if (record.shares) running.stream.recall();
@@ -163,6 +167,7 @@ export class Deploying {
       running?.stop.abort();
       if (running) await Promise.all([running.stream.remove(), ...running.feeding]);
       await registry.delete(`streams/${name}`).catch(() => {});
+      await this.host.neighbours()?.release(name);
       rmSync(folder, { recursive: true, force: true });
       throw error;
     } finally {

@@ -137,6 +137,8 @@ export interface Host {
   /** Ends a reprocess before it takes over. */
   cancelReprocess(name: string): Promise<void>;
   streams(): StreamInfo[];
+  /** Also those of other hosts of the cluster that are there. */
+  allStreams(): Promise<StreamInfo[]>;
   stream(name: string): StreamInfo;
   change(name: string, change: StreamChange): Promise<StreamInfo>;
   remove(name: string, options: { keepData: boolean }): Promise<void>;

@@ -4,9 +4,11 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { exitWithParent } from "../core/watchdog.ts";
 import { openJournal } from "../store/journal.ts";
 import { FileRegistry } from "../store/registry.ts";
-import type { ClusterHost, FromHallelu, ToHallelu } from "../wire/congregation.ts";
+import type { ClusterHost, ClusterPlace, FromHallelu, ToHallelu } from "../wire/congregation.ts";
+import type { Forwarding } from "./api/forward.ts";
 import { serve } from "./api/server.ts";
 import { Jahs } from "./jahs.ts";
+import type { Neighbours } from "./neighbours.ts";
 import { Streams } from "./streams.ts";
 
 process.title = "hallelujah hallelu";
@@ -20,6 +22,8 @@ const tell = (message: FromHallelu) => {
 };
 
 let jahs: Jahs | undefined;
+let neighbours: Neighbours | undefined;
+let joinCluster = async (_place: ClusterPlace) => {};
 let stop = async () => {};
 let hosts: ClusterHost[] | undefined;
 let url = "";
@@ -47,6 +51,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     registry,
     journal,
     clusterHosts: () => hosts,
+    neighbours: () => neighbours,
     url: () => url,
     tellLoads: (loads) => tell({ type: "loads", streams: loads }),
     ...(HALLELUJAH_PARK_AFTER_MS ? { parkAfterMs: Number(HALLELUJAH_PARK_AFTER_MS) } : {}),
@@ -54,16 +59,34 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     ...(HALLELUJAH_FRAME_TIMEOUT_MS ? { frameTimeoutMs: Number(HALLELUJAH_FRAME_TIMEOUT_MS) } : {}),
   });
   await streams.resume();
+  let forwarding: Forwarding | undefined;
   const server = await serve(streams, message.listen, {
     journal,
+    forwarding: () => forwarding,
     ...(message.token ? { token: message.token } : {}),
     wasmVisits: message.wasmVisits ?? false,
   });
   url = server.url;
+  joinCluster = async (place) => {
+    // Loaded by hosts of a cluster alone.
+    const [{ Neighbours }, { Forwarding }] = await Promise.all([
+      import("./neighbours.ts"),
+      import("./api/forward.ts"),
+    ]);
+    const own = () => streams.names;
+    const token = message.token === undefined ? {} : { token: message.token };
+    neighbours = new Neighbours({ place, own, journal, ...token });
+    neighbours.hear(hosts ?? []);
+    forwarding = new Forwarding(neighbours, (name) => streams.has(name));
+    await neighbours.open();
+    tell({ type: "joined" });
+  };
   tell({ type: "listening", url });
   stop = async () => {
     server.close();
+    forwarding?.close();
     await streams.close();
+    await neighbours?.close();
     tell({ type: "stopped" });
     process.exit(0);
   };
@@ -77,6 +100,9 @@ process.on("message", (message: ToHallelu) => {
       setTimeout(() => process.exit(1), 50);
     });
   } else if (message.type === "stop") void stop();
-  else if (message.type === "hosts") hosts = message.hosts;
-  else jahs?.hear(message);
+  else if (message.type === "cluster") void joinCluster(message.place);
+  else if (message.type === "hosts") {
+    hosts = message.hosts;
+    neighbours?.hear(hosts);
+  } else jahs?.hear(message);
 });

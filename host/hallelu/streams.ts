@@ -37,6 +37,7 @@ import type {
 import { aloneInfo, hasProcess, jahInfo } from "./host-info.ts";
 import type { Jahs } from "./jahs.ts";
 import { readModule } from "./module.ts";
+import type { Neighbours } from "./neighbours.ts";
 import { Opening } from "./opening.ts";
 import { isRecordOf, located, streamFolder } from "./record.ts";
 import { refuseIfReprocessing, Reprocesses } from "./reprocesses.ts";
@@ -63,6 +64,7 @@ export interface StreamsOptions extends Pace {
   tellLoads: (streams: StreamLoad[]) => void;
   /** The hosts of the cluster; undefined where there is none. */
   clusterHosts?: () => ClusterHostInfo[] | undefined;
+  neighbours?: () => Neighbours | undefined;
   /** Where the API is served. */
   url?: () => string;
 }
@@ -114,6 +116,7 @@ export class Streams implements Host {
       feeding: this.feeding,
       moduleOf,
       loads: () => this.loads(),
+      neighbours: () => options.neighbours?.(),
     });
     this.swapping = new Swapping({
       roster,
@@ -273,6 +276,26 @@ export class Streams implements Host {
     return this.roster.all.map((running) => infoOf(running)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
+  /** Also those of other hosts of the cluster. */
+  async allStreams(): Promise<StreamInfo[]> {
+    const neighbours = this.options.neighbours?.();
+    const own = this.streams();
+    if (!neighbours) return own;
+    const all = [
+      ...own.map((stream) => ({ ...stream, host: neighbours.self })),
+      ...(await neighbours.streams()),
+    ];
+    return all.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  get names(): string[] {
+    return this.roster.all.map(({ stream }) => stream.name);
+  }
+
+  has(name: string): boolean {
+    return this.roster.get(name) !== undefined;
+  }
+
   stream(name: string): StreamInfo {
     const running = this.roster.find(name);
     const problems = running.stream.progress.problems.all;
@@ -311,6 +334,7 @@ export class Streams implements Host {
       await running.reprocess?.remove();
       await Promise.all([running.stream.remove(), ...running.feeding]);
       await this.options.registry.delete(`streams/${name}`);
+      await this.options.neighbours?.()?.release(name);
       if (!keepData) rmSync(streamFolder(this.options.data, name), { recursive: true, force: true });
       this.options.journal.info({ stream: name }, "removed");
     });

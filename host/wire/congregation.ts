@@ -43,6 +43,19 @@ export interface ClusterHost {
   isSelf: boolean;
 }
 
+/** The place of a host in its cluster. */
+export interface ClusterPlace {
+  /** Servers, `nats://HOST:PORT`, joined by commas. */
+  url: string;
+  /** Name of the cluster. */
+  cluster: string;
+  replicas: number;
+  /** Name of this host. */
+  host: string;
+  /** Of its data folder. */
+  folder: string;
+}
+
 export type ToHallelu =
   | {
       type: "start";
@@ -66,6 +79,8 @@ export type ToHallelu =
   | { type: "reclaim"; jah: number }
   /** The hosts of the cluster; never said where there is none. */
   | { type: "hosts"; hosts: ClusterHost[] }
+  /** This host is in a cluster, once; never said where there is none. */
+  | { type: "cluster"; place: ClusterPlace }
   | { type: "stop"; graceMs: number };
 
 export type FromHallelu =
@@ -73,6 +88,8 @@ export type FromHallelu =
   | { type: "open"; jahPort: number }
   /** Serves its API at `url`. */
   | { type: "listening"; url: string }
+  /** Knows which streams the other hosts of the cluster have, and they which are here. */
+  | { type: "joined" }
   /** Wants a CPU and a process for a Jah. A claim that waits is met in turn, others are refused at once. */
   | { type: "claim"; jah: number; stream: string; kind: JahKind; waits: boolean }
   /** The claim is no longer wanted. */

@@ -104,6 +104,7 @@ const UNSEEN = z
 export const StreamInfo = z
   .object({
     name: z.string(),
+    host: z.string().optional().describe("which host of the cluster has it"),
     state: StreamState,
     version: z.number().int().describe("of the kernel, from 1"),
     kernel: z.string().describe("name of the kernel's file"),

@@ -5,7 +5,8 @@ import * as assert from "uvu/assert";
 import { packageRoot } from "../../host/core/package-root.ts";
 import { hasNatsServer, startNats } from "../nats.ts";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startHost, type TestHost } from "./host.ts";
+import { connect, type Hallelujah } from "../../host/client/live.ts";
+import { drained, startHost, type TestHost, until as untilStream } from "./host.ts";
 
 const test = suite("hosts of a cluster, as their users see them");
 
@@ -54,7 +55,101 @@ test("what cannot be a cluster is refused with a sentence, and leaves nothing be
   }
 });
 
+const KERNEL = `import { Count, Table, Text, out } from "hallelujah";
+@record class Row { key: Text }
+@record class Seen { key: Text }
+@state class Total { rows: Count }
+const totals = new Table<Text, Total>("totals");
+export function each(row: Row): void {
+  totals.at(row.key).rows.add();
+  const seen = new Seen();
+  seen.key = row.key;
+  out.emit(seen);
+}`;
+
+const codeOf = (work: Promise<unknown>) =>
+  work.then(
+    () => "none",
+    ({ code }: { code: string }) => code,
+  );
+async function killed({ process }: TestHost): Promise<void> {
+  const ended = new Promise((done) => process.once("exit", done));
+  process.kill("SIGKILL");
+  await ended;
+}
+const drainedAt = (client: Hallelujah, stream: string) => untilStream(client, stream, drained);
+const streamsOf = async ({ client }: TestHost) =>
+  (await client.streams()).map(({ name, host }) => `${name} ${host}`).join(", ");
+const rowsOf = async (client: Hallelujah, stream: string) => {
+  const rows = await (await client.query<{ key: string; rows: number }>(stream, "totals")).all();
+  return rows.map(({ key, rows }) => `${key} ${rows}`).toSorted();
+};
+
 if (hasNatsServer) {
+  test("any host answers for the streams of all", async () => {
+    const server = await startNats();
+    const cluster = (name: string) => ["--cluster", server.url, "--name", name];
+    let a = await startHost({ args: [...cluster("a"), "--lost-after", "0.5"] });
+    let b = await startHost({ args: cluster("b") });
+    const c = await startHost({ args: cluster("c") });
+    try {
+      await until(async () => (await c.client.hosts()).length === 3);
+      await a.client.deploy("words", { kernel: KERNEL });
+      // A client that knows one host alone, which has nothing of the stream.
+      const client = connect({ url: b.url });
+      await client.push("words", [{ key: "x" }, { key: "y" }, { key: "x" }]);
+      await drainedAt(client, "words");
+      assert.equal(await rowsOf(client, "words"), ["x 2", "y 1"]);
+      for await (const { row } of connect({ url: b.url }).output("words", { from: 2 })) {
+        assert.equal(row, { key: "x" });
+        break;
+      }
+      await client.swap("words", {
+        kernel: KERNEL.replace("Seen { key", "Seen { more: i64; key"),
+        file: "more.ts",
+      });
+      assert.equal((await client.versions("words")).length, 2);
+      await c.client.deploy("more", { kernel: KERNEL });
+      for (const each of [a, b, c]) assert.is(await streamsOf(each), "more c, words a");
+      assert.is(await codeOf(connect({ url: b.url }).deploy("words", { kernel: KERNEL })), "stream-exists");
+      assert.is(await codeOf(client.stream("nothing")), "stream-unknown");
+      // What takes in the output of another is where that is.
+      const follower = KERNEL.replace("Row { key", "Row { more: i64; key");
+      await connect({ url: b.url }).deploy("follower", { kernel: follower, from: "words" });
+      assert.is(await streamsOf(b), "follower a, more c, words a");
+      await connect({ url: c.url }).remove("follower");
+      assert.is(await streamsOf(b), "more c, words a");
+
+      // It has been told where the stream is, and which hosts there are besides.
+      await killed(b);
+      await client.push("words", [{ key: "z" }]);
+      assert.is((await client.hosts()).length, 3);
+      b = await startHost({ args: cluster("b"), data: b.data });
+
+      await killed(a);
+      await until(async () => (await codeOf(connect({ url: b.url }).stream("words"))) === "host-lost");
+      assert.is(await streamsOf(b), "more c");
+      a = await startHost({ args: cluster("renamed"), data: a.data });
+      await until(async () => (await streamsOf(b)) === "more c, words renamed");
+      await drainedAt(client, "words");
+      assert.is((await rowsOf(client, "words")).length, 3);
+      await connect({ url: c.url }).remove("words");
+      assert.is(await streamsOf(b), "more c");
+      await connect({ url: b.url }).deploy("words", { kernel: KERNEL });
+      assert.is(await streamsOf(c), "more c, words b");
+
+      // Without their servers, hosts go on with what they know, and give no name away.
+      await server.kill();
+      await connect({ url: a.url }).push("words", [{ key: "x" }]);
+      await c.client.push("more", [{ key: "x" }]);
+      assert.is(await codeOf(c.client.deploy("third", { kernel: KERNEL })), "registry-unwritable");
+      assert.is(await codeOf(c.client.stream("third")), "stream-unknown");
+    } finally {
+      await Promise.all([a.stop(), b.stop(), c.stop()]);
+      await server.kill();
+    }
+  });
+
   test("hosts of a cluster list each other, one that is killed as lost, and it comes back", async () => {
     const server = await startNats();
     const cluster = (name: string) => ["--cluster", server.url, "--name", name];

@@ -79,6 +79,8 @@ const STATUS: Record<string, number> = {
   aborted: 499,
   "headers-too-large": 431,
   busy: 503,
+  "cluster-unreachable": 503,
+  "host-lost": 503,
   "jah-lost": 503,
   "shard-lost": 503,
   "shard-unavailable": 503,

@@ -11,8 +11,10 @@ import {
   LINGER_MS,
   PORT_PATIENCE_MS,
 } from "../../core/limits.ts";
+import { HOSTS } from "../../wire/headers.ts";
 import type { Host } from "../host.ts";
 import { Connections, connectionsMax } from "./connections.ts";
+import type { Forwarding } from "./forward.ts";
 import { Guard } from "./guard.ts";
 import { PAGES } from "./pages.ts";
 import { problem, problemOf, respond } from "./problem.ts";
@@ -23,6 +25,8 @@ export interface ServeOptions {
   token?: string;
   /** Whether a visiting kernel may come as Wasm: such a module can do to the stream's state what it likes. */
   wasmVisits?: boolean;
+  /** What leads calls to other hosts, where there are any. */
+  forwarding?: () => Forwarding | undefined;
   journal: { error(more: object, message: string): void };
 }
 
@@ -36,7 +40,7 @@ export interface Serving {
 export async function serve(
   host: Host,
   listen: { host: string; port: number },
-  { token, wasmVisits = false, journal }: ServeOptions,
+  { token, wasmVisits = false, forwarding, journal }: ServeOptions,
 ): Promise<Serving> {
   const report = (id: string, error: unknown) =>
     journal.error({ id, stack: (error as Error).stack }, `a call failed: ${messageOf(error)}`);
@@ -59,8 +63,12 @@ export async function serve(
       connections.begin(request, response);
       try {
         if (request.url !== "/healthz" && !PAGES.has(request.url!)) guard.check(request);
-        if (isPush(request))
-          push(host, request, response).catch((error) => refuse(error, request, response, report));
+        const others = forwarding?.();
+        const elsewhere = others?.target(request);
+        if (others) response.setHeader(HOSTS, others.hosts);
+        const refused = (error: unknown) => refuse(error, request, response, report);
+        if (elsewhere) others!.forward(elsewhere, request, response).catch(refused);
+        else if (isPush(request)) push(host, request, response).catch(refused);
         else void routes(request, response);
       } catch (error) {
         refuse(error, request, response, report);

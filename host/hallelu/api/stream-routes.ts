@@ -2,6 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import { HallelujahError, messageOf } from "../../core/errors.ts";
 import { RETAIN_WORDS } from "../../core/retain.ts";
+import { VIA } from "../../wire/headers.ts";
 import * as schema from "../../wire/http.ts";
 import { type Calls, json, NAME } from "./calls.ts";
 import { badRequest, bodyOf, defined, kernelOf } from "./request.ts";
@@ -139,7 +140,7 @@ export function streamRoutes(calls: Calls): void {
       summary: "All streams",
       responses: { 200: json("streams by name", z.array(schema.StreamInfo)) },
     }),
-    (c) => c.json(host.streams(), 200),
+    async (c) => c.json(c.req.header(VIA) === undefined ? await host.allStreams() : host.streams(), 200),
   );
 
   app.openapi(

@@ -1,0 +1,104 @@
+/** A call for a stream of another host: it is made there, and what that answers is passed on as it comes. */
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
+import { Agent } from "undici";
+import { HallelujahError, messageOf } from "../../core/errors.ts";
+import { SERVED_BY, VIA } from "../../wire/headers.ts";
+import type { Neighbour, Neighbours } from "../neighbours.ts";
+
+/** Hosts that a client is told of: it needs another one, not all. */
+const HOSTS_MAX = 8;
+/** Time in which another host has to take a connection, ms. */
+const CONNECT_MS = 2_000;
+/** Headers of one connection (RFC 9110, 7.6.1), and those that the other connection has of its own. */
+const HOPS = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "expect",
+  "host",
+  "origin", // it was checked here
+]);
+const STREAM = /^\/v1\/streams\/([^/?]+)/;
+
+export class Forwarding {
+  private readonly neighbours: Neighbours;
+  /** Whether this host has a stream. */
+  private readonly isHere: (name: string) => boolean;
+  // An answer may take as long as it takes: whoever asked leaves when it is too long.
+  private readonly agent = new Agent({ connect: { timeout: CONNECT_MS }, headersTimeout: 0, bodyTimeout: 0 });
+
+  constructor(neighbours: Neighbours, isHere: (name: string) => boolean) {
+    this.neighbours = neighbours;
+    this.isHere = isHere;
+  }
+
+  /** Where some of the others serve, separated by spaces. */
+  get hosts(): string {
+    return this.neighbours.urls.slice(0, HOSTS_MAX).join(" ");
+  }
+
+  /** The other host that a call is for, if it is for another one. Throws `host-lost`. */
+  target({ url, method, headers }: IncomingMessage): Neighbour | undefined {
+    const [, encoded] = STREAM.exec(url!) ?? [];
+    if (encoded === undefined || headers[VIA] !== undefined) return undefined;
+    const name = decoded(encoded);
+    if (name === undefined || this.isHere(name)) return undefined;
+    const there = this.neighbours.elsewhere(name);
+    if (there || method !== "PUT") return there;
+    // A new stream goes where those are whose output or records it takes in.
+    const from = new URLSearchParams(url!.split("?")[1]).get("from");
+    return from === null || this.isHere(from) ? undefined : this.neighbours.elsewhere(from);
+  }
+
+  /** Resolves when the answer is passed on, or its client has left. Rejects with `host-lost` if there is none. */
+  async forward(to: Neighbour, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const left = new AbortController();
+    response.once("close", () => left.abort());
+    const hasBody =
+      request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined;
+    try {
+      const answer = await this.agent.request({
+        origin: to.url,
+        path: request.url!,
+        method: request.method as "GET",
+        headers: { ...passedOn(request.headers), [VIA]: this.neighbours.self },
+        body: hasBody ? request : null,
+        signal: left.signal,
+      });
+      response.writeHead(answer.statusCode, { ...passedOn(answer.headers), [SERVED_BY]: to.url });
+      response.flushHeaders();
+      await pipeline(answer.body, response);
+    } catch (cause) {
+      if (left.signal.aborted) return;
+      if (response.headersSent) return void response.destroy();
+      const message = `host ${to.name} does not answer at ${to.url}: ${messageOf(cause)}; whether it has taken what was sent is not known, try again`;
+      throw new HallelujahError("host-lost", message, { cause });
+    }
+  }
+
+  close(): void {
+    void this.agent.destroy();
+  }
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function passedOn(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+  return Object.fromEntries(
+    Object.entries(headers).flatMap(([name, value]) =>
+      value === undefined || HOPS.has(name) ? [] : [[name, value]],
+    ),
+  );
+}

@@ -1,0 +1,169 @@
+/** Calls that are made of another host for a client. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { HallelujahError } from "../../host/core/errors.ts";
+import { Forwarding } from "../../host/hallelu/api/forward.ts";
+import type { Neighbour, Neighbours } from "../../host/hallelu/neighbours.ts";
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+const servers: Server[] = [];
+let forwarding: Forwarding;
+test.after.each(async () => {
+  forwarding.close();
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  }
+});
+
+async function serverOf(handler: Handler): Promise<string> {
+  const server = createServer(handler).listen(0, "127.0.0.1");
+  servers.push(server);
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A host that has the stream `here` and asks another one for the others; what it could not pass on. */
+async function between(there: Handler): Promise<{ url: string; errors: string[] }> {
+  const errors: string[] = [];
+  const neighbour: Neighbour = { name: "b", url: await serverOf(there) };
+  const neighbours = {
+    self: "a",
+    urls: [neighbour.url],
+    elsewhere: (name: string) => (name === "there" ? neighbour : undefined),
+  };
+  forwarding = new Forwarding(neighbours as unknown as Neighbours, (name) => name === "here");
+  const url = await serverOf((call, response) => {
+    const to = forwarding.target(call);
+    if (!to) return void response.end("here");
+    forwarding.forward(to, call, response).catch((error: HallelujahError) => {
+      errors.push(error.code);
+      response.writeHead(503).end();
+    });
+  });
+  return { url, errors };
+}
+
+async function textOf(incoming: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const chunk of incoming) text += String(chunk);
+  return text;
+}
+
+test("a call goes where its stream is, with its body, and its answer comes back", async () => {
+  const { url } = await between((call, response) => {
+    void textOf(call).then((text) => {
+      response.writeHead(207, { "x-own": "1", connection: "close", "content-type": "text/plain" });
+      const { connection: _, ...headers } = call.headers;
+      response.end(JSON.stringify({ text, method: call.method, path: call.url, headers }));
+    });
+  });
+  const answer = await fetch(`${url}/v1/streams/there/records?x=a%20b`, {
+    method: "POST",
+    body: "rows\n",
+    headers: { authorization: "Bearer t", origin: "http://a", "content-type": "text/csv" },
+  });
+  assert.is(answer.status, 207);
+  assert.is(answer.headers.get("x-own"), "1");
+  assert.match(answer.headers.get("hallelujah-served-by")!, /^http:/);
+  const { text, method, path, headers } = (await answer.json()) as Record<string, string> & {
+    headers: Record<string, string>;
+  };
+  assert.equal([text, method, path], ["rows\n", "POST", "/v1/streams/there/records?x=a%20b"]);
+  assert.equal([headers.authorization, headers["hallelujah-via"]], ["Bearer t", "a"]);
+  assert.not(headers.origin, "it was checked by the first host");
+  assert.not.match(url, headers.host);
+});
+
+test("what is here, is of no stream, or was passed on once goes no further", async () => {
+  const { url } = await between((_, response) => response.end("there"));
+  const get = async (path: string, options: RequestInit = {}) => (await fetch(url + path, options)).text();
+  assert.is(await get("/v1/streams/there"), "there");
+  assert.is(await get("/v1/streams/here"), "here");
+  assert.is(await get("/v1/streams/neither"), "here");
+  assert.is(await get("/v1/streams"), "here");
+  assert.is(await get("/v1/hosts"), "here");
+  assert.is(await get("/v1/streams/%e0%a4"), "here", "what is no name is refused as it always is");
+  assert.is(await get("/v1/streams/there", { headers: { "hallelujah-via": "c" } }), "here");
+  const put = { method: "PUT", body: "kernel" };
+  assert.is(await get("/v1/streams/new?from=there", put), "there");
+  assert.is(await get("/v1/streams/new?from=here", put), "here");
+  assert.is(await get("/v1/streams/new", put), "here");
+});
+
+test("rows come as they are sent, and the other host hears when their client leaves", async () => {
+  let left = () => {};
+  const hasLeft = new Promise<void>((done) => {
+    left = done;
+  });
+  const { url, errors } = await between((_, response) => {
+    response.write("1\n");
+    response.once("close", left);
+  });
+  const stop = new AbortController();
+  const answer = await fetch(`${url}/v1/streams/there/output`, { signal: stop.signal });
+  const { value } = await answer.body!.getReader().read();
+  assert.is(Buffer.from(value!).toString(), "1\n");
+  stop.abort();
+  await hasLeft;
+  assert.equal(errors, []);
+});
+
+test("a client that leaves while it sends is not waited for", async () => {
+  let left = () => {};
+  const hasLeft = new Promise<void>((done) => {
+    left = done;
+  });
+  const { url, errors } = await between((call) => {
+    call.once("close", left);
+    call.resume();
+  });
+  const sending = request(`${url}/v1/streams/there/records`, { method: "POST" });
+  sending.on("error", () => {});
+  sending.write("half a row");
+  await sleep(50);
+  sending.destroy();
+  await hasLeft;
+  assert.equal(errors, []);
+});
+
+test("a host that does not answer, or breaks off, is said to be lost; an answer that breaks off breaks off", async () => {
+  const { url, errors } = await between((call, response) => {
+    if (call.url!.endsWith("half")) response.write("half", () => response.destroy());
+    else call.destroy();
+  });
+  assert.is((await fetch(`${url}/v1/streams/there`)).status, 503);
+  assert.equal(errors, ["host-lost"]);
+  const half = await fetch(`${url}/v1/streams/there/half`);
+  assert.is(
+    await half.text().then(
+      () => "whole",
+      () => "broken",
+    ),
+    "broken",
+  );
+  servers[0].closeAllConnections();
+  await new Promise((done) => servers[0].close(done));
+  servers.shift();
+  assert.is((await fetch(`${url}/v1/streams/there`)).status, 503);
+  assert.equal(errors, ["host-lost", "host-lost"]);
+});
+
+test("what is refused before it was sent whole is refused here, too", async () => {
+  const { url } = await between((call, response) => {
+    response.writeHead(413).end("too much");
+    call.resume();
+  });
+  const answer = await fetch(`${url}/v1/streams/there/records`, {
+    method: "POST",
+    body: Buffer.alloc(32 << 20),
+  });
+  assert.equal([answer.status, await answer.text()], [413, "too much"]);
+});
+
+test.run();

@@ -17,7 +17,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   store: ["core"],
   substrate: ["core", "store"],
   jah: ["core", "wire", "kernel", "input", "shuffle", "store"],
-  hallelu: ["core", "wire", "kernel", "compiler", "input", "store", "shuffle"],
+  hallelu: ["core", "wire", "kernel", "compiler", "input", "store", "shuffle", "substrate"],
   congregation: ["core", "wire", "store", "substrate"],
   doctor: ["core", "kernel", "compiler", "store", "congregation", "hallelu", "jah"],
   run: ["core", "wire", "kernel", "compiler", "sql", "input", "shuffle"],

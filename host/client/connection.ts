@@ -53,7 +53,7 @@ export class Connection {
       try {
         return await this.callAt(url, method, path, request);
       } catch (error) {
-        if (!this.routes.failed(path, url, error)) throw error;
+        if (!this.routes.failed(method, path, url, error)) throw error;
         if ((refused as Failure | undefined)?.code !== "host-unreachable") refused = error;
       }
     }

@@ -38,17 +38,18 @@ export class Routes {
   }
 
   /**
-   * A host has not answered, or not as was wished. Answers whether another one can be asked, as nobody has done anything of the call: the host was
-   * not reached, or has the stream no more.
+   * A host has not answered, or not as was wished. Answers whether another one can be asked: the host was not reached, or has the stream no more,
+   * so that nobody has done anything of the call; or the call changes nothing.
    */
-  failed(path: string, url: string, error: unknown): boolean {
+  failed(method: string, path: string, url: string, error: unknown): boolean {
     const stream = streamIn(path);
     const { code, cause } = error as { code?: string; cause?: { cause?: { code?: string } } };
     const wasStraight = this.straight.get(stream) === url;
     const isGone = code === "stream-unknown" || code === "host-unreachable";
     if (isGone && wasStraight) this.straight.delete(stream);
     if (code === "stream-unknown") return wasStraight;
-    return code === "host-unreachable" && NOT_CONNECTED.test(cause?.cause?.code ?? "");
+    if (code !== "host-unreachable") return false;
+    return method === "GET" || NOT_CONNECTED.test(cause?.cause?.code ?? "");
   }
 }
 

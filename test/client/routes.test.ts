@@ -34,10 +34,14 @@ test("who has answered is asked again, though it does not name itself", () => {
 
 test("another host is asked where nobody has done anything of a call, and only there", () => {
   const routes = new Routes(["http://a", "http://b"]);
-  const failed = (error: object) => routes.failed("/v1/streams/s", "http://a", error);
+  const failed = (error: object) => routes.failed("POST", "/v1/streams/s", "http://a", error);
   assert.ok(failed(notConnected("ECONNREFUSED")));
   assert.ok(failed(notConnected("UND_ERR_CONNECT_TIMEOUT")));
   assert.not(failed(notConnected("ECONNRESET")), "it may have been taken");
+  assert.ok(
+    routes.failed("GET", "/v1/streams/s", "http://a", notConnected("ECONNRESET")),
+    "it changes nothing",
+  );
   assert.not(failed({ code: "connection-lost" }));
   assert.not(failed({ code: "host-lost" }));
   assert.not(failed({ code: "stream-unknown" }), "any host knows all streams");
@@ -51,9 +55,9 @@ test("a stream that is not where it was is looked for again", () => {
   ]) {
     const routes = new Routes(["http://a"]);
     routes.heard("/v1/streams/s", "http://a", headers({ "hallelujah-served-by": "http://c" }));
-    routes.failed("/v1/streams/s", "http://c", { code: "stream-paused" });
+    routes.failed("POST", "/v1/streams/s", "http://c", { code: "stream-paused" });
     assert.equal(routes.of("/v1/streams/s"), ["http://c", "http://a"]);
-    routes.failed("/v1/streams/s", "http://c", error);
+    routes.failed("POST", "/v1/streams/s", "http://c", error);
     assert.equal(routes.of("/v1/streams/s"), ["http://a"]);
   }
 });

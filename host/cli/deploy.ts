@@ -14,6 +14,7 @@ export interface DeployFlags extends PushFlags {
   source?: string[];
   from?: string;
   share?: boolean;
+  host?: string;
   sink?: string[];
   retain?: string;
   strict?: boolean;
@@ -21,7 +22,7 @@ export interface DeployFlags extends PushFlags {
 
 export async function deployCommand(name: string, kernel: string, flags: DeployFlags): Promise<void> {
   const module = readKernel(kernel);
-  const { min, max, from, share, retain, strict, source = [], sink } = flags;
+  const { min, max, from, share, host, retain, strict, source = [], sink } = flags;
   const { inputFormat, delimiter, columns } = flags;
   if (!source.includes("-") && (inputFormat ?? delimiter ?? columns) !== undefined) {
     const message =
@@ -38,6 +39,7 @@ export async function deployCommand(name: string, kernel: string, flags: DeployF
       ...(max === undefined ? {} : { max }),
       ...(from === undefined ? {} : { from }),
       ...(share === undefined ? {} : { share }),
+      ...(host === undefined ? {} : { host }),
       ...(retain === undefined ? {} : { retain }),
       ...(strict === undefined ? {} : { strict }),
       ...(sink === undefined ? {} : { sink: sink.map((each) => (isUrl(each) ? each : resolve(each))) }),

@@ -279,6 +279,7 @@ pushing(
   )
   .option("--from <stream>", "take in the output of another stream, or its records if it has none")
   .option("--share", "with --from: take in the records, whether there is an output or not")
+  .option("--host <name>", "of the cluster, that the stream is on; the one with the most room if not given")
   .option("--sink <target>", "file of the host, or URL, for the output", collect)
   .option("--retain <what>", RETAIN_WORDS)
   .option("--strict", "stop at a frame that stops the kernel, rather than set it aside")

@@ -37,6 +37,8 @@ export interface DeployOptions {
   share?: boolean;
   /** Files of the host, or URLs, to which its output goes. */
   sink?: string | string[];
+  /** The host of the cluster that it is on; that of `from`, or the one with the most room, if not given. */
+  host?: string;
   /** How much of the log is kept: `applied` (if not given: what checkpoints need), `all`, a size (`10GB`) or an age (`7d`). */
   retain?: string;
   /** A frame that stops the kernel stops the stream, rather than that it is set aside as a dead letter. */

@@ -60,9 +60,19 @@ export class Hallelujah {
   }
 
   async deploy(name: string, options: DeployOptions): Promise<StreamInfo> {
-    const { kernel, signal, inputFormat, min, max, from, share, retain, strict, file } = options;
+    const { kernel, signal, inputFormat, min, max, from, share, host, retain, strict, file } = options;
     const search = new URLSearchParams();
-    for (const [key, value] of Object.entries({ inputFormat, min, max, from, share, retain, strict, file }))
+    for (const [key, value] of Object.entries({
+      inputFormat,
+      min,
+      max,
+      from,
+      share,
+      host,
+      retain,
+      strict,
+      file,
+    }))
       if (value !== undefined) search.set(key, String(value));
     for (const source of [options.source ?? []].flat()) search.append("source", source);
     for (const sink of [options.sink ?? []].flat()) search.append("sink", sink);

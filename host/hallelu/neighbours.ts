@@ -7,6 +7,7 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import type { Journal } from "../store/journal.ts";
 import { type Cluster, joinCluster } from "../substrate/cluster.ts";
 import { Directory } from "../substrate/directory.ts";
+import { hostOfNew } from "../substrate/placement.ts";
 import { ClusterRegistry } from "../substrate/registry.ts";
 import type { ClusterHost, ClusterPlace } from "../wire/congregation.ts";
 import { VIA } from "../wire/headers.ts";
@@ -103,6 +104,25 @@ export class Neighbours {
     if (found) return found;
     const message = `${name} is a stream of host ${host}, which is not there; it goes on when that is (hallelujah hosts)`;
     throw new HallelujahError("host-lost", message);
+  }
+
+  /** A host by its name; undefined for this one. Throws `host-lost`. */
+  named(name: string): Neighbour | undefined {
+    if (name === this.self) return undefined;
+    const found = this.others.find((each) => each.name === name);
+    if (found) return found;
+    const message = `there is no host ${JSON.stringify(name.slice(0, 80))} in the cluster now; hallelujah hosts lists them`;
+    throw new HallelujahError("host-lost", message);
+  }
+
+  /** Where a new stream should go; undefined for this host, also where it is not known what the others have. */
+  get roomiest(): Neighbour | undefined {
+    const { directory, self } = this;
+    if (!directory) return undefined;
+    const up = this.hosts.filter(({ state }) => state === "up");
+    const placed = [...this.parts.own().map(() => self), ...directory.others.values()];
+    const best = hostOfNew(up, placed, self);
+    return this.others.find(({ name }) => name === best);
   }
 
   /** Makes a name this host's. Rejects with `stream-exists`, or with `cluster-unreachable` if nobody can tell whether it is another's. */

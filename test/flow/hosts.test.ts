@@ -36,6 +36,8 @@ test("a host that is in no cluster lists itself", async () => {
   const [self, ...others] = await host.client.hosts();
   assert.equal(others, []);
   assert.equal([self.url, self.cpus, self.state, self.isSelf], [host.url, 4, "up", true]);
+  assert.is(await codeOf(host.client.deploy("none", { kernel: KERNEL, host: "other" })), "host-lost");
+  await host.client.deploy("here", { kernel: KERNEL, host: self.name });
   await host.stop();
 });
 
@@ -94,7 +96,8 @@ if (hasNatsServer) {
     const c = await startHost({ args: cluster("c") });
     try {
       await until(async () => (await c.client.hosts()).length === 3);
-      await a.client.deploy("words", { kernel: KERNEL });
+      await c.client.deploy("words", { kernel: KERNEL, host: "a" });
+      assert.is(await codeOf(c.client.deploy("none", { kernel: KERNEL, host: "z" })), "host-lost");
       // A client that knows one host alone, which has nothing of the stream.
       const client = connect({ url: b.url });
       await client.push("words", [{ key: "x" }, { key: "y" }, { key: "x" }]);
@@ -109,7 +112,7 @@ if (hasNatsServer) {
         file: "more.ts",
       });
       assert.equal((await client.versions("words")).length, 2);
-      await c.client.deploy("more", { kernel: KERNEL });
+      await c.client.deploy("more", { kernel: KERNEL, host: "c" });
       for (const each of [a, b, c]) assert.is(await streamsOf(each), "more c, words a");
       assert.is(await codeOf(connect({ url: b.url }).deploy("words", { kernel: KERNEL })), "stream-exists");
       assert.is(await codeOf(client.stream("nothing")), "stream-unknown");
@@ -135,14 +138,18 @@ if (hasNatsServer) {
       assert.is((await rowsOf(client, "words")).length, 3);
       await connect({ url: c.url }).remove("words");
       assert.is(await streamsOf(b), "more c");
-      await connect({ url: b.url }).deploy("words", { kernel: KERNEL });
+      await connect({ url: c.url }).deploy("words", { kernel: KERNEL, host: "b" });
+      // The one host that has none yet has the most room.
+      await connect({ url: c.url }).deploy("roomy", { kernel: KERNEL });
+      assert.is(await streamsOf(c), "more c, roomy renamed, words b");
+      await connect({ url: b.url }).remove("roomy");
       assert.is(await streamsOf(c), "more c, words b");
 
       // Without their servers, hosts go on with what they know, and give no name away.
       await server.kill();
       await connect({ url: a.url }).push("words", [{ key: "x" }]);
       await c.client.push("more", [{ key: "x" }]);
-      assert.is(await codeOf(c.client.deploy("third", { kernel: KERNEL })), "registry-unwritable");
+      assert.is(await codeOf(c.client.deploy("third", { kernel: KERNEL, host: "c" })), "registry-unwritable");
       assert.is(await codeOf(c.client.stream("third")), "stream-unknown");
     } finally {
       await Promise.all([a.stop(), b.stop(), c.stop()]);

@@ -50,10 +50,18 @@ export class Forwarding {
     const name = decoded(encoded);
     if (name === undefined || this.isHere(name)) return undefined;
     const there = this.neighbours.elsewhere(name);
-    if (there || method !== "PUT") return there;
-    // A new stream goes where those are whose output or records it takes in.
-    const from = new URLSearchParams(url!.split("?")[1]).get("from");
-    return from === null || this.isHere(from) ? undefined : this.neighbours.elsewhere(from);
+    return there || method !== "PUT" || headers["if-match"] !== undefined ? there : this.place(url!);
+  }
+
+  /** The other host that a new stream goes to: that of its user's choice, or of the streams that it needs, or that has the most room. */
+  private place(url: string): Neighbour | undefined {
+    const query = new URLSearchParams(url.split("?")[1]);
+    const host = query.get("host");
+    if (host !== null) return this.neighbours.named(host);
+    const from = query.get("from");
+    if (from !== null) return this.isHere(from) ? undefined : this.neighbours.elsewhere(from);
+    // Files of this host.
+    return query.has("source") || query.has("sink") ? undefined : this.neighbours.roomiest;
   }
 
   /** Resolves when the answer is passed on, or its client has left. Rejects with `host-lost` if there is none. */

@@ -4,6 +4,7 @@ import { HallelujahError, messageOf } from "../../core/errors.ts";
 import { RETAIN_WORDS } from "../../core/retain.ts";
 import { VIA } from "../../wire/headers.ts";
 import * as schema from "../../wire/http.ts";
+import type { Host } from "../host.ts";
 import { type Calls, json, NAME } from "./calls.ts";
 import { badRequest, bodyOf, defined, kernelOf } from "./request.ts";
 
@@ -25,6 +26,12 @@ const deployQuery = z.object({
     .enum(["true", "false"])
     .optional()
     .describe("this stream shares the records of `from`, though that has an output"),
+  host: z
+    .string()
+    .optional()
+    .describe(
+      "the host of the cluster that a new stream is on; else that of `from`, or the one with the most room",
+    ),
   source: z
     .union([z.string(), z.array(z.string())])
     .optional()
@@ -89,6 +96,7 @@ export function streamRoutes(calls: Calls): void {
     async (c) => {
       const { min, max, from, share, source, inputFormat, sink, file, retain, strict, to } =
         c.req.valid("query");
+      refuseIfElsewhere(host, c.req.valid("query").host);
       const { name } = c.req.valid("param");
       const kernel = to === undefined ? await kernelOf(c) : ({ kind: "version", version: to } as const);
       const expect = c.req.header("if-none-match") ? "new" : c.req.header("if-match") ? "there" : undefined;
@@ -195,6 +203,13 @@ export function streamRoutes(calls: Calls): void {
       return c.body(null, 204);
     },
   );
+}
+
+/** A stream that is to be on another host would have been deployed there. Throws `host-lost`. */
+function refuseIfElsewhere(host: Host, wanted: string | undefined): void {
+  if (wanted === undefined || host.hosts().some(({ name, isSelf }) => isSelf && name === wanted)) return;
+  const message = `there is no host ${JSON.stringify(wanted.slice(0, 80))} in this cluster; hallelujah hosts lists them`;
+  throw new HallelujahError("host-lost", message);
 }
 
 /** What a reprocess does not take of the options of a deploy. */

@@ -597,7 +597,7 @@ export class HostSimulation {
     while (boot === this.boot && running.cutting) await running.cutting;
     if (boot !== this.boot) return new Promise(() => {});
     const { record } = running.stream;
-    if (!this.isThere(running)) return;
+    if (!this.isThere(running)) return this.registry.wouldPut(record);
     const { reprocess } = record;
     const kept = reprocess ? { ...record, reprocess: { ...reprocess, sources: [] } } : record;
     await this.registry.writer.put(`streams/${record.name}`, kept);
@@ -628,7 +628,7 @@ export class HostSimulation {
 
   /** A row is put out. */
   private puts(name: string, { frame, version }: Row): void {
-    if (!this.streams.has(name) || this.registry.hasConfirmed(name, version)) return;
+    if (this.registry.hasConfirmed(name, version)) return;
     this.broken(
       `${name}: version ${version} puts frame ${frame} out, and the registry does not say that it will stay`,
     );
@@ -688,8 +688,7 @@ export class HostSimulation {
       poison: (frame, version) => this.poison(stream, frame, version),
       stopsAtOnce: (version) => this.kernels.stopsAtOnce(this.kernelOf(stream, version)),
       passes: (frame, version, voided) => {
-        if (!this.runningOf(stream)) return; // it is being removed, and nothing of it is kept any more
-        verdicts.passes(stream, frame, voided, registry.streams.get(stream.name));
+        verdicts.passes(stream, frame, voided, registry.said(stream.name));
         if (this.poison(stream, frame, version) === undefined)
           throw new Broken(`${stream.name}: frame ${frame} is set aside for nothing`);
       },
@@ -697,7 +696,7 @@ export class HostSimulation {
       saved: (version) => {
         const { name } = stream;
         // Of a reprocess, the registry knows no more than that it is there.
-        if (this.streams.has(name) && !registry.hasConfirmed(name, version))
+        if (registry.said(name) && !registry.hasConfirmed(name, version))
           this.broken(`${name}: state of version ${version} is saved, which may be rolled back`);
       },
       broken: (rule) => {
@@ -725,7 +724,8 @@ export class HostSimulation {
   }
 
   private get isAtRest(): boolean {
-    if (this.processes.all.size || this.processes.jahs.all.size) return false;
+    const { processes, registry } = this;
+    if (processes.all.size || processes.jahs.all.size || !registry.isAtRest) return false;
     const parked = [...this.streams.values()].every(({ stream, log, reprocess }) => {
       const { frame, state } = stream.info();
       return frame === log.next && state === "parked" && !reprocess;

@@ -1,4 +1,5 @@
-/** What a stream does while it is being removed, broken on purpose, one way each (broken.ts). */
+/** What a stream does while it is removed or closed, broken on purpose, one way each (broken.ts). */
+import { Reprocess } from "../../host/hallelu/reprocess.ts";
 import { Stream } from "../../host/hallelu/stream.ts";
 import { type Mutant, type Open, replace } from "./broken.ts";
 
@@ -21,5 +22,25 @@ export const END_MUTANTS: Mutant[] = [
             await real.call(this);
           },
       ),
+  },
+  {
+    name: "close: the host ends before what was applied is saved",
+    where: { kind: "crowd" },
+    breaks: () =>
+      replace(
+        Stream,
+        "close",
+        () =>
+          async function (this: Open) {
+            this.tell("close");
+            this.shards.jahs.forEach((jah: Open) => this.shards.drop(jah));
+            await this.closeFiles();
+          },
+      ),
+  },
+  {
+    name: "close: a reprocess goes on when its host ends",
+    where: { kind: "crowd" },
+    breaks: () => replace(Reprocess, "close", () => async () => false),
   },
 ];

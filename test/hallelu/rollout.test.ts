@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
-import { TRIAL_FRAMES } from "../../host/core/limits.ts";
+import { TRIAL_FRAMES, TRIAL_MS } from "../../host/core/limits.ts";
 import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
@@ -116,14 +116,21 @@ class Worker {
 
 /**
  * A stream that is at work, and its registry: what was written, and what a write waits for. A process before may have put out rows up to those
- * of `lastFrame`, and set frames aside.
+ * of `lastFrame`, and set frames aside. Frames are of source 0, but for those whose `kinds` are given.
  */
-function host({ lastFrame = -1, dead = [] as DeadLetter[] } = {}) {
+function host({ lastFrame = -1, dead = [] as DeadLetter[], kinds = [] as number[] } = {}) {
   const jahs = new Jahs(() => {}, "secret", 1);
   const log = {
     first: 0,
     next: 0,
-    place: () => ({ kind: 0, path: "", offset: 0, bytes: BYTES, headBytes: 0, records: 1 }),
+    place: (frame: number) => ({
+      kind: kinds[frame] ?? 0,
+      path: "",
+      offset: 0,
+      bytes: BYTES,
+      headBytes: 0,
+      records: 1,
+    }),
     bytesFrom: (frame: number) => (log.next - frame) * BYTES,
     appendGroup: async (entries: unknown[]) => ({ number: (log.next += entries.length) - entries.length }),
     damageFrom: () => undefined,
@@ -371,6 +378,50 @@ test("a trial ends when the registry knows, and its output is let go then", asyn
   assert.is(rows.length, 1 + TRIAL_FRAMES);
   await stream.remove();
 });
+
+test("a trial that begins behind a backlog lasts as long as any other, from its first frame on", async () => {
+  const { stream, rows, push, worker, swap } = host();
+  const jah = worker();
+  await push(3);
+  const swapped = swap("b.ts");
+  await turns();
+  const at = performance.now();
+  stream.tick(at + 2 * TRIAL_MS);
+  await push(2);
+  jah.work();
+  await swapped;
+  stream.tick(at + 2 * TRIAL_MS + 100);
+  await turns();
+  assert.is(stream.versions.trial?.version, 2);
+  assert.equal(rows, ["1:0", "1:1", "1:2"]);
+  stream.tick(at + 3 * TRIAL_MS + 100);
+  await turns();
+  assert.is(stream.versions.trial, undefined);
+  assert.equal(rows.slice(3), ["2:3", "2:4"]);
+  await stream.remove();
+});
+
+/** No source has it: of frames that say how time passes (frames.ts). */
+const TIME_KIND = 0xffff;
+
+for (const [what, kinds] of [
+  ["records that wait", [1]],
+  ["records that wait behind frames without any", [TIME_KIND, 0, 1]],
+] as const)
+  test(`${what} have to fit a kernel that would take over before them`, async () => {
+    const { stream, record, push, worker, swap } = host({ kinds: [...kinds] });
+    record.sources.push({ ...record.sources[0], format: "lines", name: "pushed lines" });
+    worker();
+    const goOn = stream.drain.holdFresh();
+    assert.equal(stream.rollout.fitOf(KERNEL).misfits, []);
+    await push(kinds.length);
+    const { misfits } = stream.rollout.fitOf(KERNEL);
+    assert.is(misfits.length, 1);
+    assert.match(misfits[0], "pushed lines");
+    assert.match(await messageOf(swap("b.ts")), "pushed lines");
+    goOn();
+    await stream.remove();
+  });
 
 test("a stream that parks does not have a version confirmed that the registry cannot be told of", async () => {
   const { stream, record, registry, rows, push, worker, swap, history } = host();

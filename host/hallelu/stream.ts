@@ -24,6 +24,7 @@ import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
 import type { StreamChange, StreamInfo, StreamState } from "../wire/http.ts";
+import type { Failure } from "../wire/jah.ts";
 import type { FromLiveJah, LiveStart, Restored, Standing } from "../wire/live.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { DeadBodies } from "./dead-bodies.ts";
@@ -841,10 +842,17 @@ export class Stream implements JahOwner {
         if (code === "disk-full" && jah.readyAt === Infinity) this.withoutRoom.add(jah);
         if (code === "store-damaged") this.storeDamaged(jah, message.store, reason);
         if (message.frame !== undefined) this.failures.applying(jah, message.frame, message.failure);
+        if (message.mapping) this.failedMapping(jah, message.mapping, message.failure);
         this.parts.jahs.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
         break;
       }
     }
+  }
+
+  /** A Jah ends as a frame stopped the kernel while it was mapped, in the middle of a move. Else the frame could end every donor. */
+  private failedMapping(jah: Jah, of: { routing: number; frame: number }, failure: Failure): void {
+    if (failure.code === "log-damaged") this.frameDamaged(of.routing, of.frame, failure.message);
+    else this.failures.mapping(of.frame, failure, jah);
   }
 
   /** What every checkpoint of a shard remembers of the stream, as of a frame. */

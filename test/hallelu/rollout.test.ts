@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
-import { TRIAL_FRAMES, TRIAL_MS } from "../../host/core/limits.ts";
+import { OUTPUT_BYTES_WAITING, TRIAL_FRAMES, TRIAL_MS } from "../../host/core/limits.ts";
 import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
@@ -28,6 +28,8 @@ class Worker {
   versions: LiveVersion[] = [];
   /** The last one that it was told to be confirmed. */
   confirmed = 0;
+  /** Bytes that follow its rows, behind a line feed. */
+  padding = 0;
   /** What it was asked. */
   readonly asked: string[] = [];
   private next = 0;
@@ -93,7 +95,7 @@ class Worker {
         end: 0,
         time: 0,
         ...counted,
-        emitted: Buffer.from(`${by}:${frame}`),
+        emitted: Buffer.concat([Buffer.from(`${by}:${frame}\n`), Buffer.alloc(this.padding)]),
       };
       this.next = frame + 1;
       this.switch();
@@ -140,7 +142,7 @@ function host({ lastFrame = -1, dead = [] as DeadLetter[], kinds = [] as number[
   const outputs = {
     next: 0,
     lastFrame,
-    append: async (bytes: Buffer) => void rows.push(bytes.toString()),
+    append: async (bytes: Buffer) => void rows.push(bytes.toString("latin1", 0, bytes.indexOf("\n"))),
     sync: async () => {},
     close: async () => {},
   };
@@ -398,6 +400,76 @@ test("a trial that begins behind a backlog lasts as long as any other, from its 
   await turns();
   assert.is(stream.versions.trial, undefined);
   assert.equal(rows.slice(3), ["2:3", "2:4"]);
+  await stream.remove();
+});
+
+/** A version on trial whose output is kept back, as much of it as may be, and three frames that wait for that. */
+async function full() {
+  const all = host();
+  const { push, worker, swap } = all;
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  jah.padding = OUTPUT_BYTES_WAITING / 4;
+  for (let i = 0; i < 7; i++) {
+    await push(1);
+    jah.work();
+  }
+  await turns();
+  assert.equal(all.rows, ["1:0"]);
+  return { ...all, jah };
+}
+
+test("no frame is begun while too much output is kept back, and they go on when it is let go", async () => {
+  const { stream, rows, jah } = await full();
+  assert.is(stream.lowest, 5);
+  assert.equal(jah.tasks, []);
+  stream.tick(performance.now() + 2 * TRIAL_MS);
+  await turns();
+  assert.is(stream.versions.trial, undefined);
+  jah.work();
+  await turns();
+  assert.equal(rows, ["1:0", "2:1", "2:2", "2:3", "2:4", "2:5", "2:6", "2:7"]);
+  await stream.remove();
+});
+
+test("no frame is begun while too much output is kept back, but for those that prove a kernel which has taken in nothing", async () => {
+  const { stream, rows, jah, push, swap } = await full();
+  await swap("c.ts");
+  assert.is(stream.rollout.isUnproven, true);
+  jah.padding = 0;
+  jah.work();
+  await push(3);
+  assert.equal(jah.tasks, []);
+  const now = performance.now();
+  stream.tick(now);
+  stream.tick(now + 2 * TRIAL_MS);
+  await turns();
+  jah.work();
+  await turns();
+  assert.is(stream.versions.trial, undefined);
+  assert.equal(rows.slice(5), ["3:5", "3:6", "3:7", "3:8", "3:9", "3:10"]);
+  await stream.remove();
+});
+
+test("output of a version that is rolled back is not waited for", async () => {
+  const { stream, rows, push, worker, swap } = host();
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  await push(6);
+  jah.padding = OUTPUT_BYTES_WAITING / 4;
+  jah.work(6);
+  jah.trap();
+  const next = worker();
+  next.work();
+  await turns();
+  await push(1);
+  next.work();
+  await turns();
+  assert.equal(rows, ["1:0", "3:1", "3:2", "3:3", "3:4", "3:5", "3:6", "3:7"]);
   await stream.remove();
 });
 

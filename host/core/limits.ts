@@ -153,6 +153,12 @@ export const OUTPUT_BYTES_KEPT = 1024 * MiB;
 /** Bytes that a stream may have logged and not applied; pushes beyond are refused for the time being. */
 export const BACKLOG_BYTES_MAX = 1024 * MiB;
 
+/**
+ * Bytes of output that a stream may have made and not written, as the disk is full or the registry does not know yet whose it is: beyond, no frame
+ * is begun. What was begun may make more. So much is some dozens of frames whose rows are as large as their records.
+ */
+export const OUTPUT_BYTES_WAITING = 64 * MiB;
+
 /** Time without work after which a stream is parked, ms. */
 export const PARK_AFTER_MS = 10_000;
 

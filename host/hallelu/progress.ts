@@ -1,6 +1,7 @@
 /** How far one stream is: what Jahs have mapped and applied is counted, and their output put in order and written. */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { OUTPUT_BYTES_WAITING } from "../core/limits.ts";
 import { untilDone } from "../core/promises.ts";
 import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
 import type { Log } from "../store/log.ts";
@@ -26,6 +27,8 @@ export interface ProgressParts {
   shards: Shards;
   /** Is aborted when the stream does not go on in this process. */
   over: AbortSignal;
+  /** There is room for more output (`isFull`). */
+  onRoom: () => void;
   /** The stream cannot go on. */
   fail: (message: string) => void;
 }
@@ -45,6 +48,8 @@ export class Progress {
   /** Output of the frames from this one on is kept back here. */
   private keptFrom = Infinity;
   private readonly kept: FrameOutput[] = [];
+  /** Bytes of that, and of what is being written. */
+  private waitingBytes = 0;
   /** Why the output of a frame could not be written. */
   private failure: { cause: unknown } | undefined;
   /** Who waits until the output of the frames below a number is put together. */
@@ -98,6 +103,11 @@ export class Progress {
     await Promise.all([outputs, lateOutputs].map((each) => whenRoom(() => each.sync(), over)));
   }
 
+  /** Whether so much output waits to be let go, or to be written, that no more should be made. */
+  get isFull(): boolean {
+    return this.waitingBytes >= OUTPUT_BYTES_WAITING;
+  }
+
   /** The output of frames from `frame` on is put together, but kept back until it is let go or dropped. */
   keepOutput(frame: number): void {
     this.keptFrom = Math.min(this.keptFrom, frame);
@@ -124,7 +134,9 @@ export class Progress {
   /** The frames from `frame` on come again, and are other ones then: what is known of them is forgotten, and no output is kept back that comes. */
   rewind(frame: number): void {
     this.keptFrom = Infinity;
+    const dropped = this.kept.filter((output) => output.frame >= frame);
     this.kept.splice(0, Infinity, ...this.kept.filter((output) => output.frame < frame));
+    this.waitingBytes -= dropped.reduce((sum, output) => sum + bytesOf(output), 0); // all Jahs start anew, and are given frames then
     this.assembler.rewind(frame);
   }
 
@@ -166,16 +178,21 @@ export class Progress {
       this.counts.set(frame, { late });
       const isOut = frame < (this.record.cut ?? 0); // another version's is there in its place
       if ((!rows && !lateRows) || isOut || this.record.outputEnded) continue;
+      this.waitingBytes += bytesOf(output);
       if (output.frame < this.keptFrom) this.put(output);
       else this.kept.push(output);
     }
   }
 
-  private put({ frame, rows, bytes, lateRows, lateBytes }: FrameOutput): void {
+  private put(output: FrameOutput): void {
+    const { frame, rows, bytes, lateRows, lateBytes } = output;
     this.writing = this.writing.then(async () => {
       const { outputs, lateOutputs } = this.parts;
       if (rows) await this.write(outputs, Buffer.concat(bytes), rows, frame);
       if (lateRows) await this.write(lateOutputs, Buffer.concat(lateBytes), lateRows, frame);
+      const wasFull = this.isFull;
+      this.waitingBytes -= bytesOf(output);
+      if (wasFull && !this.isFull) this.parts.onRoom();
     });
   }
 
@@ -236,4 +253,8 @@ export class Progress {
       waiter.goOn();
     }
   }
+}
+
+function bytesOf({ bytes, lateBytes }: FrameOutput): number {
+  return [...bytes, ...lateBytes].reduce((sum, { length }) => sum + length, 0);
 }

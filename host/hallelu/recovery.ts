@@ -7,6 +7,7 @@ import { messageOf } from "../core/errors.ts";
 import { ROOM_RETRY_MS_MAX } from "../core/limits.ts";
 import type { Log } from "../store/log.ts";
 import type { StreamState } from "../wire/http.ts";
+import type { Failure } from "../wire/jah.ts";
 import type { FromLiveJah, Restored } from "../wire/live.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { Failures } from "./failures.ts";
@@ -148,12 +149,19 @@ export class Recovery {
   }
 
   /** A Jah says why it cannot go on; it is ended. */
-  failed(jah: Jah, { failure, frame, store }: Extract<FromLiveJah, { type: "failed" }>): void {
+  failed(jah: Jah, { failure, frame, store, mapping }: Extract<FromLiveJah, { type: "failed" }>): void {
     const { code, message: reason } = failure;
     if (code === "disk-full" && jah.readyAt === Infinity) this.withoutRoom.add(jah);
     if (code === "store-damaged") this.storeDamaged(jah, store, reason);
     if (frame !== undefined) this.parts.failures.applying(jah, frame, failure);
+    if (mapping) this.failedMapping(jah, mapping, failure);
     this.parts.kill(jah, `Jah ${jah.id} stopped: ${reason}`);
+  }
+
+  /** A Jah ends as a frame stopped the kernel while it was mapped, in the middle of a move. Else the frame could end every donor. */
+  private failedMapping(jah: Jah, of: { routing: number; frame: number }, failure: Failure): void {
+    if (failure.code === "log-damaged") this.frameDamaged(of.routing, of.frame, failure.message);
+    else this.parts.failures.mapping(of.frame, failure, jah);
   }
 
   /** A Jah is gone: another one is to have its shard. */

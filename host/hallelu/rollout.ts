@@ -61,7 +61,7 @@ export interface RolloutParts {
 
 export class Rollout {
   private readonly parts: RolloutParts;
-  /** When the version on trial took over, or was found to be on trial. */
+  /** When it was last seen that the version on trial had taken in nothing yet, or that it came. */
   private trialAt = performance.now();
   /** As long as the registry is being told that the trial is over. */
   private confirming: Promise<void> | undefined;
@@ -188,7 +188,7 @@ export class Rollout {
   // --- what fits -------------------------------------------------------------------------------------------------
 
   /** Throws `swap-misfit` if the state, or a source with frames from `from` on, does not fit a kernel. */
-  checkSwap(kernel: KernelDescriptor, from?: number): void {
+  checkSwap(kernel: KernelDescriptor, from = this.parts.log.next): void {
     const { misfits } = this.fitOf(kernel, from);
     if (misfits.length)
       throw new HallelujahError(
@@ -197,15 +197,17 @@ export class Rollout {
       );
   }
 
-  /** How state and sources fit a kernel that takes over at frame `from`. */
-  fitOf(kernel: KernelDescriptor, from = this.parts.log.next): StateFit {
+  /** How state and sources fit a kernel that takes over at frame `from`, or now. */
+  fitOf(kernel: KernelDescriptor, from = this.nextVersionFrom): StateFit {
     const { log, frames, versions } = this.parts;
     const fit = fitState(versions.kernel, kernel);
     const misfits = [...fit.misfits];
     const { sources } = frames.shapes;
     const waiting = new Set<number>();
-    for (let frame = from; frame < log.next && waiting.size < sources.length; frame++)
-      waiting.add(log.place(frame).kind);
+    for (let frame = from; frame < log.next && waiting.size < sources.length; frame++) {
+      const { kind } = log.place(frame);
+      if (kind < sources.length) waiting.add(kind); // others have no records
+    }
     sources.forEach((source, number) => {
       const misfit = misfitOf(source, kernel);
       if (misfit !== undefined && (source.origin !== "push" || waiting.has(number))) misfits.push(misfit);
@@ -256,6 +258,8 @@ export class Rollout {
   /** Whether the version on trial has shown that it works: a stream without records shows nothing. */
   private trialIsOver(now: number): boolean {
     const { versions, shards } = this.parts;
+    // A backlog before it may take longer than a trial: that counts from its first frame.
+    if (this.isUnproven) this.trialAt = now;
     if (!versions.trial || this.registering || !shards.areReady || this.isUnproven) return false;
     return shards.lowest >= versions.current.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS;
   }

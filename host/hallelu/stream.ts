@@ -151,6 +151,7 @@ export class Stream implements JahOwner {
       frames,
       shards,
       over: this.over.signal,
+      onRoom: () => this.pump(),
       fail,
     });
     this.checkpoints = new Checkpoints({
@@ -275,7 +276,7 @@ export class Stream implements JahOwner {
 
   /** The next frame that it hands out, if it is at work, or is woken by what is logged, and is no reprocess. */
   private get handsOutAt(): number | undefined {
-    const works = this.mayRun && !this.lifecycle.isParking && !this.drain.isFrozen;
+    const works = this.mayRun && !this.lifecycle.isParking && !this.drain.isFrozen && !this.waitsForOutput;
     return works && !this.until ? this.dispatch.fresh : undefined;
   }
 
@@ -649,9 +650,17 @@ export class Stream implements JahOwner {
   /** Hands out what can be handed out. */
   pump(): void {
     if (this.drain.isFrozen) return;
-    const fresh = !this.lifecycle.isParking && !this.drain.holdsFresh;
+    const fresh = !this.lifecycle.isParking && !this.drain.holdsFresh && !this.waitsForOutput;
     const damaged = this.shards.handOut(this.frames, fresh);
     for (const { routing, frame, reason } of damaged) this.recovery.frameDamaged(routing, frame, reason);
+  }
+
+  /**
+   * Whether no frame is to be begun before more of its output is put out. A kernel that has taken in nothing gets some all the same, as output is
+   * kept back until it is proven.
+   */
+  private get waitsForOutput(): boolean {
+    return this.progress.isFull && !this.rollout.isUnproven;
   }
 
   settle(): void {

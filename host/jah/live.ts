@@ -389,11 +389,12 @@ export class LiveJah {
       mapper.route(ownersOf(targets, voids, only), targets.length);
       result = skip ? mapper.skip(task) : mapper.mapRead(task, undefined, columns, sharing);
     } catch (error) {
-      // The instance that stopped has half of the state given.
-      if (this.handover.isGiving) return this.fail(error);
       const failure = failureOf(error, this.kernels.current, task);
+      const mapping = { routing, frame: task.frame };
+      // The instance that stopped has half of the state given.
+      if (this.handover.isGiving) return this.failWith({ failure, mapping });
       this.kernels.restart(); // whatever it was doing when it stopped
-      this.channel.send({ type: "trapped", routing, frame: task.frame, failure });
+      this.channel.send({ type: "trapped", ...mapping, failure });
       return;
     } finally {
       this.watchdog.leave();
@@ -542,10 +543,14 @@ export class LiveJah {
 
   /** Cannot go on: tells why, and ends. */
   fail(error: unknown, frame?: number): void {
+    const failure = failureOf(error, this.kernels.current);
+    this.failWith({ failure, ...(frame === undefined ? {} : { frame }) });
+  }
+
+  private failWith(why: Omit<Extract<FromLiveJah, { type: "failed" }>, "type">): void {
     if (this.failed) return;
     this.failed = true;
-    const failure = failureOf(error, this.kernels.current);
-    this.channel.send({ type: "failed", failure, ...(frame === undefined ? {} : { frame }) });
+    this.channel.send({ type: "failed", ...why });
     this.channel.end();
     void this.close();
   }

@@ -175,8 +175,17 @@ export type FromLiveJah =
   | { type: "gathered" }
   /** The kernel stopped on a frame while mapping it; the Jah goes on. */
   | { type: "trapped"; routing: number; frame: number; failure: Failure }
-  /** The Jah cannot go on: while applying `frame`, as it cannot read the shard in `store`, or whatever else. It ends. */
-  | { type: "failed"; failure: Failure; frame?: number; store?: string }
+  /**
+   * The Jah cannot go on: while applying `frame`, or mapping one in the middle of a move of its state, as it cannot read the shard in `store`, or
+   * whatever else. It ends.
+   */
+  | {
+      type: "failed";
+      failure: Failure;
+      frame?: number;
+      mapping?: { routing: number; frame: number };
+      store?: string;
+    }
   | {
       type: "answer";
       id: number;

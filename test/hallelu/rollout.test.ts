@@ -1,7 +1,7 @@
 /** Versions of a kernel that take over, are on trial, confirmed and rolled back; the Jahs are in this process, and so is the registry. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { TRIAL_FRAMES } from "../../host/core/limits.ts";
+import { OUTPUT_BYTES_WAITING, TRIAL_FRAMES, TRIAL_MS } from "../../host/core/limits.ts";
 import type { DeadLetter } from "../../host/hallelu/dead-letters.ts";
 import { type Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
@@ -22,6 +22,8 @@ class Worker {
   versions: LiveVersion[] = [];
   /** The last one that it was told to be confirmed. */
   confirmed = 0;
+  /** Bytes that follow its rows, behind a line feed. */
+  padding = 0;
   /** What it was asked. */
   readonly asked: string[] = [];
   private next = 0;
@@ -71,7 +73,8 @@ class Worker {
       const by = this.versions.findLast(({ from }) => from <= frame)!.version;
       this.next = frame + 1;
       this.switch();
-      did(this.jah, task, { emitted: Buffer.from(`${by}:${frame}`), emittedRows: 1 });
+      const emitted = Buffer.concat([Buffer.from(`${by}:${frame}\n`), Buffer.alloc(this.padding)]);
+      did(this.jah, task, { emitted, emittedRows: 1 });
     }
   }
 
@@ -84,16 +87,18 @@ class Worker {
 
 /**
  * A stream that is at work, and its registry: what was written, and what a write waits for. A process before may have put out rows up to those
- * of `lastFrame`, and set frames aside.
+ * of `lastFrame`, and set frames aside. Frames are of source 0, but for those whose `kinds` are given.
  */
-function host({ lastFrame = -1, dead = [] as DeadLetter[] } = {}) {
+function host({ lastFrame = -1, dead = [] as DeadLetter[], kinds = [] as number[] } = {}) {
   const jahs = new Jahs(() => {}, "secret", 1);
   const log = logOf();
+  const { place } = log;
+  log.place = (frame) => ({ ...place(frame), kind: kinds[frame] ?? 0 });
   const rows: string[] = [];
   const outputs = {
     next: 0,
     lastFrame,
-    append: async (bytes: Buffer) => void rows.push(bytes.toString()),
+    append: async (bytes: Buffer) => void rows.push(bytes.toString("latin1", 0, bytes.indexOf("\n"))),
     sync: async () => {},
     close: async () => {},
   };
@@ -311,6 +316,120 @@ test("a trial ends when the registry knows, and its output is let go then", asyn
   assert.is(rows.length, 1 + TRIAL_FRAMES);
   await stream.remove();
 });
+
+test("a trial that begins behind a backlog lasts as long as any other, from its first frame on", async () => {
+  const { stream, rows, push, worker, swap } = host();
+  const jah = worker();
+  await push(3);
+  const swapped = swap("b.ts");
+  await turns();
+  const at = performance.now();
+  stream.tick(at + 2 * TRIAL_MS);
+  await push(2);
+  jah.work();
+  await swapped;
+  stream.tick(at + 2 * TRIAL_MS + 100);
+  await turns();
+  assert.is(stream.versions.trial?.version, 2);
+  assert.equal(rows, ["1:0", "1:1", "1:2"]);
+  stream.tick(at + 3 * TRIAL_MS + 100);
+  await turns();
+  assert.is(stream.versions.trial, undefined);
+  assert.equal(rows.slice(3), ["2:3", "2:4"]);
+  await stream.remove();
+});
+
+/** A version on trial whose output is kept back, as much of it as may be, and three frames that wait for that. */
+async function full() {
+  const all = host();
+  const { push, worker, swap } = all;
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  jah.padding = OUTPUT_BYTES_WAITING / 4;
+  for (let i = 0; i < 7; i++) {
+    await push(1);
+    jah.work();
+  }
+  await turns();
+  assert.equal(all.rows, ["1:0"]);
+  return { ...all, jah };
+}
+
+test("no frame is begun while too much output is kept back, and they go on when it is let go", async () => {
+  const { stream, rows, jah } = await full();
+  assert.is(stream.lowest, 5);
+  assert.equal(jah.tasks, []);
+  stream.tick(performance.now() + 2 * TRIAL_MS);
+  await turns();
+  assert.is(stream.versions.trial, undefined);
+  jah.work();
+  await turns();
+  assert.equal(rows, ["1:0", "2:1", "2:2", "2:3", "2:4", "2:5", "2:6", "2:7"]);
+  await stream.remove();
+});
+
+test("no frame is begun while too much output is kept back, but for those that prove a kernel which has taken in nothing", async () => {
+  const { stream, rows, jah, push, swap } = await full();
+  await swap("c.ts");
+  assert.is(stream.rollout.isUnproven, true);
+  jah.padding = 0;
+  jah.work();
+  await push(3);
+  assert.equal(jah.tasks, []);
+  const now = performance.now();
+  stream.tick(now);
+  stream.tick(now + 2 * TRIAL_MS);
+  await turns();
+  jah.work();
+  await turns();
+  assert.is(stream.versions.trial, undefined);
+  assert.equal(rows.slice(5), ["3:5", "3:6", "3:7", "3:8", "3:9", "3:10"]);
+  await stream.remove();
+});
+
+test("output of a version that is rolled back is not waited for", async () => {
+  const { stream, rows, push, worker, swap } = host();
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  await push(6);
+  jah.padding = OUTPUT_BYTES_WAITING / 4;
+  jah.work(6);
+  jah.trap();
+  const next = worker();
+  next.work();
+  await turns();
+  await push(1);
+  next.work();
+  await turns();
+  assert.equal(rows, ["1:0", "3:1", "3:2", "3:3", "3:4", "3:5", "3:6", "3:7"]);
+  await stream.remove();
+});
+
+/** No source has it: of frames that say how time passes (frames.ts). */
+const TIME_KIND = 0xffff;
+
+for (const [what, kinds] of [
+  ["records that wait", [1]],
+  ["records that wait behind frames without any", [TIME_KIND, 0, 1]],
+] as const)
+  test(`${what} have to fit a kernel that would take over before them`, async () => {
+    const { stream, record, push, worker, swap } = host({ kinds: [...kinds] });
+    record.sources.push({ ...record.sources[0], format: "lines", name: "pushed lines" });
+    worker();
+    const goOn = stream.drain.holdFresh();
+    assert.equal(stream.rollout.fitOf(KERNEL).misfits, []);
+    await push(kinds.length);
+    const { misfits } = stream.rollout.fitOf(KERNEL);
+    assert.is(misfits.length, 1);
+    assert.match(misfits[0], "pushed lines");
+    assert.match(await messageOf(swap("b.ts")), "pushed lines");
+    goOn();
+    await stream.remove();
+  });
 
 test("a stream that parks does not have a version confirmed that the registry cannot be told of", async () => {
   const { stream, record, registry, rows, push, worker, swap, history } = host();

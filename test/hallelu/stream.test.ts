@@ -85,6 +85,21 @@ for (const [name, end] of ENDS)
     assert.is(stream.jahs.size, 0, "it never works again");
   });
 
+test("a frame that stops the kernel of every Jah that gives state away counts as one that stops the kernel", async () => {
+  const { stream, start } = streamOf({ strict: true });
+  stream.wake();
+  await stream.frames.append([{ source: 0, body: [], producers: [] }]);
+  const failure = { kind: "trap" as const, code: "kernel-trapped", message: "no 77", stack: "" };
+  for (const isLast of [false, true]) {
+    const [donor] = stream.jahs.values();
+    const given = start(donor).find((message) => message.type === "map")!;
+    const [{ task }] = given.frames;
+    donor.receive({ type: "failed", failure, mapping: { routing: given.routing, frame: task.frame } });
+    assert.not.ok(stream.jahs.has(donor.id), "half of its state is given away");
+    assert.is(stream.error, isLast ? "frame 0 stops its kernel, and it is strict: no 77" : undefined);
+  }
+});
+
 test("who asks while a stream is about to park finds it awake again", async () => {
   const { stream, start } = streamOf();
   stream.wake();

@@ -283,9 +283,14 @@ test("a kernel that stops while state is given away ends its Jah, and nobody tak
   donor.handle({ type: "routing", routing }, map(routing, task(1, [{ key: "key 1", n: -1 }])));
   await donor.hears("it stops", ({ type }) => type === "failed" || type === "trapped");
   assert.equal(donor.all("trapped"), []);
-  const [{ failure, frame }] = donor.all("failed");
+  const [{ failure, frame, mapping }] = donor.all("failed");
   assert.is(failure.code, "kernel-trapped");
   assert.is(frame, undefined, "the frame may be fine for whoever has it next");
+  assert.equal(
+    mapping,
+    { routing: routing.id, frame: 1 },
+    "if it is not, it has to count that it was not here",
+  );
   assert.equal(receiver.all("imported"), []);
 });
 

@@ -4,10 +4,16 @@ import { Jahs } from "../../host/hallelu/jahs.ts";
 import { Progress } from "../../host/hallelu/progress.ts";
 import { Reprocess, succeeded } from "../../host/hallelu/reprocess.ts";
 import { Reprocesses } from "../../host/hallelu/reprocesses.ts";
+import { Rollout } from "../../host/hallelu/rollout.ts";
 import { Stream } from "../../host/hallelu/stream.ts";
 import { type Mutant, type Open, replace } from "./broken.ts";
 
 export const REPROCESS_MUTANTS: Mutant[] = [
+  {
+    name: "reprocess: begins while its stream's kernel is on trial",
+    where: { kind: "storm" },
+    breaks: () => replace(Rollout, "untrialled", () => async () => {}),
+  },
   {
     name: "reprocess: green takes over and blue is not held",
     where: { kind: "moves" },

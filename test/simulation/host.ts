@@ -4,6 +4,7 @@
  * another. What must hold is in rules.ts.
  */
 import { HallelujahError } from "../../host/core/errors.ts";
+import { STOP_GRACE_MS } from "../../host/core/limits.ts";
 import { admit } from "../../host/hallelu/admission.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
@@ -18,6 +19,7 @@ import type { StreamLoad } from "../../host/wire/congregation.ts";
 import type { FromLiveJah } from "../../host/wire/live.ts";
 import { random } from "../run.ts";
 import { VirtualClock } from "./clock.ts";
+import { closeAll } from "./closing.ts";
 import { SimulatedDisk } from "./disk.ts";
 import { type Circumstances, SimulatedFiles } from "./files.ts";
 import { FrameLog } from "./frame-log.ts";
@@ -62,6 +64,7 @@ export class HostSimulation {
     moves: 0,
     deaths: 0,
     crashes: 0,
+    closes: 0,
     answers: 0,
     refusals: 0,
     swaps: 0,
@@ -79,6 +82,8 @@ export class HostSimulation {
   /** Of whoever swaps kernels, and of whoever reprocesses. */
   private readonly whim: () => number;
   private readonly zeal: () => number;
+  /** Of whoever ends the host in order. */
+  private readonly calm: () => number;
   private readonly kernels: SimulatedKernels;
   /** Streams whose kernels are being swapped, or that a reprocess is begun or ended of. */
   private readonly changing = new Set<string>();
@@ -98,6 +103,8 @@ export class HostSimulation {
   /** Frames that were pushed. */
   private pushed = 0;
   private eventful = true;
+  /** While the host ends in order: settles when it has ended. */
+  private closing: Promise<void> | undefined;
   /** What was begun and went wrong. */
   private error: unknown;
 
@@ -109,6 +116,7 @@ export class HostSimulation {
     this.fate = random(seed + 2_000_000);
     this.whim = random(seed + 3_000_000);
     this.zeal = random(seed + 4_000_000);
+    this.calm = random(seed + 5_000_000);
     this.disk = new SimulatedDisk(this.fate);
     this.files = new SimulatedFiles(this.fate);
     this.kernels = new SimulatedKernels(seed);
@@ -150,7 +158,7 @@ export class HostSimulation {
       kernels: this.kernels,
       disk: this.disk,
       say,
-      isThere: (running) => this.isThere(running),
+      isThere: (running) => !this.closing && this.isThere(running),
       jahs: () => this.processes.jahs,
       writer: () => this.registry.writer as unknown as ReprocessingHost["registry"],
       writes: () => {
@@ -243,6 +251,7 @@ export class HostSimulation {
   }
 
   private happen(): void {
+    if (this.closing) return; // nobody is served
     if (!this.eventful) return this.prove();
     for (const { stream, log, load } of this.streams.values()) {
       const rate = rateOf(this.scenario, load, this.now) * (HAPPEN_MS / 1000);
@@ -251,6 +260,7 @@ export class HostSimulation {
     }
     const { kind, cpus } = this.scenario;
     if (kind === "waves" || kind === "vain") return;
+    if (this.calm() < { storm: 0, moves: 0.002, crowd: 0.002 }[kind]) return this.close();
     if (this.whim() < { storm: 0.008, moves: 0.02, crowd: 0.004 }[kind]) this.begin(this.swap());
     this.ask();
     if (this.zeal() < { storm: 0.01, moves: 0.01, crowd: 0.003 }[kind]) this.begin(this.reprocess());
@@ -302,11 +312,34 @@ export class HostSimulation {
     );
   }
 
+  /** The host ends in order, and is started again; it is killed if that takes too long. Power may go as soon as it has ended. */
+  private close(): void {
+    const { boot, registry, hasFaults } = this;
+    this.say("the host is to end");
+    const isStill = () => boot === this.boot;
+    const parts = { said: (name: string) => registry.said(name), isCalm: !hasFaults };
+    this.closing = (async () => {
+      await closeAll([...this.streams.values()], parts);
+      if (!isStill()) return;
+      this.counts.closes++;
+      this.begin(this.startAgain(this.calm() < 0.3));
+    })();
+    this.begin(this.closing);
+    this.later(STOP_GRACE_MS, () => {
+      if (isStill()) this.begin(this.crash(false));
+    });
+  }
+
   /** The whole host ends where it stands, and with it maybe what was not on disk; then it is started again. */
-  private async crash(power: boolean): Promise<void> {
+  private crash(power: boolean): Promise<void> {
     this.say(power ? "power goes" : "the host is killed");
     this.counts.crashes++;
+    return this.startAgain(power);
+  }
+
+  private async startAgain(power: boolean): Promise<void> {
     this.boot++;
+    this.closing = undefined;
     this.processes.crash();
     this.registry.crash();
     this.changing.clear();
@@ -408,6 +441,7 @@ export class HostSimulation {
     this.streams.delete(name);
     await running.reprocess?.remove();
     await running.stream.remove();
+    await this.closing;
     await this.admit(1 + Math.floor(this.chance() * 2));
   }
 
@@ -598,7 +632,7 @@ export class HostSimulation {
     while (boot === this.boot && running.cutting) await running.cutting;
     if (boot !== this.boot) return new Promise(() => {});
     const { record } = running.stream;
-    if (!this.isThere(running)) return;
+    if (!this.isThere(running)) return this.registry.wouldPut(record);
     const { reprocess } = record;
     const kept = reprocess ? { ...record, reprocess: { ...reprocess, sources: [] } } : record;
     await this.registry.writer.put(`streams/${record.name}`, kept);
@@ -629,7 +663,7 @@ export class HostSimulation {
 
   /** A row is put out. */
   private puts(name: string, { frame, version }: Row): void {
-    if (!this.streams.has(name) || this.registry.hasConfirmed(name, version)) return;
+    if (this.registry.hasConfirmed(name, version)) return;
     this.broken(
       `${name}: version ${version} puts frame ${frame} out, and the registry does not say that it will stay`,
     );
@@ -638,6 +672,7 @@ export class HostSimulation {
   private tick(): void {
     const { rules, processes } = this;
     rules.passed(TICK_MS, this.streams.values(), [...processes.all.values()], processes.ledger.free);
+    if (this.closing) return;
     for (const running of this.streams.values()) {
       this.stopwatch("scaling", () => running.stream.tick(this.now));
       running.reprocess?.tick(this.now);
@@ -689,8 +724,7 @@ export class HostSimulation {
       poison: (frame, version) => this.poison(stream, frame, version),
       stopsAtOnce: (version) => this.kernels.stopsAtOnce(this.kernelOf(stream, version)),
       passes: (frame, version, voided) => {
-        if (!this.runningOf(stream)) return; // it is being removed, and nothing of it is kept any more
-        verdicts.passes(stream, frame, voided, registry.streams.get(stream.name));
+        verdicts.passes(stream, frame, voided, registry.said(stream.name));
         if (this.poison(stream, frame, version) === undefined)
           throw new Broken(`${stream.name}: frame ${frame} is set aside for nothing`);
       },
@@ -698,7 +732,7 @@ export class HostSimulation {
       saved: (version) => {
         const { name } = stream;
         // Of a reprocess, the registry knows no more than that it is there.
-        if (this.streams.has(name) && !registry.hasConfirmed(name, version))
+        if (registry.said(name) && !registry.hasConfirmed(name, version))
           this.broken(`${name}: state of version ${version} is saved, which may be rolled back`);
       },
       broken: (rule) => {
@@ -726,7 +760,8 @@ export class HostSimulation {
   }
 
   private get isAtRest(): boolean {
-    if (this.processes.all.size || this.processes.jahs.all.size) return false;
+    const { processes, registry } = this;
+    if (processes.all.size || processes.jahs.all.size || !registry.isAtRest) return false;
     const parked = [...this.streams.values()].every(({ stream, log, reprocess }) => {
       const { frame, state } = stream.info();
       return frame === log.next && state === "parked" && !reprocess;

@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Mutant, MUTANTS } from "./broken.ts";
+import { END_MUTANTS } from "./broken-ends.ts";
 import { OUTPUT_MUTANTS } from "./broken-outputs.ts";
 import { REPROCESS_MUTANTS } from "./broken-reprocesses.ts";
 import { SWAP_MUTANTS } from "./broken-swaps.ts";
@@ -17,7 +18,7 @@ test("a rule that is broken says how to replay it", async () => {
   assert.match(message, /npm run simulate -- --seed \d+/);
 });
 
-for (const mutant of [...MUTANTS, ...SWAP_MUTANTS, ...OUTPUT_MUTANTS, ...REPROCESS_MUTANTS]) {
+for (const mutant of [...MUTANTS, ...SWAP_MUTANTS, ...OUTPUT_MUTANTS, ...REPROCESS_MUTANTS, ...END_MUTANTS]) {
   test(`found out: ${mutant.name}`, async () => {
     await breaking(mutant);
   });

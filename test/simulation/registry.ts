@@ -25,7 +25,10 @@ export class SimulatedRegistry {
   /** Of the host that runs; those that were killed never hear of what they began. */
   private host = {};
   private revision = 0;
+  private underWay = 0;
   private readonly revisions = new Map<string, number>();
+  /** Of streams that are being removed, what they would have had written last. */
+  private readonly unwritten = new Map<string, StreamRecord>();
 
   constructor(parts: RegistryParts) {
     this.parts = parts;
@@ -34,6 +37,12 @@ export class SimulatedRegistry {
   /** The host ends where it stands. */
   crash(): void {
     this.host = {};
+    this.underWay = 0;
+  }
+
+  /** Whether all that was to be written is. */
+  get isAtRest(): boolean {
+    return this.underWay === 0;
   }
 
   /** What the host that runs now has of it. */
@@ -51,8 +60,10 @@ export class SimulatedRegistry {
     const ms = luck() * (isSlow ? 1000 : 5);
     const isCut = this.isCut(name, kept);
     if (isCut) cutting(ms);
+    this.underWay++;
     await new Promise<void>((done) => later(ms, done));
     if (host !== this.host) return new Promise(() => {});
+    this.underWay--;
     if (isSlow && mayFail() && luck() < 0.3) throw new Error(UNWRITTEN);
     // One that came later holds this.
     if (revision < (this.revisions.get(name) ?? 0)) return;
@@ -62,6 +73,16 @@ export class SimulatedRegistry {
     if (isCut) cut(kept, before!);
   }
 
+  /** A stream that is being removed writes nothing any more; what must hold of it is held against what it would have had written. */
+  wouldPut(record: StreamRecord): void {
+    this.unwritten.set(record.name, structuredClone(record));
+  }
+
+  /** What it says of a stream, or would say if that were not being removed. */
+  said(name: string): StreamRecord | undefined {
+    return this.unwritten.get(name) ?? this.streams.get(name);
+  }
+
   /** Whether this says that a reprocess has taken over. */
   private isCut(name: string, { cut }: StreamRecord): boolean {
     return cut !== undefined && cut !== this.streams.get(name)?.cut;
@@ -69,7 +90,7 @@ export class SimulatedRegistry {
 
   /** Whether what a version of a stream's kernel does may last: it is none that may be rolled back. */
   hasConfirmed(name: string, version: number): boolean {
-    const record = this.streams.get(name);
+    const record = this.said(name);
     if (!record) return false;
     const versions = record.versions ?? [{ version: record.version, error: undefined }];
     const isKnown = versions.some((each) => each.version === version && each.error === undefined);

@@ -129,7 +129,8 @@ function checkCounts(stream: StreamInfo, due: number, pieces: Piece[], alive: Pi
     if (count) throw new Error(`it has ${count} ${what}, and none can be`);
 }
 
-async function checkTables(client: Hallelujah, spec: StreamSpec, counts: Counts): Promise<void> {
+/** Throws unless the tables hold all records that were acknowledged, once; what visits them, by themselves or by a query, too. */
+export async function checkTables(client: Hallelujah, spec: StreamSpec, counts: Counts): Promise<void> {
   for (const table of spec.tables) {
     const { rows } = await askAgain(client, spec.name, table);
     const held = table.countsOf(rows);

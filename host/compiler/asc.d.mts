@@ -25,6 +25,7 @@ export class Parser {
   parseFile(text: string | null, path: string, isEntry: boolean): void;
 }
 export const NodeKind: Record<
+  | "Binary"
   | "Break"
   | "Call"
   | "ClassDeclaration"
@@ -37,14 +38,19 @@ export const NodeKind: Record<
   | "Identifier"
   | "Literal"
   | "MethodDeclaration"
+  | "NamespaceDeclaration"
   | "New"
   | "PropertyAccess"
   | "Switch"
+  | "UnaryPostfix"
+  | "UnaryPrefix"
   | "Variable"
   | "While",
   number
 >;
 export const LiteralKind: Record<"Array" | "Object", number>;
+/** Those of assignments stand between `Equals` and `Caret_Equals`. */
+export const Token: Record<"Caret_Equals" | "Equals" | "Minus_Minus" | "Plus_Plus", number>;
 export const CommonFlags: Record<"Const" | "Export" | "Static", number>;
 
 export interface Diagnostic {

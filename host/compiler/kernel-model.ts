@@ -66,6 +66,8 @@ export interface KernelModel {
   each: boolean;
   /** Where it starts: it goes into the loops over records. */
   eachAt?: number;
+  /** Whether it does nothing with its record but read it, see in-place.ts. */
+  readsInPlace: boolean;
   /** The table whose values `fold` changes. */
   fold?: TableModel;
   /** Whether there is a function `late`. */

@@ -6,6 +6,7 @@ import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } fr
 import { nearest } from "../core/errors.ts";
 import { refusals } from "./body.ts";
 import { type FunctionNode, readFunctions } from "./functions.ts";
+import { readsInPlace } from "./in-place.ts";
 import {
   type AggregateModel,
   type FieldModel,
@@ -90,6 +91,7 @@ class Reader {
     datasets: [],
     input: "",
     each: false,
+    readsInPlace: false,
     late: false,
     closes: [],
     upgrades: [],
@@ -132,8 +134,10 @@ class Reader {
     });
     this.checkStates();
     const each = functions.find((node) => node.name.text === "each" || node.name.text === "fold");
-    for (const { node, message, hint } of refusals(statements, this.model, this.optionalsOf(each)))
+    const record = this.optionalsOf(each);
+    for (const { node, message, hint } of refusals(statements, this.model, record))
       this.problem(node, message, hint);
+    this.model.readsInPlace = record !== undefined && readsInPlace(statements, this.model, record.parameter);
   }
 
   /** What can be said of classes only when it is known which functions there are. */

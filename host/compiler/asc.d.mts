@@ -29,6 +29,7 @@ export const NodeKind: Record<
   | "Break"
   | "Call"
   | "ClassDeclaration"
+  | "Continue"
   | "Do"
   | "FieldDeclaration"
   | "For"
@@ -36,12 +37,18 @@ export const NodeKind: Record<
   | "Function"
   | "FunctionDeclaration"
   | "Identifier"
+  | "If"
+  | "ImportDeclaration"
   | "Literal"
   | "MethodDeclaration"
   | "NamespaceDeclaration"
   | "New"
   | "PropertyAccess"
+  | "Return"
   | "Switch"
+  | "Ternary"
+  | "Throw"
+  | "Try"
   | "UnaryPostfix"
   | "UnaryPrefix"
   | "Variable"
@@ -50,7 +57,10 @@ export const NodeKind: Record<
 >;
 export const LiteralKind: Record<"Array" | "Object", number>;
 /** Those of assignments stand between `Equals` and `Caret_Equals`. */
-export const Token: Record<"Caret_Equals" | "Equals" | "Minus_Minus" | "Plus_Plus", number>;
+export const Token: Record<
+  "Ampersand_Ampersand" | "Bar_Bar" | "Caret_Equals" | "Equals" | "Minus_Minus" | "Plus_Plus",
+  number
+>;
 export const CommonFlags: Record<"Const" | "Export" | "Static", number>;
 
 export interface Diagnostic {

@@ -1,7 +1,7 @@
 /**
  * The part of `hallelujah/generated` by which `each` reads rows where they lie in their columns (in-place.ts says which kernels may): its record is
- * no memory, but the number of a row, and a field of it is looked up in the column when it is asked for. What each
- * row costs elsewhere, to be copied into a record and read there again, is more than half of a short `each`.
+ * no memory, but the number of a row, and a field of it is looked up in the column when it is asked for; those that are always asked for
+ * are given as parameters beside it. What each row costs elsewhere, to be copied into a record and read there again, is more than half of a short `each`.
  *
  * Rows whose columns are of other types are put into the record's memory as ever. Then that is what the columns are: one row, number 0.
  */
@@ -36,10 +36,11 @@ function optionalClass(field: RecordField, i: number): string {
 }`;
 }
 
-function valueOf({ type }: RecordField, i: number): string {
+/** The value of a field in a row; `local` stands before the names of what is known of its column. */
+function valueOf({ type }: RecordField, i: number, row = ROW, local = ""): string {
   const { width, view } = FIELD_TYPES[type];
-  const place = `values${i} + (${ROW} << ${Math.log2(width)})`;
-  if (type === "Text") return `changetype<Text>(views${i} + ((<usize>load<u32>(${place})) << 3))`;
+  const place = `${local}values${i} + (${row} << ${Math.log2(width)})`;
+  if (type === "Text") return `changetype<Text>(${local}views${i} + ((<usize>load<u32>(${place})) << 3))`;
   return view ? `changetype<${type}>(${place})` : `load<${type}>(${place})`;
 }
 
@@ -47,8 +48,10 @@ function valueOf({ type }: RecordField, i: number): string {
 export function inPlaceRows(
   record: RecordModel,
   { fields }: RecordDescriptor,
+  ahead: string[],
   timeField: string | undefined,
 ): string {
+  const read = fields.flatMap((field, i) => (ahead.includes(field.name) ? [{ field, i }] : []));
   const texts = fields.flatMap(({ type }, i) => (type === "Text" ? [i] : []));
   const time = fields.findIndex(({ name }) => name === timeField);
   const slot = ({ offset, optional }: RecordField) => `RECORD + ${offset + (optional ? 8 : 0)}`;
@@ -78,10 +81,19 @@ ${
     : ""
 }`,
 )}
+${read
+  .map(
+    ({ field: { type }, i }) => `  const own_values${i} = values${i};
+${type === "Text" ? `  const own_views${i} = views${i};` : ""}`,
+  )
+  .join("\n")}
   let row = from;
   while (row < to) {
 ${time < 0 ? "" : `    noteTime(load<i64>(values${time} + ((<usize>row) << 3)));`}
-    kernelEach(changetype<${className(record.name)}>(row));
+    kernelEach(${[
+      `changetype<${className(record.name)}>(row)`,
+      ...read.map(({ field, i }) => valueOf(field, i, "(<usize>row)", "own_")),
+    ].join(", ")});
     row++;
     __heap_release();
     if (partFull) break;

@@ -5,8 +5,12 @@
 import type { RecordDescriptor, RecordField } from "./descriptor.ts";
 import { className, type KernelModel, kernelName, type TableModel, tableName } from "./kernel-model.ts";
 
-/** `inPlace`: see generate-in-place.ts. */
-export function orderFunctions(model: KernelModel, input: RecordDescriptor, inPlace: boolean): string {
+/** `ahead`: the fields that are read before `each` is called, if it reads rows in place. */
+export function orderFunctions(
+  model: KernelModel,
+  input: RecordDescriptor,
+  ahead: string[] | undefined,
+): string {
   const { fold, time } = model;
   const timed = model.tables.filter(({ kind }) => kind !== "Table");
   const timeAt = time && input.fields.find(({ name }) => name === time.field)!.offset;
@@ -47,7 +51,7 @@ export function each(): void {
 /** The same, the author's function and all, for a loop that does nothing else. */
 @inline export function eachInPlace(): void {
 ${timeAt === undefined ? "" : `  noteTime(load<i64>(RECORD + ${timeAt}));`}
-${model.each ? `  kernelEach(changetype<${className(input.name)}>(${inPlace ? "0" : "RECORD"}));` : ""}
+${model.each ? callEach(className(input.name), ahead) : ""}
 ${fold ? "  sendRecord();" : ""}
 }
 ${fold ? foldFunctions(model, fold, input, timeAt) : NO_FOLD}
@@ -84,6 +88,13 @@ const NO_FOLD = `
 export function foldRecords(p: usize, end: usize, count: u32): usize {
   return unreachable();
 }`;
+
+function callEach(record: string, ahead: string[] | undefined): string {
+  if (!ahead) return `  kernelEach(changetype<${record}>(RECORD));`;
+  const fields = ahead.map((field) => `, record.${field}`).join("");
+  return `  const record = changetype<${record}>(0);
+  kernelEach(record${fields});`;
+}
 
 function byTable(model: KernelModel, timed: TableModel[], body: (name: string) => string): string {
   if (!timed.length) return "";

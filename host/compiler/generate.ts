@@ -100,26 +100,26 @@ export function generate(model: KernelModel, kernel: string, forVisits = false):
     ...model.upgrades.map(({ name }) => name),
   ];
   const imported = functions.map((name) => `${name} as ${kernelName(name)}`);
-  const inPlace = forVisits && model.readsInPlace;
+  const ahead = forVisits ? model.inPlace?.ahead : undefined;
   return [
     HEAD,
     `/** Whether it maps nothing but the rows and entries that it visits. */\nexport const FOR_VISITS: bool = ${forVisits};`,
-    `/** Whether the record of \`each\` is the number of a row. */\nexport const IN_PLACE: bool = ${inPlace};`,
+    `/** Whether the record of \`each\` is the number of a row. */\nexport const IN_PLACE: bool = ${ahead !== undefined};`,
     ...aggregateImports(model),
     `import { ${[...imported, ...tables].join(", ")} } from "${kernel}";`,
     ...model.records.map((record) =>
-      inPlace && record === input
+      ahead && record === input
         ? inPlaceClass(record, layoutRecord(record))
         : recordClass(record, record !== input, model.datasets),
     ),
     ...model.states.map((state) => stateClass(state, model)),
     inputFunctions(
       input,
-      inPlace
-        ? inPlaceRows(input, layoutRecord(input), model.time?.field)
+      ahead
+        ? inPlaceRows(input, layoutRecord(input), ahead, model.time?.field)
         : exactRows(layoutRecord(input).fields, model.tables.map(tableName)),
     ),
-    orderFunctions(model, layoutRecord(input), inPlace),
+    orderFunctions(model, layoutRecord(input), ahead),
     tableFunctions(model.tables),
     datasetFunctions(model.datasets),
   ].join("\n");

@@ -2,8 +2,9 @@
  * Whether rows that are visited can be read where they lie in their columns, instead of being copied into a record one after the other: whether
  * `each` does nothing with its record but read fields of it. Pure in the parsed file. What is in doubt is copied, as it always was.
  */
+import { accesses, alwaysRead } from "./always-read.ts";
 import { LiteralKind, type Node, NodeKind, Token } from "./asc.mjs";
-import type { FieldModel, KernelModel } from "./kernel-model.ts";
+import type { FieldModel, InPlace, KernelModel } from "./kernel-model.ts";
 import { type AnyNode, children, walk } from "./syntax.ts";
 import { FIELD_TYPES } from "./types.ts";
 
@@ -14,19 +15,58 @@ const VIEW_PARTS = new Set(["ptr", "length", "ms", "units"]);
 /** Calls that make no object in which a view could be kept beyond its row. */
 const MAKE_VALUES = new Set(["Text", "Time", "Decimal", "Math", "Mathf", "NativeMath", "NativeMathf"]);
 
-/** `parameter` is by which name `each` calls its record. */
-export function readsInPlace(statements: Node[], model: KernelModel, parameter: string): boolean {
+/**
+ * How rows are read in place; undefined if they are copied. `parameter` is by which name `each` calls its record, `text` the file.
+ */
+export function inPlaceOf(
+  statements: Node[],
+  model: KernelModel,
+  parameter: string,
+  text: string,
+): InPlace | undefined {
   const file = statements as AnyNode[];
   const each = file.find(({ kind, name }) => kind === NodeKind.FunctionDeclaration && name?.text === "each");
   const record = model.records.find(({ name }) => name === model.input);
-  if (!each || !record || model.fold) return false;
+  if (!each || !record || model.fold) return undefined;
   // Views of one column are the same view, those of two fields of a record never were.
   const views = record.fields.filter(({ type }) => FIELD_TYPES[type].view).map(({ source }) => source);
-  if (new Set(views).size < views.length) return false;
-  if (!file.every(keepsNothing) || named(file, record.name) !== IN_CLASS_AND_EACH) return false;
+  if (new Set(views).size < views.length) return undefined;
+  if (!file.every(keepsNothing) || named(file, record.name) !== IN_CLASS_AND_EACH) return undefined;
   const fields = new Map(record.fields.map((field) => [field.name, field]));
-  const { signature, body } = each as AnyNode & { signature: AnyNode; body: AnyNode };
-  return named([signature], parameter) === 1 && reads(body, undefined, parameter, fields);
+  const { signature, body } = each as AnyNode & { signature: Signature; body: AnyNode };
+  if (named([signature], parameter) !== 1 || !reads(body, undefined, parameter, fields)) return undefined;
+  const always = text.includes(`${parameter}$`) ? new Set() : alwaysRead(body, parameter);
+  const ahead = record.fields.filter(
+    ({ name, type, optional }) => !optional && always.has(name) && isKnown(type, file),
+  );
+  return {
+    parametersAt: signature.parameters[0].range.end,
+    ahead: ahead.map(({ name }) => name),
+    accesses: accesses(body, parameter).filter(
+      ({ start, end, field }) =>
+        ahead.some(({ name }) => name === field) && text.slice(start, end) === `${parameter}.${field}`,
+    ),
+    parameter,
+  };
+}
+
+/** Whether a type can be written in the author's file: classes of fields go, so that nobody may have missed an import for them. */
+function isKnown(type: string, file: AnyNode[]): boolean {
+  let known = !FIELD_TYPES[type].view;
+  for (const statement of file)
+    walk(statement, ({ kind, name }) => {
+      if (kind === NodeKind.ImportDeclaration && name?.text === type) known = true;
+    });
+  return known;
+}
+
+/** The name of the parameter that is a field which was read ahead: as long as `record.field`, so that all that follows stays where it is. */
+export function aheadName(parameter: string, field: string): string {
+  return `${parameter}$${field}`;
+}
+
+interface Signature extends AnyNode {
+  parameters: AnyNode[];
 }
 
 /** The class is named where it is declared and as the type of the parameter: so it is known to nothing else. */

@@ -6,7 +6,7 @@ import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } fr
 import { nearest } from "../core/errors.ts";
 import { refusals } from "./body.ts";
 import { type FunctionNode, readFunctions } from "./functions.ts";
-import { readsInPlace } from "./in-place.ts";
+import { inPlaceOf } from "./in-place.ts";
 import {
   type AggregateModel,
   type FieldModel,
@@ -91,7 +91,6 @@ class Reader {
     datasets: [],
     input: "",
     each: false,
-    readsInPlace: false,
     late: false,
     closes: [],
     upgrades: [],
@@ -137,7 +136,8 @@ class Reader {
     const record = this.optionalsOf(each);
     for (const { node, message, hint } of refusals(statements, this.model, record))
       this.problem(node, message, hint);
-    this.model.readsInPlace = record !== undefined && readsInPlace(statements, this.model, record.parameter);
+    const inPlace = record && inPlaceOf(statements, this.model, record.parameter, this.text);
+    if (inPlace) this.model.inPlace = inPlace;
   }
 
   /** What can be said of classes only when it is known which functions there are. */

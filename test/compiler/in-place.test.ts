@@ -1,6 +1,11 @@
 /** Which kernels are given rows where they lie: those of which it is certain that they do nothing with the record but read its fields. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { compileKernel } from "../../host/compiler/compile.ts";
+import type { KernelModel } from "../../host/compiler/kernel-model.ts";
 import { readKernel } from "../../host/compiler/model.ts";
 
 const test = suite("kernels that read rows in place");
@@ -12,11 +17,21 @@ const HEAD = `import { Count, First, Optional, Table, Text, Time, out, pair } fr
 const rows = new Table<Text, Rows>("rows");
 `;
 
-function verdict(body: string, { parameter = "row", more = "", head = HEAD } = {}): boolean {
+function verdict(body: string, options: Options = {}): boolean {
+  return modelOf(body, options).inPlace !== undefined;
+}
+
+interface Options {
+  parameter?: string;
+  more?: string;
+  head?: string;
+}
+
+function modelOf(body: string, { parameter = "row", more = "", head = HEAD }: Options = {}): KernelModel {
   const text = `${head}${more}\nexport function each(${parameter}: Row): void {\n${body}\n}`;
   const { model, problems } = readKernel(text, "kernel.ts");
   assert.equal(problems, [], body);
-  return model.readsInPlace;
+  return model;
 }
 
 const CAN: Record<string, Parameters<typeof verdict>> = {
@@ -116,6 +131,74 @@ const last = new Table<Text, Newest>("newest");
 export function key(row: Row): Text { return row.a; }
 export function fold(row: Row, state: Newest): void { state.n = row.n; }`;
   assert.is(verdict("rows.at(row.a).count.add();", { more }), false);
+});
+
+/** Bodies, and the fields that they always read. */
+const AHEAD: [body: string, fields: string[]][] = [
+  ["rows.at(row.a).first.add(row.b);", ["a", "b"]],
+  ["if (row.n > 3) rows.at(row.a).count.add();", ["n"]],
+  ["if (row.n > 3 && row.b.isEmpty) rows.at(row.a).count.add();", ["n"]],
+  ["if (row.n > 3 || row.b.isEmpty) return; rows.at(row.a).count.add();", ["n"]],
+  ["if (row.n > 3) throw new Error(); rows.at(row.a).count.add();", ["n"]],
+  ["if (row.n > 3) { rows.at(row.b).count.add(); } rows.at(row.a).count.add();", ["a", "n"]],
+  ["const text = row.n > 3 ? row.a : row.b; rows.at(text).count.add();", ["n"]],
+  ["for (let i = 0; i < row.n; i++) rows.at(row.a).count.add(); rows.at(row.b).count.add();", ["b"]],
+  ["for (let i = 0; i < 3; i++) if (row.n == i) return; rows.at(row.b).count.add();", []],
+  ["while (row.n > 3) { rows.at(row.a).count.add(); break; }", ["n"]],
+  ["switch (row.n) { case 1: rows.at(row.a).count.add(); break; default: }", ["n"]],
+  ["if (row.d.present) rows.at(row.a).count.add();", []],
+  ["rows.at(row.a).count.add(); return; rows.at(row.b).count.add();", ["a"]],
+  ["{ rows.at(row.a).count.add(row.at.hour); }", ["a", "at"]],
+  ["const row$n = 3; rows.at(row.a).count.add(row.n + row$n);", []],
+];
+
+for (const [body, fields] of AHEAD)
+  test(`what is always read is read ahead: ${fields.join(", ") || "nothing"} of ${body}`, () =>
+    assert.equal(modelOf(body).inPlace!.ahead, fields));
+
+test("a text whose class the kernel has not imported is not read ahead", () => {
+  const more = 'const numbers = new Table<i32, Rows>("numbers");';
+  const body = "numbers.at(row.n).count.add(row.at.hour);";
+  assert.equal(modelOf(body, { more }).inPlace!.ahead, ["n", "at"]);
+  const head = HEAD.replace(" Time,", "");
+  assert.equal(modelOf(body, { more, head }).inPlace!.ahead, ["n"]);
+});
+
+test("a read that is not written in one is left to the record", () => {
+  const { accesses } = modelOf("rows.at(row.a).first.add(row\n  .a); rows.at(row . a).count.add();").inPlace!;
+  assert.is(accesses.length, 1);
+});
+
+const folder = mkdtempSync(join(tmpdir(), "hallelujah-in-place-"));
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+
+test("what is wrong in each is told as of any kernel", async () => {
+  const wrongs = [
+    "const n: u8 = row.f; rows.at(row.a).count.add();",
+    "rows.at(row.n).count.add(row.n);",
+    "rows.at(row.a).count.add(row.a.nothing);",
+    "rows.at(row.a).count.add(); const f = (): i32 => row.n; f();",
+    "rows.at(row.a).count.add(row.nothing);",
+    "rows.at(\n  row.a).counts.add(row\n.a.length + row.n, row.n);",
+    "rows.at(row.a.slice(row.b)).count.add();",
+  ];
+  for (const wrong of wrongs) {
+    const file = join(folder, "kernel.ts");
+    writeFileSync(
+      file,
+      `${HEAD.replace("n: i32", "n: i32; f: f64")}export function each(row: Row): void { ${wrong} }`,
+    );
+    const told = async (target: "release" | "visit") => {
+      let message = "";
+      await compileKernel(file, target).catch((error: Error) => {
+        message = error.message;
+      });
+      return message;
+    };
+    const message = await told("release");
+    assert.match(message, "error");
+    assert.is(await told("visit"), message, wrong);
+  }
 });
 
 test.run();

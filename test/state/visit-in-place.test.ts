@@ -221,7 +221,7 @@ async function answerOf(source: string, target: "release" | "visit" | "quick-vis
   return visit(owners.all, keeper, await buildKernel(kernelOf("visits", source), { target }));
 }
 
-const readsInPlace = (source: string) => readKernel(source, "visits.ts").model.readsInPlace;
+const readsInPlace = (source: string) => readKernel(source, "visits.ts").model.inPlace !== undefined;
 
 for (const [name, source] of Object.entries({ VALUES, KEYS, ROWS, WINDOWS, OTHER_TYPES }))
   test(`rows in place answer what copies do: ${name}`, async () => {
@@ -253,16 +253,21 @@ export function each(row: Row): void {
   to.count.add();
 }`);
   assert.ok(readsInPlace(source));
-  const line = source.split("\n").findIndex((text) => text.includes("throw")) + 1;
-  for (const target of ["visit", "quick-visit"] as const) {
-    const { path } = await buildKernel(kernelOf("visits", source), { target });
+  const placeOf = async (kernel: string, target: "release" | "visit" | "quick-visit") => {
+    const { path } = await buildKernel(kernelOf("visits", kernel), { target });
     let error: Error | undefined;
-    await answerOf(source, target).catch((thrown: Error) => {
+    await answerOf(kernel, target).catch((thrown: Error) => {
       error = thrown;
     });
     assert.is(error?.message, "it is 42");
-    assert.match(new KernelPlaces(path, "visits.ts").of(error!.stack!)!, `in each (visits.ts:${line}:`);
-  }
+    return new KernelPlaces(path, "visits.ts").of(error!.stack!);
+  };
+  const line = source.split("\n").findIndex((text) => text.includes("throw")) + 1;
+  const place = await placeOf(source + UNUSED, "visit");
+  assert.match(place!, `in each (visits.ts:${line}:`);
+  assert.is(await placeOf(source, "release"), place);
+  assert.is(await placeOf(source, "visit"), place);
+  assert.is(await placeOf(source, "quick-visit"), place);
 });
 
 test("only kernels that read rows in place have the places of columns", async () => {

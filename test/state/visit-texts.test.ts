@@ -88,7 +88,7 @@ for (const target of ["release", "visit", "quick-visit"] satisfies CompileTarget
   ])
     for (const [name, kernel] of Object.entries({ GROUP, READ }))
       test(`${texts} texts, built for ${target}: ${name}`, async () => {
-        assert.is(readKernel(kernel, "group.ts").model.readsInPlace, kernel === READ);
+        assert.is(readKernel(kernel, "group.ts").model.inPlace !== undefined, kernel === READ);
         const draw = random(seed + texts);
         const text = () => `${"xyz"[Math.floor(draw() * 3)]}-${Math.floor(draw() * texts)}`;
         const all = Array.from({ length: rows }, (_, n): Row => {

@@ -177,7 +177,7 @@ test("what is wrong in each is told as of any kernel", async () => {
     "const n: u8 = row.f; rows.at(row.a).count.add();",
     "rows.at(row.n).count.add(row.n);",
     "rows.at(row.a).count.add(row.a.nothing);",
-    "rows.at(row.a).count.add(); const f = (): i32 => row.n; f();",
+    "rows.at(row.a).count.add(row.n); const f = (): i32 => row.n; f();",
     "rows.at(row.a).count.add(row.nothing);",
     "rows.at(\n  row.a).counts.add(row\n.a.length + row.n, row.n);",
     "rows.at(row.a.slice(row.b)).count.add();",

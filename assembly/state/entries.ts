@@ -7,7 +7,7 @@
  *   key: u64 for a word, else u32 length and the bytes
  */
 import { ENTRIES, HOMES, HOME_BYTES, LATE, OUTPUT_END, OWNERS } from "../abi";
-import { FOR_VISITS, cellOf } from "../generated";
+import { FOR_VISITS, IN_PLACE, cellOf, isShared } from "../generated";
 import { damaged } from "../damaged";
 import { touch, touchRange } from "../dirty";
 import { growing, lasting, releaseFrame, residentFrom, setLasting, takeFrame, visiting } from "../heap";
@@ -44,6 +44,9 @@ const NO_CELLS: usize = memory.data(8, 8);
 /** Bytes of the places that remember entries: one for each eight of 64 KiB, as texts of datasets start at multiples of 8. */
 const KNOWN_BYTES: usize = 8192 << 4;
 
+/** The places where kernels that read rows in place remember entries by their texts' views: eight bytes each, of the same room. */
+const SHARED_MASK: usize = KNOWN_BYTES - 8;
+
 /** Where in them a text has its place. */
 @inline function placeOf(ptr: usize): usize {
   return (ptr << 1) & (KNOWN_BYTES - 16);
@@ -60,7 +63,7 @@ export class Entries<K, V> {
   protected lasting: Home = changetype<Home>(0);
   /**
    * To which entry of the frame the texts of a dataset lead, by their address: { u64 view, u32 entry, u32 } each. They stay where they
-   * are while they are visited, and come again and again.
+   * are while they are visited, and come again and again. Of kernels that read rows in place it is { u32 address of the view, u32 entry }.
    */
   protected known: usize = 0;
   /**
@@ -96,6 +99,26 @@ export class Entries<K, V> {
     return isWord<K>() ? WORD_HEADER : BYTES_HEADER;
   }
 
+  /** The entry of a key in the frame's home; a new one if the key was not there. */
+  @inline protected frameEntryOf(key: K): usize {
+    if (isWord<K>()) return this.entryOf(this.frame, key, true);
+    else if (IN_PLACE) {
+      const view = changetype<usize>(key);
+      const place = load<u64>(this.known + (view & SHARED_MASK));
+      let entry = <usize>(place >> 32);
+      if (<usize>(<u32>place) != view) entry = this.entryOfView(key); // no ternary: what is known is what is expected
+      return entry;
+    } else return this.entryOf(this.frame, key, true);
+  }
+
+  /** The same, which is remembered if the key is a text that many rows have. */
+  protected entryOfView(key: K): usize {
+    const entry = this.entryOf(this.frame, key, true);
+    const view = changetype<usize>(key);
+    if (isShared(view)) store<u64>(this.known + (view & SHARED_MASK), (<u64>view) | ((<u64>entry) << 32));
+    return entry;
+  }
+
   /** The entry of a key in a home; a new one if the key was not there. `stays`: see Home.insertBytes; false in the lasting one. */
   @inline protected entryOf(home: Home, key: K, stays: bool): usize {
     if (isWord<K>()) {
@@ -110,7 +133,7 @@ export class Entries<K, V> {
     } else {
       const bytes = changetype<usize>(key);
       const ptr = <usize>load<u32>(bytes);
-      if (FOR_VISITS ? stays : stays && visiting()) {
+      if (IN_PLACE ? false : FOR_VISITS ? stays : stays && visiting()) {
         const cell = cellOf(bytes);
         const entry = <usize>load<u32>(this.cells + ((<usize>cell) << 2));
         return entry ? entry : this.entryOfText(home, load<u64>(bytes), cell);
@@ -263,7 +286,7 @@ export class Entries<K, V> {
 
   /** Empties the frame's home; the frame heap was released before. */
   reset(): void {
-    if (!isWord<K>() && visiting()) {
+    if (!isWord<K>() && (IN_PLACE || visiting())) {
       this.known = takeFrame(KNOWN_BYTES, false);
       memory.fill(this.known, 0, KNOWN_BYTES);
       this.cells = NO_CELLS;

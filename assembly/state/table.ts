@@ -9,7 +9,7 @@ export class Table<K, V> extends Rows<K, V> {
 
   /** The value of a key; a new one if the key was not there. Valid until the frame ends. */
   @inline at(key: K): V {
-    return changetype<V>(this.entryOf(this.frame, key, true) + this.header());
+    return changetype<V>(this.frameEntryOf(key) + this.header());
   }
 
   /** The lasting value of a key, for `fold`. To be called while blocks come from the arena. */

@@ -25,9 +25,11 @@ export class Parser {
   parseFile(text: string | null, path: string, isEntry: boolean): void;
 }
 export const NodeKind: Record<
+  | "Binary"
   | "Break"
   | "Call"
   | "ClassDeclaration"
+  | "Continue"
   | "Do"
   | "FieldDeclaration"
   | "For"
@@ -35,16 +37,30 @@ export const NodeKind: Record<
   | "Function"
   | "FunctionDeclaration"
   | "Identifier"
+  | "If"
+  | "ImportDeclaration"
   | "Literal"
   | "MethodDeclaration"
+  | "NamespaceDeclaration"
   | "New"
   | "PropertyAccess"
+  | "Return"
   | "Switch"
+  | "Ternary"
+  | "Throw"
+  | "Try"
+  | "UnaryPostfix"
+  | "UnaryPrefix"
   | "Variable"
   | "While",
   number
 >;
 export const LiteralKind: Record<"Array" | "Object", number>;
+/** Those of assignments stand between `Equals` and `Caret_Equals`. */
+export const Token: Record<
+  "Ampersand_Ampersand" | "Bar_Bar" | "Caret_Equals" | "Equals" | "Minus_Minus" | "Plus_Plus",
+  number
+>;
 export const CommonFlags: Record<"Const" | "Export" | "Static", number>;
 
 export interface Diagnostic {

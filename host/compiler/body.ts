@@ -3,22 +3,12 @@
  * depend on anything but the input. Pure in the parsed file.
  */
 import { type Node, NodeKind } from "./asc.mjs";
+import { type AnyNode, children, walk } from "./syntax.ts";
 
 export interface Refusal {
   node: Node;
   message: string;
   hint: string;
-}
-
-/** The parts of the parser's nodes that are looked at here. */
-interface AnyNode extends Node {
-  name?: { text?: string };
-  text?: string;
-  condition?: Node | null;
-  expression?: AnyNode;
-  property?: { text: string };
-  typeName?: { identifier: { text: string } };
-  args?: AnyNode[];
 }
 
 const NO_CLOCK = "a kernel has no clock: its answer follows from its input alone";
@@ -164,25 +154,6 @@ function declaredNames(statements: Node[]): Set<string> {
     });
   }
   return names;
-}
-
-/** Visits a node and all below it; `inFunction` says whether a function's body is around the node. */
-function walk(node: AnyNode, visit: (node: AnyNode, inFunction: boolean) => void, inFunction = false): void {
-  visit(node, inFunction);
-  const inside =
-    inFunction || node.kind === NodeKind.FunctionDeclaration || node.kind === NodeKind.MethodDeclaration;
-  for (const child of children(node)) walk(child, visit, inside);
-}
-
-function* children(node: AnyNode): Generator<AnyNode> {
-  for (const [name, value] of Object.entries(node)) {
-    if (name === "range") continue;
-    for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) yield child;
-  }
-}
-
-function isNode(value: unknown): value is AnyNode {
-  return typeof value === "object" && value !== null && "kind" in value && "range" in value;
 }
 
 /** Whether a break below ends this loop rather than one inside it. */

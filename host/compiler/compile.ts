@@ -13,7 +13,8 @@ import { sectionNames, withSections } from "./descriptor.ts";
 import { CompileError, type Diagnostic } from "./diagnostics.ts";
 import { describe, generate } from "./generate.ts";
 import { inWords } from "./hints.ts";
-import { className, type KernelModel } from "./kernel-model.ts";
+import { aheadName } from "./in-place.ts";
+import { className, type InPlace, type KernelModel } from "./kernel-model.ts";
 import { readKernel } from "./model.ts";
 import { forgetParsed } from "./parsed.ts";
 
@@ -54,8 +55,11 @@ class EditedText {
   }
 }
 
-/** The author's file as it is compiled: classes become imports of the generated ones, on as many lines. */
-function edit(text: string, model: KernelModel): EditedText {
+/**
+ * The author's file as it is compiled: classes become imports of the generated ones, on as many lines; and of fields that are read ahead
+ * `each` reads parameters.
+ */
+function edit(text: string, model: KernelModel, forVisits: boolean): EditedText {
   const edits = [...model.records, ...model.states].map(({ name, start, end }) => ({
     start,
     end,
@@ -65,7 +69,18 @@ function edit(text: string, model: KernelModel): EditedText {
     if (exportAt !== undefined) edits.push({ start: exportAt, end: exportAt, text: "export " });
   }
   if (model.eachAt !== undefined) edits.push({ start: model.eachAt, end: model.eachAt, text: "@inline " });
+  if (forVisits && model.inPlace) edits.push(...readAhead(model.inPlace, model));
   return new EditedText(text, edits);
+}
+
+function readAhead({ parameter, parametersAt, ahead, accesses }: InPlace, { records, input }: KernelModel) {
+  const { fields } = records.find(({ name }) => name === input)!;
+  const typeOf = (field: string) => fields.find(({ name }) => name === field)!.type;
+  const parameters = ahead.map((field) => `, ${aheadName(parameter, field)}: ${typeOf(field)}`).join("");
+  return [
+    { start: parametersAt, end: parametersAt, text: parameters },
+    ...accesses.map(({ start, end, field }) => ({ start, end, text: aheadName(parameter, field) })),
+  ];
 }
 
 export interface CompiledKernel {
@@ -98,8 +113,9 @@ async function compile(file: string, target: CompileTarget): Promise<CompiledKer
   const text = readSource(path);
   const { model, problems } = readKernel(text, name);
   if (problems.length) throw new CompileError(inWords(problems, text), text);
-  const edited = edit(text, model);
-  const generated = generate(model, `../../${name.replace(/\.ts$/, "")}`, target.endsWith("visit"));
+  const forVisits = target.endsWith("visit");
+  const edited = edit(text, model, forVisits);
+  const generated = generate(model, `../../${name.replace(/\.ts$/, "")}`, forVisits);
   const sources = [path];
   const outputs = new Map<string, Uint8Array | string>();
   const diagnostics: Diagnostic[] = [];

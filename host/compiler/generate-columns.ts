@@ -17,13 +17,21 @@ export function columnRead(type: string, at: string): string {
   return `const value = columnI64(d, row); ${fits}store<i64>(${at}, value);`;
 }
 
-/**
- * The loop over rows whose columns are of the fields' own types, as a dataset of the same class has them: where each is, is known before
- * the loop, and nothing has to be checked.
- */
-export function exactRows(fields: RecordField[], tables: string[]): string {
+/** Whether the columns of a frame are of the fields' own types, as a dataset of the same class has them. */
+export function isExact(fields: RecordField[]): string {
   const test = ({ type, optional }: RecordField, i: number) =>
     `load<u32>(columnAt(base, ${i})) == ${KIND[FIELD_TYPES[type].kind]} && (load<u32>(columnAt(base, ${i}), 4) != 0) == ${optional}`;
+  return `
+/** Whether the columns of the frame at \`base\` are of the fields' own types. */
+export function isExact(base: usize): bool {
+  return ${fields.map(test).join(" &&\n    ")};
+}`;
+}
+
+/**
+ * The loop over rows whose columns are of the fields' own types: where each is, is known before the loop, and nothing has to be checked.
+ */
+export function exactRows(fields: RecordField[], tables: string[]): string {
   const places = fields.flatMap(({ type, optional }, i) => [
     `  const data${i} = <usize>load<u32>(columnAt(base, ${i}), 8);`,
     ...(type === "Text"
@@ -45,11 +53,6 @@ export function exactRows(fields: RecordField[], tables: string[]): string {
       ].join("\n")
     : "";
   return `
-/** Whether the columns of the frame at \`base\` are of the fields' own types. */
-export function isExact(base: usize): bool {
-  return ${fields.map(test).join(" &&\n    ")};
-}
-
 /** Maps rows [from, to) of a frame that is exact. Returns the row behind the last one that was mapped. */
 export function mapExactRows(base: usize, from: u32, to: u32): u32 {
   let cells: u32 = 1;
@@ -73,6 +76,11 @@ ${texts.map(({ i }) => `let cell${i}: u32 = 0;\nlet mask${i}: u32 = 0;\nlet view
 @inline export function cellOf(text: usize): u32 {
 ${texts.map(({ i, at }) => `  if (text == ${at}) return load<u64>(text) == view${i} ? cell${i} : 0;`).join("\n")}
   return 0;
+}
+
+/** For kernels that read rows in place. */
+export function isShared(view: usize): bool {
+  return false;
 }`;
 }
 

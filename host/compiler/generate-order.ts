@@ -5,7 +5,12 @@
 import type { RecordDescriptor, RecordField } from "./descriptor.ts";
 import { className, type KernelModel, kernelName, type TableModel, tableName } from "./kernel-model.ts";
 
-export function orderFunctions(model: KernelModel, input: RecordDescriptor): string {
+/** `ahead`: the fields that are read before `each` is called, if it reads rows in place. */
+export function orderFunctions(
+  model: KernelModel,
+  input: RecordDescriptor,
+  ahead: string[] | undefined,
+): string {
   const { fold, time } = model;
   const timed = model.tables.filter(({ kind }) => kind !== "Table");
   const timeAt = time && input.fields.find(({ name }) => name === time.field)!.offset;
@@ -31,6 +36,12 @@ export function isTimed(): bool {
   return ${timed.length > 0};
 }
 
+/** The greatest event time of the frame. */
+@inline function noteTime(ms: i64): void {
+  const time = <f64>ms;
+  if (time > load<f64>(EVENT_TIME)) store<f64>(EVENT_TIME, time);
+}
+
 /** What is done with the record at hand. */
 export function each(): void {
   if (decodedTo) keepDecoded(RECORD);
@@ -39,8 +50,8 @@ export function each(): void {
 
 /** The same, the author's function and all, for a loop that does nothing else. */
 @inline export function eachInPlace(): void {
-${timeAt === undefined ? "" : noteTime(timeAt)}
-${model.each ? `  kernelEach(changetype<${className(input.name)}>(RECORD));` : ""}
+${timeAt === undefined ? "" : `  noteTime(load<i64>(RECORD + ${timeAt}));`}
+${model.each ? callEach(className(input.name), ahead) : ""}
 ${fold ? "  sendRecord();" : ""}
 }
 ${fold ? foldFunctions(model, fold, input, timeAt) : NO_FOLD}
@@ -78,10 +89,11 @@ export function foldRecords(p: usize, end: usize, count: u32): usize {
   return unreachable();
 }`;
 
-/** The greatest event time of the frame. */
-function noteTime(at: number): string {
-  return `  const time = <f64>load<i64>(RECORD + ${at});
-  if (time > load<f64>(EVENT_TIME)) store<f64>(EVENT_TIME, time);`;
+function callEach(record: string, ahead: string[] | undefined): string {
+  if (!ahead) return `  kernelEach(changetype<${record}>(RECORD));`;
+  const fields = ahead.map((field) => `, record.${field}`).join("");
+  return `  const record = changetype<${record}>(0);
+  kernelEach(record${fields});`;
 }
 
 function byTable(model: KernelModel, timed: TableModel[], body: (name: string) => string): string {

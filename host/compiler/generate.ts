@@ -13,8 +13,9 @@ import {
   type TableModel,
   tableName,
 } from "./kernel-model.ts";
-import { columnRead, exactRows } from "./generate-columns.ts";
+import { columnRead, exactRows, isExact } from "./generate-columns.ts";
 import { decodedRows } from "./generate-decoded.ts";
+import { inPlaceClass, inPlaceRows } from "./generate-in-place.ts";
 import { aliasesOf, upgradeOf } from "./generate-upgrade.ts";
 import { fullType, holdsBlocks, layoutState, sizeOfFields } from "./state-layout.ts";
 import { datasetFunctions, datasetName, describeDataset, rowMethods } from "./generate-datasets.ts";
@@ -99,15 +100,26 @@ export function generate(model: KernelModel, kernel: string, forVisits = false):
     ...model.upgrades.map(({ name }) => name),
   ];
   const imported = functions.map((name) => `${name} as ${kernelName(name)}`);
+  const ahead = forVisits ? model.inPlace?.ahead : undefined;
   return [
     HEAD,
     `/** Whether it maps nothing but the rows and entries that it visits. */\nexport const FOR_VISITS: bool = ${forVisits};`,
+    `/** Whether the record of \`each\` is the number of a row. */\nexport const IN_PLACE: bool = ${ahead !== undefined};`,
     ...aggregateImports(model),
     `import { ${[...imported, ...tables].join(", ")} } from "${kernel}";`,
-    ...model.records.map((record) => recordClass(record, record !== input, model.datasets)),
+    ...model.records.map((record) =>
+      ahead && record === input
+        ? inPlaceClass(record, layoutRecord(record))
+        : recordClass(record, record !== input, model.datasets),
+    ),
     ...model.states.map((state) => stateClass(state, model)),
-    inputFunctions(input, model.tables.map(tableName)),
-    orderFunctions(model, layoutRecord(input)),
+    inputFunctions(
+      input,
+      ahead
+        ? inPlaceRows(input, layoutRecord(input), ahead, model.time?.field)
+        : exactRows(layoutRecord(input).fields, model.tables.map(tableName)),
+    ),
+    orderFunctions(model, layoutRecord(input), ahead),
     tableFunctions(model.tables),
     datasetFunctions(model.datasets),
   ].join("\n");
@@ -374,7 +386,7 @@ ${upgrade.methods}
 }
 
 /** Everything that the decoders ask of the input record. */
-function inputFunctions(input: RecordModel, tables: string[]): string {
+function inputFunctions(input: RecordModel, rows: string): string {
   const { fields, size } = layoutRecord(input);
   const mask = (test: (field: FieldModel) => boolean) =>
     `0x${fields.reduce((bits, field, i) => (test(field) ? bits | (1n << BigInt(i)) : bits), 0n).toString(16)}`;
@@ -433,7 +445,8 @@ ${cases((field) => {
   }
   return 0;
 }
-${exactRows(fields, tables)}
+${isExact(fields)}
+${rows}
 ${decodedRows(fields)}
 ${plainRows(fields)}
 ${nameTable(fields)}`;

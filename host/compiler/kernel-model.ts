@@ -1,4 +1,5 @@
 /** What a kernel is, as read from its source: its records, states, tables, and the functions that the engine calls. */
+import type { Access } from "./always-read.ts";
 import { type Node, NodeKind } from "./asc.mjs";
 
 export interface FieldModel {
@@ -66,6 +67,8 @@ export interface KernelModel {
   each: boolean;
   /** Where it starts: it goes into the loops over records. */
   eachAt?: number;
+  /** Where it does nothing with its record but read it. */
+  inPlace?: InPlace;
   /** The table whose values `fold` changes. */
   fold?: TableModel;
   /** Whether there is a function `late`. */
@@ -76,6 +79,17 @@ export interface KernelModel {
   upgrades: { name: string; from: string; table: TableModel }[];
   /** The field of event time, and how late records may be, ms. */
   time?: { field: string; lateness: number };
+}
+
+/** How `each` is given rows that lie in columns, see in-place.ts: by their number, and with the fields that it reads in any case. */
+export interface InPlace {
+  /** By which name it calls its record. */
+  parameter: string;
+  /** Where further parameters go. */
+  parametersAt: number;
+  /** The fields that are read ahead, in the order of the record, and where they are read. */
+  ahead: string[];
+  accesses: Access[];
 }
 
 /** A function of the kernel, as the generated module calls it. */

@@ -6,6 +6,7 @@ import { CommonFlags, LiteralKind, NodeKind, Parser, type Node, type Source } fr
 import { nearest } from "../core/errors.ts";
 import { refusals } from "./body.ts";
 import { type FunctionNode, readFunctions } from "./functions.ts";
+import { inPlaceOf } from "./in-place.ts";
 import {
   type AggregateModel,
   type FieldModel,
@@ -132,8 +133,11 @@ class Reader {
     });
     this.checkStates();
     const each = functions.find((node) => node.name.text === "each" || node.name.text === "fold");
-    for (const { node, message, hint } of refusals(statements, this.model, this.optionalsOf(each)))
+    const record = this.optionalsOf(each);
+    for (const { node, message, hint } of refusals(statements, this.model, record))
       this.problem(node, message, hint);
+    const inPlace = record && inPlaceOf(statements, this.model, record.parameter, this.text);
+    if (inPlace) this.model.inPlace = inPlace;
   }
 
   /** What can be said of classes only when it is known which functions there are. */

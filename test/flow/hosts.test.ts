@@ -151,6 +151,15 @@ if (hasNatsServer) {
       await c.client.push("more", [{ key: "x" }]);
       assert.is(await codeOf(c.client.deploy("third", { kernel: KERNEL, host: "c" })), "registry-unwritable");
       assert.is(await codeOf(c.client.stream("third")), "stream-unknown");
+    } catch (error) {
+      // What a host says of a failure that it did not foresee is in its log alone.
+      const said = [a, b, c].flatMap((host) =>
+        host
+          .log()
+          .split("\n")
+          .filter((line) => line.includes("failed")),
+      );
+      throw new Error([(error as Error).message, ...said].join("\n"), { cause: error });
     } finally {
       await Promise.all([a.stop(), b.stop(), c.stop()]);
       await server.kill();

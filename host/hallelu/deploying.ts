@@ -1,4 +1,5 @@
 /** A new stream: whether there may be one, its record and its folder, and that it begins to work. */
+import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { crc32 } from "node:zlib";
@@ -15,6 +16,7 @@ import { admit } from "./admission.ts";
 import type { CheckedKernel } from "./builder.ts";
 import { PARTITIONS } from "./dispatch.ts";
 import type { Feeding } from "./feeding.ts";
+import type { Frames } from "./frames.ts";
 import { hasOutput, noOutput } from "./has-output.ts";
 import type { DeployRequest } from "./host.ts";
 import type { Neighbours } from "./neighbours.ts";
@@ -118,18 +120,42 @@ export class Deploying {
     request: DeployRequest,
     kernel: { wasm: Uint8Array; descriptor: KernelDescriptor; min: number; max: number; shares: boolean },
   ): Promise<StreamInfo> {
-    const { data, registry } = this.host;
-    const folder = streamFolder(data, name);
-    rmSync(join(folder), { recursive: true, force: true });
-    streamFolder(data, name);
-    // What it begins with stays there until it holds it itself.
-    const shared = kernel.shares ? this.host.roster.find(request.from!).stream.frames : undefined;
-    const letGo = shared?.hold();
+    await this.host.neighbours()?.claim(name);
+    let letGo = () => {};
+    try {
+      const shared = kernel.shares ? this.host.roster.find(request.from!).stream.frames : undefined;
+      // What it begins with stays there until it holds it itself.
+      if (shared) letGo = shared.hold();
+      const record = await this.prepare(name, request, kernel, shared);
+      await this.host.registry.put(`streams/${name}`, record, 0);
+      const running = await this.host.opening.open(record, kernel.descriptor);
+      if (record.shares) running.stream.recall();
+      if (record.max > 0) running.stream.wake();
+      await this.host.feeding.feed(running);
+      this.host.journal.info({ stream: name }, `deployed ${record.file}`);
+      return infoOf(running);
+    } catch (error) {
+      await this.undo(name);
+      throw error;
+    } finally {
+      letGo();
+    }
+  }
+
+  /** Makes its folder, with the kernel; `shared` is whose log it shares. */
+  private async prepare(
+    name: string,
+    request: DeployRequest,
+    kernel: { wasm: Uint8Array; descriptor: KernelDescriptor; min: number; max: number },
+    shared: Frames | undefined,
+  ): Promise<StreamRecord> {
+    const { data } = this.host;
+    rmSync(streamFolder(data, name), { recursive: true, force: true });
+    const path = join(streamFolder(data, name), "kernel-1.wasm");
+    await replaceFile(path, kernel.wasm);
     const begin = shared?.first ?? 0;
     const open = shared?.openAt(begin) ?? [];
-    const path = join(folder, "kernel-1.wasm");
-    await replaceFile(path, kernel.wasm);
-    const record: StreamRecord = {
+    return {
       name,
       version: 1,
       kernel: path,
@@ -142,7 +168,7 @@ export class Deploying {
       source: request.source ?? [],
       ...(request.inputFormat === undefined ? {} : { inputFormat: request.inputFormat }),
       ...(request.from === undefined ? {} : { from: request.from }),
-      ...(kernel.shares ? { shares: true, begin } : {}),
+      ...(shared ? { shares: true, begin, reader: randomUUID() } : {}),
       ...(open.length ? { open } : {}),
       sink: request.sink ?? [],
       ...(request.strict ? { strict: true } : {}),
@@ -152,27 +178,16 @@ export class Deploying {
       frame: begin,
       counts: { records: 0, bad: 0, late: 0 },
     };
-    try {
-      await this.host.neighbours()?.claim(name);
-      await registry.put(`streams/${name}`, record, 0);
-      const running = await this.host.opening.open(record, kernel.descriptor);
-      if (record.shares) running.stream.recall();
-      if (record.max > 0) running.stream.wake();
-      await this.host.feeding.feed(running);
-      this.host.journal.info({ stream: name }, `deployed ${record.file}`);
-      return infoOf(running);
-    } catch (error) {
-      const running = this.host.roster.get(name);
-      this.host.roster.delete(name);
-      running?.stop.abort();
-      if (running) await Promise.all([running.stream.remove(), ...running.feeding]);
-      await registry.delete(`streams/${name}`).catch(() => {});
-      await this.host.neighbours()?.release(name);
-      rmSync(folder, { recursive: true, force: true });
-      throw error;
-    } finally {
-      letGo?.();
-    }
+  }
+
+  private async undo(name: string): Promise<void> {
+    const running = this.host.roster.get(name);
+    this.host.roster.delete(name);
+    running?.stop.abort();
+    if (running) await Promise.all([running.stream.remove(), ...running.feeding]);
+    await this.host.registry.delete(`streams/${name}`).catch(() => {});
+    await this.host.neighbours()?.release(name);
+    rmSync(streamFolder(this.host.data, name), { recursive: true, force: true });
   }
 }
 

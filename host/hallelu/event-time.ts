@@ -30,10 +30,10 @@ export interface TimeHead {
 export interface TimeReader {
   /** What its kernel takes the event time from. */
   field: string | undefined;
-  /** Its name, if it shares the log of another stream; its reprocess reads for that one. */
+  /** Its mark, if it shares the log of another stream; a reprocess reads for the stream that it is of. */
   of: string | undefined;
-  /** From here on, what older logs say without a field is in terms of its own. */
-  ownFrom: number;
+  /** Whether what older logs say without a field is in terms of its own. */
+  takesUnnamed: boolean;
 }
 
 /**
@@ -41,9 +41,9 @@ export interface TimeReader {
  * that no stream's results depend on others that share its log; and for a reprocess of it, if that goes by the same field: the same windows
  * close at the same frames.
  */
-export function countsFor(reader: TimeReader, frame: number, { time, field, of }: TimeHead): boolean {
+export function countsFor(reader: TimeReader, { time, field, of }: TimeHead): boolean {
   if (time === "open" || (time === "end" && field === undefined)) return true;
-  return of === reader.of && (field === undefined ? frame >= reader.ownFrom : field === reader.field);
+  return of === reader.of && (field === undefined ? reader.takesUnnamed : field === reader.field);
 }
 
 interface Clock {

@@ -24,7 +24,7 @@ import {
 import type { PushBody } from "./host.ts";
 import { Intake, type IntakeFrame } from "./intake.ts";
 import { Rates } from "./rates.ts";
-import { NEVER, type StreamRecord } from "./record.ts";
+import type { StreamRecord } from "./record.ts";
 import type { Tally } from "./tally.ts";
 import { misfitOf, Shapes, type StreamSource } from "./shapes.ts";
 
@@ -263,9 +263,13 @@ export class Frames {
     this.recalledFrom = from;
     this.heardOf = log.next;
     const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
-    for (const { number, kind, head } of log.heads(from, () => true)) {
+    const isTold = (kind: number) => {
+      // Heard of in order, as the ends of sources are; the heads of these say nothing more.
       if (kind !== TIME_KIND && this.isNews(kind)) this.time.goesOn(this.clockOf(kind), Date.now());
-      if (!head || isHere(kind)) continue;
+      return !isHere(kind);
+    };
+    for (const { number, kind, head } of log.heads(from, isTold)) {
+      if (!head) continue;
       const said = JSON.parse(head.toString()) as TimeHead & { index?: number };
       if (kind === TIME_KIND) this.timeLogged(number, said);
       else if (said.index !== undefined) this.refer(kind, number, said.index);
@@ -363,10 +367,8 @@ export class Frames {
   openAt(frame: number): number[] {
     if (frame === 0) return [];
     const open = new Set(this.time.openFiles);
-    for (let number = frame; number < this.next; number++) {
-      const { kind } = this.log.place(number);
-      if (kind !== TIME_KIND && this.shapes.sources[kind].origin === "source") open.add(this.clockOf(kind));
-    }
+    for (const kind of this.log.kindsFrom(frame))
+      if (this.shapes.sources[kind]?.origin === "source") open.add(this.clockOf(kind));
     return [...open].toSorted((a, b) => a - b);
   }
 
@@ -408,17 +410,13 @@ export class Frames {
 
   private timeLogged(frame: number, head: TimeHead): void {
     this.timeFrames.set(frame, head);
-    if (countsFor(this.timeReader, frame, head)) this.time.logged(head, Date.now());
+    if (countsFor(this.timeReader, head)) this.time.logged(head, Date.now());
   }
 
   private get timeReader(): TimeReader {
-    const { record, owner } = this;
-    const isReprocess = record.cut !== undefined;
-    return {
-      field: this.parts.kernel().time?.field,
-      of: owner && !isReprocess ? record.name : undefined,
-      ownFrom: owner ? NEVER : (record.cut ?? 0),
-    };
+    const { reader, unnamedTime = true } = this.record;
+    const field = this.parts.kernel().time?.field;
+    return { field, of: reader, takesUnnamed: reader === undefined && unnamedTime };
   }
 
   /** Whether its frames say that a clock goes on: those that come again do not. */
@@ -439,7 +437,7 @@ export class Frames {
     const voids = [...dead.voidsOf(frame), ...held];
     if (source === TIME_KIND) {
       const head = this.timeFrames.get(frame)!;
-      const task = timeTask(frame, head, countsFor(this.timeReader, frame, head));
+      const task = timeTask(frame, head, countsFor(this.timeReader, head));
       return voids.length ? { ...task, voids } : task;
     }
     const { kind, again } = this.shapes.sources[source];

@@ -37,9 +37,13 @@ export class Opening {
   /** From then on it is in the roster. Rejects if its folder, or the stream whose records it shares, cannot be read. */
   async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
     const folder = streamFolder(this.host.data, record.name);
+    const outputs = await Outputs.open(join(folder, "output"));
+    const lateOutputs = await Outputs.open(join(folder, "late"));
+    const own = record.shares ? undefined : new Tally();
+    const log = own && (await Log.open(join(folder, "log"), { digest: own }));
+    // Nothing is waited for from here on: a reprocess may take its place at any time.
     const owner = record.shares ? this.host.roster.find(record.from!).stream : undefined;
     if (owner) record.sources = owner.record.sources; // one list, which grows with it
-    const own = owner ? undefined : new Tally();
     const running: Omit<Running, "stream"> = {
       stop: new AbortController(),
       feeding: [],
@@ -52,12 +56,12 @@ export class Opening {
       ...(owner
         ? { owner, ...owner.shared }
         : {
-            log: await Log.open(join(folder, "log"), { digest: own! }),
+            log: log!,
             tally: own!,
             decoded: new DecodedFrames(decodedFolder(folder), () => performance.now()),
           }),
-      outputs: await Outputs.open(join(folder, "output")),
-      lateOutputs: await Outputs.open(join(folder, "late")),
+      outputs,
+      lateOutputs,
       ...this.partsOf(running as Running, record.name),
     });
     const opened: Running = Object.assign(running, { stream });

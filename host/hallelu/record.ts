@@ -37,6 +37,10 @@ export interface StreamRecord {
   /** The records of `from` rather than its output: its log, from frame `begin` on. */
   shares?: boolean;
   begin?: number;
+  /** Of one that shares records: marks what is logged of event time for it alone. */
+  reader?: string;
+  /** Frames of event time that name no field, as older versions logged them, do not count: they are of a kernel with another. */
+  unnamedTime?: false;
   /** Clocks of event time that are waited for from `begin` on: what the log said of that may have been trimmed. */
   open?: number[];
   /**

@@ -57,7 +57,7 @@ export function decideReprocess(facts: ReprocessFacts): "go-on" | "cut" | "give-
 export function reprocessOf(
   blue: StreamRecord,
   kernel: { version: number; path: string; sum: number; file: string },
-  { begin, open, max }: { begin: number; open: number[]; max: number },
+  { begin, open, max, isSameTime }: { begin: number; open: number[]; max: number; isSameTime: boolean },
 ): StreamRecord {
   const { version, path, sum, file } = kernel;
   const module = basename(path);
@@ -79,6 +79,7 @@ export function reprocessOf(
     shares: true,
     begin,
     ...(open.length ? { open } : {}),
+    ...(isSameTime && blue.unnamedTime !== false ? {} : { unnamedTime: false as const }),
     cut: NEVER,
     sink: [],
     sources: blue.sources,
@@ -96,8 +97,9 @@ export function folderOf(version: number): string {
 
 /** The record of the stream once green has taken over at frame `cut`: what is kept and done is green's, what its user wants is blue's. */
 export function succeeded(blue: StreamRecord, green: StreamRecord, cut: number): StreamRecord {
-  const { version, kernel, file, stored, frame, counts, dead, begin, open, clocks, nextClose } = green;
-  const { reprocess: _, dropped = [], open: _1, clocks: _2, nextClose: _3, ...rest } = blue;
+  const { version, kernel, file, stored, frame, counts, dead, begin, open, unnamedTime, clocks, nextClose } =
+    green;
+  const { reprocess: _, dropped = [], open: _1, unnamedTime: _2, clocks: _3, nextClose: _4, ...rest } = blue;
   return {
     ...rest,
     version,
@@ -113,6 +115,7 @@ export function succeeded(blue: StreamRecord, green: StreamRecord, cut: number):
     ...(nextClose === undefined ? {} : { nextClose }),
     ...(begin ? { begin } : {}),
     ...(open ? { open } : {}),
+    ...(unnamedTime === undefined ? {} : { unnamedTime }),
     cut,
     dropped: [
       ...dropped,

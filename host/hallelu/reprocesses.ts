@@ -88,7 +88,12 @@ export class Reprocesses {
       const kernel = { version, path, sum: crc32(wasm), file };
       const { frames } = stream;
       const begin = frames.first;
-      const record = reprocessOf(stream.record, kernel, { begin, open: frames.openAt(begin), max });
+      const record = reprocessOf(stream.record, kernel, {
+        begin,
+        open: frames.openAt(begin),
+        max,
+        isSameTime: descriptor.time?.field === stream.kernel.time?.field,
+      });
       stream.record.reprocess = record;
       try {
         await this.host.write(running);

@@ -203,11 +203,7 @@ export class Rollout {
     const fit = fitState(versions.kernel, kernel);
     const misfits = [...fit.misfits];
     const { sources } = frames.shapes;
-    const waiting = new Set<number>();
-    for (let frame = from; frame < log.next && waiting.size < sources.length; frame++) {
-      const { kind } = log.place(frame);
-      if (kind < sources.length) waiting.add(kind); // others have no records
-    }
+    const waiting = log.kindsFrom(from);
     sources.forEach((source, number) => {
       const misfit = misfitOf(source, kernel);
       if (misfit !== undefined && (source.origin !== "push" || waiting.has(number))) misfits.push(misfit);

@@ -181,6 +181,11 @@ export class Log implements StreamLog {
     return this.segments.place(number);
   }
 
+  /** Kinds of the entries from `number` on, as far as is known without reading them. */
+  kindsFrom(number: number): Set<number> {
+    return this.segments.kindsFrom(number);
+  }
+
   /** The first damage, as far as is known, that affects an entry from `number` on. */
   damageFrom(number: number): Damage | undefined {
     return this.segments.damageFrom(number);

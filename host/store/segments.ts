@@ -181,6 +181,17 @@ export class Segments {
     }
   }
 
+  /** Kinds of the entries from `from` on, as far as is known without reading them. */
+  kindsFrom(from: number): Set<number> {
+    const kinds = new Set<number>();
+    for (const segment of this.all) {
+      if (segment.next <= from) continue;
+      const index = this.indexOf(segment);
+      for (let i = Math.max(0, from - segment.first); i < index.count; i++) kinds.add(index.at(i).kind);
+    }
+    return kinds;
+  }
+
   /** Kinds and heads of the entries from `from` on that are `wanted`. What is damaged is left out, and kept in mind. */
   *heads(from: number, wanted: (kind: number) => boolean): Generator<Head> {
     for (const segment of this.all) {

@@ -37,6 +37,8 @@ export interface StreamLog {
   bytesFrom(number: number): number;
   /** Where an entry lies; its kind is VOID_KIND if its number holds nothing. Throws `log-damaged`. */
   place(number: number): Place;
+  /** Kinds of the entries from `number` on. */
+  kindsFrom(number: number): Set<number>;
   /** The first damage, as far as is known, that affects an entry from `number` on. */
   damageFrom(number: number): Damage | undefined;
   /**

@@ -165,6 +165,12 @@ export class ClusterLog implements StreamLog {
     }
   }
 
+  kindsFrom(number: number): Set<number> {
+    const kinds = this.cache.kindsFrom(number);
+    kinds.delete(VOID_KIND);
+    return kinds;
+  }
+
   damageFrom(number: number): Damage | undefined {
     return this.cache.damageFrom(number);
   }

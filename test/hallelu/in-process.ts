@@ -62,6 +62,8 @@ export function logOf(bytes = BYTES) {
       headBytes: 0,
       records: 1,
     }),
+    kindsFrom: (from: number) =>
+      new Set(Array.from({ length: log.next - from }, (_, i) => log.place(from + i).kind)),
     bytesFrom: (frame: number) => (log.next - frame) * bytes,
     appendGroup: async (entries: { kind: number }[]) => {
       const number = log.next;

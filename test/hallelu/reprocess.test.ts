@@ -124,7 +124,7 @@ function hostOf(blueRecord = recordOf(), folder = "") {
     const record = reprocessOf(
       blue.record,
       { version: 2, path: "kernel-2.wasm", sum: 0, file: "b.ts" },
-      { begin: 0, open: [], max },
+      { begin: 0, open: [], max, isSameTime: true },
     );
     const cuts: number[] = [];
     const gaveUp: string[] = [];
@@ -202,7 +202,7 @@ test("what is kept and done is green's then, what its user wants is blue's", () 
     trial: undefined as never,
   });
   const kernel = { version: 2, path: "d/kernel-2.wasm", sum: 5, file: "b.ts" };
-  const green = reprocessOf(blue, kernel, { begin: 3, open: [4], max: 1 });
+  const green = reprocessOf(blue, kernel, { begin: 3, open: [4], max: 1, isSameTime: false });
   assert.is(green.cut, NEVER);
   assert.not.match(green.name, /^[a-z0-9-]{1,63}$/);
   assert.equal([green.min, green.max, green.shards], [0, 1, 2]);
@@ -231,6 +231,14 @@ test("what is kept and done is green's then, what its user wants is blue's", () 
   );
   assert.equal([record.stored, record.counts, record.dead], [green.stored, green.counts, []]);
   assert.equal([record.open, record.clocks, record.nextClose], [[4], green.clocks, undefined]);
+  assert.is(record.unnamedTime, false, "what older versions logged was of the kernel before");
+  const again = (isSameTime: boolean) =>
+    reprocessOf(record, kernel, { begin: 3, open: [], max: 1, isSameTime }).unnamedTime;
+  assert.equal([again(true), again(false)], [false, false], "nor is it for who comes after");
+  assert.is(
+    reprocessOf(blue, kernel, { begin: 3, open: [], max: 1, isSameTime: true }).unnamedTime,
+    undefined,
+  );
   assert.equal(record.dropped, ["shard-0", "dead/7"]);
   assert.equal(
     record.versions?.map(({ version, how }) => [version, how]),

@@ -51,7 +51,7 @@ function sharedBy(
   const owner = new Frames(record, partsOf(0));
   const sharers = Array.from(
     { length: count },
-    (_, i) => new Frames({ ...record, name: `sharer ${i}` }, { ...partsOf(i + 1), owner }),
+    (_, i) => new Frames({ ...record, reader: `sharer ${i}` }, { ...partsOf(i + 1), owner }),
   );
   const all = [owner, ...sharers];
   return { owner, sharer: sharers[0], sharers, heard, ready, trimmed, kernels, saves };

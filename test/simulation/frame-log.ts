@@ -39,6 +39,9 @@ export class FrameLog {
   get extents() {
     return this.log.extents;
   }
+  kindsFrom(frame: number): Set<number> {
+    return this.log.kindsFrom(frame);
+  }
   /** Without its bytes, which would be put aside in files. */
   async read(frame: number): ReturnType<Log["read"]> {
     return { ...(await this.log.read(frame)), body: Buffer.alloc(0) };

@@ -31,7 +31,7 @@ export async function openCache(parts: CacheParts, first: number, next: number):
   const empty = parts.digest?.save();
   for (let from = first; ; from = (await parts.stream.extents()).first) {
     try {
-      const { log, terms } = (await goOn(parts, from, next)) ?? (await anew(parts, from, empty));
+      const { log, terms } = (await goOn(parts, from)) ?? (await anew(parts, from, empty));
       await fill(log, terms, parts.stream, next);
       return log;
     } catch (error) {
@@ -63,13 +63,12 @@ interface Opened {
 }
 
 /** What is there already; undefined if it is none, or not to be gone on with. */
-async function goOn(parts: CacheParts, first: number, next: number): Promise<Opened | undefined> {
+async function goOn(parts: CacheParts, first: number): Promise<Opened | undefined> {
   const { folder, stream } = parts;
   if (!existsSync(folder) || madeOf(folder) !== stream.made) return undefined;
   const log = await openLog(parts);
   try {
-    const isOfUse =
-      log.next > first && log.next <= next && log.first < log.next && !log.damageFrom(log.first);
+    const isOfUse = log.next > first && log.first < log.next && !log.damageFrom(log.first);
     const term = isOfUse ? await lastTermIfSame(log, stream) : undefined;
     if (term !== undefined) return { log, terms: new Terms(term) };
   } catch (error) {

@@ -197,18 +197,15 @@ if (hasNatsServer) {
     const last = await open({ ...names, folder });
     const expected = await texts(last);
     await last.close();
-    const [closed, killed] = copies;
-    const torn = copies[2];
-    const segments = readdirSync(torn).filter((name) => name.endsWith(".seg"));
-    rmSync(join(torn, segments[1])); // a hole
-    const empty = copies[3];
-    rmSync(empty, { recursive: true });
-    for (const path of [closed, killed, torn, empty]) {
-      const files = path === empty ? [] : readdirSync(path);
-      writeFileSync(join(path === empty ? folder : path, "odd"), "");
+    const [closed, killed, , holed] = copies;
+    const segments = readdirSync(holed).filter((name) => name.endsWith(".seg"));
+    rmSync(join(holed, segments[1]));
+    const empty = newFolder();
+    for (const path of [closed, killed, holed, empty]) {
+      writeFileSync(join(path, "odd"), "");
       const log = await open({ ...names, folder: path });
       const isAnew = !readdirSync(path).includes("odd");
-      assert.is(isAnew, path === torn || path === empty, `${files}`);
+      assert.is(isAnew, path === holed || path === empty, path);
       const all = await texts(log);
       assert.equal(all.slice(0, expected.length), expected);
       assert.ok(all.slice(expected.length).every((text) => text === ""));

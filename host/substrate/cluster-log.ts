@@ -234,7 +234,7 @@ export class ClusterLog implements StreamLog {
         const error = this.stream.error(cause);
         const isOver = error.code === "stream-moved" || error.code === "cluster-lost";
         if (isOver) this.over = error;
-        const isLate = performance.now() - this.progressAt > this.patienceMs;
+        const isLate = this.stream.isClosed || performance.now() - this.progressAt > this.patienceMs;
         const isTransient = error.code === "cluster-unreachable" || error.code === "cluster-refused";
         if (isOver || isLate || !isTransient) for (const job of this.jobs.splice(0)) job.fail(error);
         else await backoff.pause(NEVER);

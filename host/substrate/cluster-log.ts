@@ -111,7 +111,8 @@ export class ClusterLog implements StreamLog {
     this.purgedTo = begun.first;
     this.flight = flightOf(begun);
     this.stopWatching = stream.link.watch(() => {
-      if (this.flight && !stream.link.isUp) this.failed(this.flight, new Error("the connection was lost"));
+      if (this.flight?.messages && !stream.link.isUp)
+        this.failed(this.flight, new Error("the connection was lost"));
     });
   }
 
@@ -260,6 +261,12 @@ export class ClusterLog implements StreamLog {
     while (this.jobs.length) {
       if (flight.failure !== undefined) throw flight.failure;
       if (this.isPointDue && !flight.job && !flight.entry) return this.beginPoint();
+      // Nothing is sent that is certain to be lost: if nothing was under way, the term goes on.
+      if (!this.stream.link.isUp) {
+        await this.stream.link.up(this.patienceMs);
+        if (!this.stream.link.isUp) throw new Error("the connection was lost");
+        continue;
+      }
       this.send(flight);
       const next = this.jobs.findIndex((job) => (flight.acknowledged.get(job) ?? 0) < job.entries.length);
       const landed = next < 0 ? this.jobs.length : next;

@@ -265,6 +265,32 @@ if (hasNatsServer) {
     await server.kill();
   });
 
+  test("a connection that was lost while nothing was under way leaves nothing behind", async () => {
+    const proxy = await Proxy.to(server.port);
+    const away = await joined(proxy.url);
+    const log = await open({ ...namesOf(), connection: away });
+    await log.append(entry("a"));
+    const isBack = new Promise<void>((done) => {
+      void (async () => {
+        for await (const { type } of away.connection.status()) if (type === "reconnect") done();
+      })();
+    });
+    const isLost = new Promise<void>((done) => {
+      void (async () => {
+        for await (const { type } of away.connection.status()) if (type === "disconnect") done();
+      })();
+    });
+    proxy.shut(true);
+    await isLost;
+    const waiting = log.append(entry("b"));
+    proxy.shut(false);
+    await isBack;
+    await Promise.all([waiting, log.append(entry("c"))]);
+    assert.equal(await texts(log), ["", "a", "b", "c"]);
+    await log.close();
+    proxy.close();
+  });
+
   test("an append waits while JetStream is away, and fails if that takes too long: then it is not there", async () => {
     const proxy = await Proxy.to(server.port);
     const names = namesOf();

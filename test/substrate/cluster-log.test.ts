@@ -10,6 +10,7 @@ import { DISK } from "../../host/store/log.ts";
 import { VOID_KIND } from "../../host/store/stream-log.ts";
 import { type Cluster, joinCluster } from "../../host/substrate/cluster.ts";
 import { ClusterLog, type ClusterLogParts } from "../../host/substrate/cluster-log.ts";
+import { openCache } from "../../host/substrate/log-cache.ts";
 import { Claim } from "../../host/substrate/log-claim.ts";
 import { payloadOf } from "../../host/substrate/log-message.ts";
 import { LogStream } from "../../host/substrate/log-stream.ts";
@@ -405,6 +406,21 @@ if (hasNatsServer) {
     await log.close();
     await manager.streams.purge(nameOf(names), { seq: state.first_seq + 1 });
     assert.is(await code(open(names)), "log-damaged");
+  });
+
+  test("messages that are trimmed while they are read are done without", async () => {
+    const names = namesOf();
+    const parts = { trimBytes: 2_000, options: { segmentBytes: 2_000 } };
+    const log = await open({ ...names, ...parts, digest: new Tally() });
+    for (let i = 0; i < 30; i++) await log.append(entry("x".repeat(300)));
+    await log.trim(log.next);
+    const stream = await LogStream.open(connection, names);
+    const { first, number } = await new Claim({ stream, epoch: 1, host: "b", patienceMs: 5_000 }).begin();
+    assert.ok(first > 0);
+    const digest = new Tally();
+    const cache = await openCache({ folder: newFolder(), stream, digest, options: {} }, 0, number + 1);
+    assert.equal([cache.first, cache.next, digest.framesOf(1)], [first, number + 1, 30]);
+    await Promise.all([cache.close(), log.close()]);
   });
 
   test("what is damaged in the files of a host is had of JetStream when it is opened again", async () => {

@@ -50,8 +50,6 @@ export interface ClusterLogParts extends LogNames {
 interface Job {
   entries: LogEntry[];
   bytes: number;
-  /** How many of its messages JetStream has acknowledged. */
-  acknowledged: number;
   /** Its entries are a digest. */
   isDigest: boolean;
   done: (placed: { number: number }) => void;
@@ -68,6 +66,8 @@ interface Flight {
   entry: number;
   bytes: number;
   messages: number;
+  /** How many messages of a job JetStream has acknowledged: of this term, as others do not count. */
+  acknowledged: Map<Job, number>;
   /** Why nothing more comes of it. */
   failure: unknown;
 }
@@ -75,6 +75,8 @@ interface Flight {
 const RETRY_MS = 20;
 const RETRY_MS_MAX = 1_000;
 const NEVER = new AbortController().signal;
+/** What an entry that is a part of a digest has beside its part: header and head. */
+const DIGEST_OVERHEAD = 256;
 
 export class ClusterLog implements StreamLog {
   private readonly parts: ClusterLogParts;
@@ -112,7 +114,8 @@ export class ClusterLog implements StreamLog {
     this.purgedTo = begun.first;
     this.flight = flightOf(begun);
     this.stopWatching = stream.link.watch(() => {
-      if (!stream.link.isUp) this.failed(this.flight, new Error("the connection was lost"));
+      if (this.flight?.messages && !stream.link.isUp)
+        this.failed(this.flight, new Error("the connection was lost"));
     });
   }
 
@@ -126,8 +129,12 @@ export class ClusterLog implements StreamLog {
     const claim = new Claim({ stream, host, epoch, patienceMs });
     // First, so that all that is read then is decided.
     const begun = await claim.begin();
-    const cache = await openCache({ folder, stream, digest, options }, begun.first, begun.number + 1);
-    return new ClusterLog(parts, stream, claim, cache, begun);
+    try {
+      const cache = await openCache({ folder, stream, digest, options }, begun.first, begun.number + 1);
+      return new ClusterLog(parts, stream, claim, cache, begun);
+    } catch (cause) {
+      throw stream.error(cause);
+    }
   }
 
   /** Removes a log from JetStream, which nobody has open. Rejects with `cluster-foreign`, `cluster-refused` or `cluster-unreachable`. */
@@ -211,7 +218,7 @@ export class ClusterLog implements StreamLog {
     if (largest > this.stream.entryBytesMax) return Promise.reject(this.tooLarge(largest));
     return new Promise((done, fail) => {
       const bytes = sizes.reduce((sum, each) => sum + each, 0);
-      this.add(this.jobs.length, { entries, bytes, acknowledged: 0, isDigest: false, done, fail });
+      this.add(this.jobs.length, { entries, bytes, isDigest: false, done, fail });
     });
   }
 
@@ -237,11 +244,10 @@ export class ClusterLog implements StreamLog {
         await this.fly(this.flight, backoff);
       } catch (cause) {
         this.flight = undefined;
-        for (const job of this.jobs) job.acknowledged = 0;
         const error = this.stream.error(cause);
         const isOver = error.code === "stream-moved" || error.code === "cluster-lost";
         if (isOver) this.over = error;
-        const isLate = performance.now() - this.progressAt > this.patienceMs;
+        const isLate = this.stream.isClosed || performance.now() - this.progressAt > this.patienceMs;
         const isTransient = error.code === "cluster-unreachable" || error.code === "cluster-refused";
         if (isOver || isLate || !isTransient) for (const job of this.jobs.splice(0)) job.fail(error);
         else await backoff.pause(NEVER);
@@ -264,8 +270,14 @@ export class ClusterLog implements StreamLog {
     while (this.jobs.length) {
       if (flight.failure !== undefined) throw flight.failure;
       if (this.isPointDue && !flight.job && !flight.entry) return this.beginPoint();
+      // Nothing is sent that is certain to be lost: if nothing was under way, the term goes on.
+      if (!this.stream.link.isUp) {
+        await this.stream.link.up(this.patienceMs);
+        if (!this.stream.link.isUp) throw new Error("the connection was lost");
+        continue;
+      }
       this.send(flight);
-      const next = this.jobs.findIndex(({ acknowledged, entries }) => acknowledged < entries.length);
+      const next = this.jobs.findIndex((job) => (flight.acknowledged.get(job) ?? 0) < job.entries.length);
       const landed = next < 0 ? this.jobs.length : next;
       if (landed) {
         await this.keep(flight, landed);
@@ -302,10 +314,9 @@ export class ClusterLog implements StreamLog {
     flight.messages++;
     this.stream.sendEntry(number, flight.term, payload).then(
       () => {
-        if (this.flight !== flight) return;
         flight.bytes -= payload.length;
         flight.messages--;
-        job.acknowledged++;
+        flight.acknowledged.set(job, (flight.acknowledged.get(job) ?? 0) + 1);
         this.progressAt = performance.now();
         this.wake();
       },
@@ -313,8 +324,7 @@ export class ClusterLog implements StreamLog {
     );
   }
 
-  private failed(flight: Flight | undefined, why: unknown): void {
-    if (!flight || this.flight !== flight) return;
+  private failed(flight: Flight, why: unknown): void {
     flight.failure ??= why;
     this.wake();
   }
@@ -326,6 +336,7 @@ export class ClusterLog implements StreamLog {
     const entries = jobs.flatMap((job) => job.entries.map(kept));
     if (entries.length) await this.cache.appendGroup(entries);
     this.jobs.splice(0, count);
+    for (const job of jobs) flight.acknowledged.delete(job);
     flight.job -= count;
     this.progressAt = performance.now();
     for (const { entries: placed, bytes, done, isDigest } of jobs) {
@@ -346,15 +357,16 @@ export class ClusterLog implements StreamLog {
   private async beginPoint(): Promise<void> {
     this.flight = await this.begin();
     const digest = this.parts.digest?.save() ?? Buffer.alloc(0);
-    const of = Math.max(1, Math.ceil(digest.length / FRAME_BYTES));
+    const partBytes = Math.min(FRAME_BYTES, this.stream.entryBytesMax - DIGEST_OVERHEAD);
+    const of = Math.max(1, Math.ceil(digest.length / partBytes));
     const entries = Array.from({ length: of }, (_, part) => ({
       kind: VOID_KIND,
       head: Buffer.from(JSON.stringify({ digest: [part, of] } satisfies DigestHead)),
-      body: [digest.subarray(part * FRAME_BYTES, (part + 1) * FRAME_BYTES)],
+      body: [digest.subarray(part * partBytes, (part + 1) * partBytes)],
       records: 0,
     }));
     const bytes = digest.length;
-    this.jobs.unshift({ entries, bytes, acknowledged: 0, isDigest: true, done: () => {}, fail: () => {} });
+    this.jobs.unshift({ entries, bytes, isDigest: true, done: () => {}, fail: () => {} });
   }
 
   trim(below: number): Promise<void> {
@@ -391,5 +403,14 @@ export class ClusterLog implements StreamLog {
 }
 
 function flightOf({ term, number }: Term): Flight {
-  return { term, next: number + 1, job: 0, entry: 0, bytes: 0, messages: 0, failure: undefined };
+  return {
+    term,
+    next: number + 1,
+    job: 0,
+    entry: 0,
+    bytes: 0,
+    messages: 0,
+    acknowledged: new Map(),
+    failure: undefined,
+  };
 }

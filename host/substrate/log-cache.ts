@@ -29,15 +29,24 @@ export interface CacheParts {
 /** A log's cache that has all entries that JetStream has, from the lowest number `first` on, below `next`: in front of that a term was begun. */
 export async function openCache(parts: CacheParts, first: number, next: number): Promise<Log> {
   const empty = parts.digest?.save();
-  for (let from = first; ; from = (await parts.stream.extents()).first) {
+  for (let from = first; ; ) {
     try {
-      const { log, terms } = (await goOn(parts, from, next)) ?? (await anew(parts, from, empty));
+      const { log, terms } = (await goOn(parts, from)) ?? (await anew(parts, from, empty));
       await fill(log, terms, parts.stream, next);
       return log;
     } catch (error) {
       if (!(error instanceof Trimmed)) throw error;
+      const { first: trimmedTo } = await parts.stream.extents();
+      if (trimmedTo <= from) throw missing(parts.stream, from);
+      from = trimmedTo;
     }
   }
+}
+
+/** Messages are not there, and were not trimmed. */
+function missing({ name }: LogStream, from: number): HallelujahError {
+  const message = `messages of the JetStream stream ${name} behind number ${from} are missing: were they deleted by hand, or is a server of it damaged? Restore it, or remove the stream and deploy it again`;
+  return new HallelujahError("log-damaged", message);
 }
 
 /** Says that the cache is not what JetStream has: it is filled anew when it is opened next. */
@@ -63,13 +72,12 @@ interface Opened {
 }
 
 /** What is there already; undefined if it is none, or not to be gone on with. */
-async function goOn(parts: CacheParts, first: number, next: number): Promise<Opened | undefined> {
+async function goOn(parts: CacheParts, first: number): Promise<Opened | undefined> {
   const { folder, stream } = parts;
   if (!existsSync(folder) || madeOf(folder) !== stream.made) return undefined;
   const log = await openLog(parts);
   try {
-    const isOfUse =
-      log.next > first && log.next <= next && log.first < log.next && !log.damageFrom(log.first);
+    const isOfUse = log.next > first && log.first < log.next && !log.damageFrom(log.first);
     const term = isOfUse ? await lastTermIfSame(log, stream) : undefined;
     if (term !== undefined) return { log, terms: new Terms(term) };
   } catch (error) {

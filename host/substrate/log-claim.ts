@@ -56,7 +56,7 @@ export class Claim {
       } catch (cause) {
         const error = stream.error(cause);
         const isFinal = ["stream-moved", "cluster-lost", "disk-full", "log-damaged"].includes(error.code);
-        if (isFinal || performance.now() > until) throw error;
+        if (isFinal || stream.isClosed || performance.now() > until) throw error;
         await backoff.pause(signal);
       }
     }

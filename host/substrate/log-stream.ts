@@ -9,7 +9,7 @@ import {
   type StoredMsg,
   type StreamInfo,
 } from "@nats-io/jetstream";
-import { headers } from "@nats-io/transport-node";
+import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { CLUSTER_ANSWER_MS, CLUSTER_PATIENCE_MS, FLIGHT_MS, LOG_BATCH_BYTES } from "../core/limits.ts";
 import { type Cluster, jetStreamCode } from "./cluster.ts";
@@ -53,7 +53,7 @@ export class LogStream {
   private readonly url: string;
   private readonly js: JetStreamClient;
   private readonly manager: JetStreamManager;
-  private readonly payloadMax: () => number;
+  private readonly connection: NatsConnection;
 
   private constructor(cluster: Cluster, js: JetStreamClient, manager: JetStreamManager, info: StreamInfo) {
     this.name = info.config.name;
@@ -61,7 +61,7 @@ export class LogStream {
     this.link = Link.of(cluster.connection);
     this.js = js;
     this.manager = manager;
-    this.payloadMax = () => (cluster.connection.info?.max_payload ?? 2 ** 20) - MESSAGE_OVERHEAD;
+    this.connection = cluster.connection;
     const made = DESCRIPTION.exec(info.config.description ?? "")?.[1];
     if (made === undefined)
       throw new HallelujahError(
@@ -104,7 +104,12 @@ export class LogStream {
 
   /** Bytes of the largest entry, with its header and head. */
   get entryBytesMax(): number {
-    return this.payloadMax();
+    return (this.connection.info?.max_payload ?? 2 ** 20) - MESSAGE_OVERHEAD;
+  }
+
+  /** Whether this host has ended its connection. */
+  get isClosed(): boolean {
+    return this.connection.isClosed();
   }
 
   /** An error of JetStream, as a user is told. */

@@ -10,6 +10,7 @@ import { DISK } from "../../host/store/log.ts";
 import { VOID_KIND } from "../../host/store/stream-log.ts";
 import { type Cluster, joinCluster } from "../../host/substrate/cluster.ts";
 import { ClusterLog, type ClusterLogParts } from "../../host/substrate/cluster-log.ts";
+import { openCache } from "../../host/substrate/log-cache.ts";
 import { Claim } from "../../host/substrate/log-claim.ts";
 import { payloadOf } from "../../host/substrate/log-message.ts";
 import { LogStream } from "../../host/substrate/log-stream.ts";
@@ -197,18 +198,15 @@ if (hasNatsServer) {
     const last = await open({ ...names, folder });
     const expected = await texts(last);
     await last.close();
-    const [closed, killed] = copies;
-    const torn = copies[2];
-    const segments = readdirSync(torn).filter((name) => name.endsWith(".seg"));
-    rmSync(join(torn, segments[1])); // a hole
-    const empty = copies[3];
-    rmSync(empty, { recursive: true });
-    for (const path of [closed, killed, torn, empty]) {
-      const files = path === empty ? [] : readdirSync(path);
-      writeFileSync(join(path === empty ? folder : path, "odd"), "");
+    const [closed, killed, , holed] = copies;
+    const segments = readdirSync(holed).filter((name) => name.endsWith(".seg"));
+    rmSync(join(holed, segments[1]));
+    const empty = newFolder();
+    for (const path of [closed, killed, holed, empty]) {
+      writeFileSync(join(path, "odd"), "");
       const log = await open({ ...names, folder: path });
       const isAnew = !readdirSync(path).includes("odd");
-      assert.is(isAnew, path === torn || path === empty, `${files}`);
+      assert.is(isAnew, path === holed || path === empty, path);
       const all = await texts(log);
       assert.equal(all.slice(0, expected.length), expected);
       assert.ok(all.slice(expected.length).every((text) => text === ""));
@@ -266,6 +264,32 @@ if (hasNatsServer) {
     await behind.close();
     await away.close();
     await server.kill();
+  });
+
+  test("a connection that was lost while nothing was under way leaves nothing behind", async () => {
+    const proxy = await Proxy.to(server.port);
+    const away = await joined(proxy.url);
+    const log = await open({ ...namesOf(), connection: away });
+    await log.append(entry("a"));
+    const isBack = new Promise<void>((done) => {
+      void (async () => {
+        for await (const { type } of away.connection.status()) if (type === "reconnect") done();
+      })();
+    });
+    const isLost = new Promise<void>((done) => {
+      void (async () => {
+        for await (const { type } of away.connection.status()) if (type === "disconnect") done();
+      })();
+    });
+    proxy.shut(true);
+    await isLost;
+    const waiting = log.append(entry("b"));
+    proxy.shut(false);
+    await isBack;
+    await Promise.all([waiting, log.append(entry("c"))]);
+    assert.equal(await texts(log), ["", "a", "b", "c"]);
+    await log.close();
+    proxy.close();
   });
 
   test("an append waits while JetStream is away, and fails if that takes too long: then it is not there", async () => {
@@ -382,6 +406,21 @@ if (hasNatsServer) {
     await log.close();
     await manager.streams.purge(nameOf(names), { seq: state.first_seq + 1 });
     assert.is(await code(open(names)), "log-damaged");
+  });
+
+  test("messages that are trimmed while they are read are done without", async () => {
+    const names = namesOf();
+    const parts = { trimBytes: 2_000, options: { segmentBytes: 2_000 } };
+    const log = await open({ ...names, ...parts, digest: new Tally() });
+    for (let i = 0; i < 30; i++) await log.append(entry("x".repeat(300)));
+    await log.trim(log.next);
+    const stream = await LogStream.open(connection, names);
+    const { first, number } = await new Claim({ stream, epoch: 1, host: "b", patienceMs: 5_000 }).begin();
+    assert.ok(first > 0);
+    const digest = new Tally();
+    const cache = await openCache({ folder: newFolder(), stream, digest, options: {} }, 0, number + 1);
+    assert.equal([cache.first, cache.next, digest.framesOf(1)], [first, number + 1, 30]);
+    await Promise.all([cache.close(), log.close()]);
   });
 
   test("what is damaged in the files of a host is had of JetStream when it is opened again", async () => {

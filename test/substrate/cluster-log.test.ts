@@ -13,7 +13,7 @@ import { ClusterLog, type ClusterLogParts } from "../../host/substrate/cluster-l
 import { openCache } from "../../host/substrate/log-cache.ts";
 import { Claim } from "../../host/substrate/log-claim.ts";
 import { payloadOf } from "../../host/substrate/log-message.ts";
-import { LogStream } from "../../host/substrate/log-stream.ts";
+import { LogStream, Trimmed } from "../../host/substrate/log-stream.ts";
 import { hasNatsServer, startNats } from "../nats.ts";
 import { scratch } from "../run.ts";
 import { Proxy } from "./proxy.ts";
@@ -439,6 +439,49 @@ if (hasNatsServer) {
     const again = await open({ ...names, folder });
     assert.equal(await texts(again), ["", "a", "b", "", ""]);
     await again.close();
+  });
+
+  test("messages that are not there, though nothing was trimmed, are said to be missing", async () => {
+    const names = namesOf();
+    const log = await open(names);
+    for (const text of ["a", "b", "c"]) await log.append(entry(text));
+    await log.close();
+    const stream = await LogStream.open(connection, names);
+    // As one whose server has lost some: by hand none can be deleted.
+    const holed = Object.assign(Object.create(stream) as LogStream, {
+      messages: (): AsyncGenerator<never> => {
+        throw new Trimmed();
+      },
+    });
+    const parts = { folder: newFolder(), stream: holed, digest: undefined, options: {} };
+    assert.is(await code(openCache(parts, 0, log.next)), "log-damaged");
+  });
+
+  test("what is known of all entries fits a server that takes small messages", async () => {
+    const config = join(newFolder(), "nats.conf");
+    writeFileSync(config, "max_payload: 16384\n");
+    const small = await startNats({ args: ["-c", config] });
+    const names = namesOf();
+    let saved: Buffer = Buffer.alloc(60_000, 7);
+    const digest = () => ({
+      add: () => {},
+      save: () => saved,
+      load: (bytes: Buffer) => {
+        saved = bytes;
+      },
+    });
+    const parts = { ...names, connection: await joined(small.url), trimBytes: 1_000, digest: digest() };
+    const log = await open({ ...parts, options: { segmentBytes: 1_000 } });
+    for (let i = 0; i < 4; i++) await log.append(entry("x".repeat(900)));
+    await log.trim(log.next);
+    await log.close();
+    const whole = saved;
+    saved = Buffer.alloc(0);
+    const again = await open(parts);
+    assert.ok(again.first > 0);
+    assert.equal(saved, whole);
+    await again.close();
+    await small.kill();
   });
 
   test.after(async () => {

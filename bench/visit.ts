@@ -23,6 +23,8 @@ import { beside, type Context, type Result } from "./results.ts";
 
 const FRAME_BYTES = 512 * 1024;
 const DELIMITER = 0x3b;
+/** As a host builds kernels that visit. */
+const VISIT = { target: "visit" } as const;
 const STATE_BYTES = 3500 * 2 ** 20;
 
 export interface VisitSettings {
@@ -40,12 +42,12 @@ interface Loaded {
 /** All figures of visits. `file` has lines `station;temperature`. */
 export async function visit({ runs, rows, machine, log }: VisitSettings, file: string): Promise<Result[]> {
   const loaded = await load(file, log);
-  const group = kernelAt(await buildKernel(path.join(root, "examples", "stations.ts")));
+  const group = kernelAt(await buildKernel(path.join(root, "examples", "stations.ts"), VISIT));
   const folder = mkdtempSync(path.join(tmpdir(), "hallelujah-bench-"));
   const [from, to] = [Math.floor(rows * 0.495), Math.floor(rows * 0.505)];
   const between = path.join(folder, "between.ts");
   writeFileSync(between, betweenKernel(from, to));
-  const select = kernelAt(await buildKernel(between));
+  const select = kernelAt(await buildKernel(between, VISIT));
   rmSync(folder, { recursive: true });
   const connection = await (await DuckDBInstance.create(":memory:", { threads: "1" })).connect();
   await connection.run(`CREATE TABLE readings AS SELECT * FROM read_csv('${file.replaceAll("'", "''")}', delim = ';',

@@ -18,12 +18,12 @@ export function columnRead(type: string, at: string): string {
 }
 
 /** Whether the columns of a frame are of the fields' own types, as a dataset of the same class has them. */
-export function isExact(fields: RecordField[]): string {
+export function ownColumns(fields: RecordField[], declaration: string): string {
   const test = ({ type, optional }: RecordField, i: number) =>
     `load<u32>(columnAt(base, ${i})) == ${KIND[FIELD_TYPES[type].kind]} && (load<u32>(columnAt(base, ${i}), 4) != 0) == ${optional}`;
   return `
 /** Whether the columns of the frame at \`base\` are of the fields' own types. */
-export function isExact(base: usize): bool {
+${declaration}(base: usize): bool {
   return ${fields.map(test).join(" &&\n    ")};
 }`;
 }
@@ -52,7 +52,8 @@ export function exactRows(fields: RecordField[], tables: string[]): string {
         ...tables.map((name) => `  if (all) ${name}.openCells(cells);`),
       ].join("\n")
     : "";
-  return `
+  return `${ownColumns(fields, "export function isExact")}
+
 /** Maps rows [from, to) of a frame that is exact. Returns the row behind the last one that was mapped. */
 export function mapExactRows(base: usize, from: u32, to: u32): u32 {
   let cells: u32 = 1;

@@ -5,7 +5,9 @@
  *
  * Rows whose columns are of other types are put into the record's memory as ever. Then that is what the columns are: one row, number 0.
  */
+import { KIND } from "../kernel/columns.ts";
 import type { RecordDescriptor, RecordField } from "./descriptor.ts";
+import { ownColumns } from "./generate-columns.ts";
 import { className, type RecordModel } from "./kernel-model.ts";
 import { FIELD_TYPES } from "./types.ts";
 
@@ -44,7 +46,7 @@ function valueOf({ type }: RecordField, i: number, row = ROW, local = ""): strin
   return view ? `changetype<${type}>(${place})` : `load<${type}>(${place})`;
 }
 
-/** The loop over rows whose columns are of the fields' own types, and where the columns are. */
+/** Where the columns are, and the loop over their rows. */
 export function inPlaceRows(
   record: RecordModel,
   { fields }: RecordDescriptor,
@@ -69,11 +71,32 @@ ${field.optional ? `let validity${i}: usize = RECORD + ${field.offset};` : ""}
 ${field.type === "Text" ? `let views${i}: usize = ${slot(field)};\nlet viewBytes${i}: usize = 0;` : ""}`,
 )}
 
-/** Maps rows [from, to) of a frame that is exact. Returns the row behind the last one that was mapped. */
+/** Whether the columns of the frame at \`base\` can be read in place, some of them made wide. */
+export function isExact(base: usize): bool {
+  return ${fields.map(reads).join(" &&\n    ")};
+}
+
+/** Maps rows [from, to) of such a frame. Returns the row behind the last one that was mapped. */
 export function mapExactRows(base: usize, from: u32, to: u32): u32 {
+  const step = isOwn(base) ? to - from : WIDE_ROWS;
+  let row = from;
+  while (row < to && !partFull) {
+    const end = min(row + step, to);
+    placeColumns(base, row, end);
+    row = mapPlaced(row, end);
+  }
 ${lines(
-  ({ type, optional }, i) => `  values${i} = <usize>load<u32>(columnAt(base, ${i}), 8);
-${optional ? `  validity${i} = <usize>load<u32>(columnAt(base, ${i}), 4);` : ""}
+  (field, i) => `  values${i} = ${field.type === "Text" ? "NO_CODE" : slot(field)};
+${field.optional ? `  validity${i} = RECORD + ${field.offset};` : ""}
+${field.type === "Text" ? `  views${i} = ${slot(field)};\n  viewBytes${i} = 0;` : ""}`,
+)}
+  return row;
+}
+
+function placeColumns(base: usize, from: u32, to: u32): void {
+${lines(
+  ({ type, optional }, i) => `  values${i} = ${columnPlace(type, i)};
+${optional ? `  validity${i} = validityOf(columnAt(base, ${i}), from);` : ""}
 ${
   type === "Text"
     ? `  views${i} = <usize>load<u32>(columnAt(base, ${i}), 16);
@@ -81,6 +104,9 @@ ${
     : ""
 }`,
 )}
+}
+
+function mapPlaced(from: u32, to: u32): u32 {
 ${read
   .map(
     ({ field: { type }, i }) => `  const own_values${i} = values${i};
@@ -98,13 +124,10 @@ ${time < 0 ? "" : `    noteTime(load<i64>(values${time} + ((<usize>row) << 3)));
     __heap_release();
     if (partFull) break;
   }
-${lines(
-  (field, i) => `  values${i} = ${field.type === "Text" ? "NO_CODE" : slot(field)};
-${field.optional ? `  validity${i} = RECORD + ${field.offset};` : ""}
-${field.type === "Text" ? `  views${i} = ${slot(field)};\n  viewBytes${i} = 0;` : ""}`,
-)}
   return row;
 }
+
+${ownColumns(fields, "function isOwn")}
 
 /** Whether a view is one of those that the rows of a dataset share, which stay where they are. */
 export function isShared(view: usize): bool {
@@ -116,4 +139,43 @@ ${texts.map((i) => `  if (view - views${i} < viewBytes${i}) return true;`).join(
 export function cellOf(text: usize): u32 {
   return 0;
 }`;
+}
+
+/** Whether a field can be read in place from its column. */
+function reads({ type, optional }: RecordField, i: number): string {
+  const column = `columnAt(base, ${i})`;
+  const kind = `load<u32>(${column})`;
+  const fits =
+    type === "i64"
+      ? `widensToI64(${kind})`
+      : type === "f64"
+        ? `widensToF64(${kind})`
+        : `${kind} == ${kindOf(type)}`;
+  return optional ? fits : `${fits} && !load<u32>(${column}, 4)`;
+}
+
+function columnPlace(type: string, i: number): string {
+  const column = `columnAt(base, ${i})`;
+  if (type === "i64") return `wideI64(${column}, ${i}, from, to)`;
+  return type === "f64" ? `wideF64(${column}, ${i}, from, to)` : `<usize>load<u32>(${column}, 8)`;
+}
+
+function kindOf(type: string): number {
+  return KIND[FIELD_TYPES[type].kind];
+}
+
+/**
+ * Reads a text of a row whose record is made in memory: one of a dictionary is still read where it lies, by which tables know it.
+ */
+export function inPlaceText(i: number, at: string): string {
+  return `if (load<u32>(d) == ${KIND.codes}) {
+      values${i} = <usize>load<u32>(d, 8) + ((<usize>row) << 2);
+      views${i} = <usize>load<u32>(d, 16);
+      viewBytes${i} = (<usize>load<u32>(d, 12)) << 3;
+    } else {
+      values${i} = NO_CODE;
+      views${i} = ${at};
+      viewBytes${i} = 0;
+      columnText(d, row, ${at});
+    }`;
 }

@@ -13,9 +13,9 @@ import {
   type TableModel,
   tableName,
 } from "./kernel-model.ts";
-import { columnRead, exactRows, isExact } from "./generate-columns.ts";
+import { columnRead, exactRows } from "./generate-columns.ts";
 import { decodedRows } from "./generate-decoded.ts";
-import { inPlaceClass, inPlaceRows } from "./generate-in-place.ts";
+import { inPlaceClass, inPlaceRows, inPlaceText } from "./generate-in-place.ts";
 import { aliasesOf, upgradeOf } from "./generate-upgrade.ts";
 import { fullType, holdsBlocks, layoutState, sizeOfFields } from "./state-layout.ts";
 import { datasetFunctions, datasetName, describeDataset, rowMethods } from "./generate-datasets.ts";
@@ -118,6 +118,7 @@ export function generate(model: KernelModel, kernel: string, forVisits = false):
       ahead
         ? inPlaceRows(input, layoutRecord(input), ahead, model.time?.field)
         : exactRows(layoutRecord(input).fields, model.tables.map(tableName)),
+      ahead !== undefined,
     ),
     orderFunctions(model, layoutRecord(input), ahead),
     tableFunctions(model.tables),
@@ -152,6 +153,7 @@ import { columnAt, columnBool, columnF64, columnI64, columnPresent, columnText }
 import { boolField, decimalField, f32Field, f64Field, i64Field, textField, timeField, u64Field } from "./record/field";
 import { boolean, decimal, float, label, nothing, raw, separator, single, put, signed, text, unsigned, format } from "./row";
 import { getVarint, putVarint, varintEnd } from "./varint";
+import { WIDE_ROWS, validityOf, wideF64, wideI64, widensToF64, widensToI64 } from "./record/widen";
 import { SKIP } from "./record/ndjson";
 import { CELLS_MAX } from "./state/entries";
 import { Home as OtherHome } from "./state/home";
@@ -386,12 +388,13 @@ ${upgrade.methods}
 }
 
 /** Everything that the decoders ask of the input record. */
-function inputFunctions(input: RecordModel, rows: string): string {
+/** `rows` is the loop over rows in columns. */
+function inputFunctions(input: RecordModel, rows: string, inPlace: boolean): string {
   const { fields, size } = layoutRecord(input);
   const mask = (test: (field: FieldModel) => boolean) =>
     `0x${fields.reduce((bits, field, i) => (test(field) ? bits | (1n << BigInt(i)) : bits), 0n).toString(16)}`;
-  const cases = (body: (field: (typeof fields)[number]) => string) =>
-    fields.map((field, i) => `    case ${i}: ${body(field)}`).join("\n");
+  const cases = (body: (field: (typeof fields)[number], i: number) => string) =>
+    fields.map((field, i) => `    case ${i}: ${body(field, i)}`).join("\n");
   return `
 const RECORD: usize = memory.data(${Math.max(8, size)}, 8);
 /** Fields that a record must have, a bit each. */
@@ -436,16 +439,16 @@ ${cases((field) => {
 
 @inline export function column(field: u32, d: usize, row: u32): u32 {
   switch (field) {
-${cases((field) => {
+${cases((field, i) => {
   const at = `RECORD + ${field.offset + (field.optional ? 8 : 0)}`;
+  const read = inPlace && field.type === "Text" ? inPlaceText(i, at) : columnRead(field.type, at);
   const missing = field.optional ? "return 0;" : "return IS_NULL;";
   const set = field.optional ? `store<u64>(RECORD + ${field.offset}, 1); ` : "";
-  return `{ if (!columnPresent(d, row)) ${missing} ${set}${columnRead(field.type, at)} return 0; }`;
+  return `{ if (!columnPresent(d, row)) ${missing} ${set}${read} return 0; }`;
 })}
   }
   return 0;
 }
-${isExact(fields)}
 ${rows}
 ${decodedRows(fields)}
 ${plainRows(fields)}

@@ -14,7 +14,7 @@ import type { ClusterHost, ClusterPlace, FromHallelu } from "../wire/congregatio
 import { Children } from "./children.ts";
 import { Ledger, type LedgerCommand } from "./ledger.ts";
 import { lockFolder } from "./lock.ts";
-import { type ClusterFlags, Seat } from "./seat.ts";
+import { type ClusterFlags, placeOf, Seat } from "./seat.ts";
 import { type Ended, startHallelu, startJah, startSpare, tell } from "./processes.ts";
 
 /** Pauses before the Hallelu is started again, ms: doubled each time, reset when it has run for a while. */
@@ -81,6 +81,9 @@ export async function startCongregation(options: CongregationOptions): Promise<C
   }
 }
 
+/** Of this machine alone. */
+const LOOPBACK_URL = /^\w+:\/\/(?:[^@]*@)?(localhost|127\.[\d.]+|\[::1\])(:\d+)?\/?$/i;
+
 /** Where other machines reach a host that listens at all of its addresses: by the name of the machine. */
 function reachable(url: string): string {
   return url.replace(/^http:\/\/(0\.0\.0\.0|\[::\])(?=:)/, `http://${hostname()}`);
@@ -107,6 +110,7 @@ class Host {
   /** The hosts of the cluster, as they were last heard of. */
   private hosts: ClusterHost[] | undefined;
   private place: ClusterPlace | undefined;
+  private isSeated = false;
   private onJoined = () => {};
   private jahPort = 0;
   private pauseMs = FIRST_PAUSE_MS;
@@ -132,15 +136,17 @@ class Host {
     const listening = new Promise<string>((done) => {
       this.onListening = done;
     });
+    const { cluster, data } = this.options;
+    if (cluster) this.place = await placeOf(cluster, data);
     this.startHallelu();
     const url = await Promise.race([listening, this.failed]);
     // A Hallelu that starts again serves at the same port.
     this.options.listen.port = Number(new URL(url).port);
-    if (this.options.cluster) {
+    if (cluster) {
       const joined = new Promise<void>((done) => {
         this.onJoined = done;
       });
-      this.seating = this.join(this.options.cluster, reachable(url));
+      this.seating = this.join(cluster, reachable(url));
       await Promise.race([this.seating, this.failed]);
       // A cluster that has just gone away is waited for behind the scenes.
       await Promise.race([within(joined, JOIN_MS).catch(() => {}), this.failed]);
@@ -150,18 +156,22 @@ class Host {
   }
 
   private join(flags: ClusterFlags, url: string): Promise<Seat> {
-    const { data, cpus } = this.options;
-    return Seat.take(flags, {
-      data,
+    const { cpus } = this.options;
+    const isNear = flags.url.split(",").every((server) => LOOPBACK_URL.test(server.trim()));
+    if (LOOPBACK_URL.test(url) && !isNear)
+      this.journal.warn(
+        `hosts on other machines cannot reach this one at ${url}; give it an address of its own with --listen`,
+      );
+    return Seat.take(flags, this.place!, {
       url,
       cpus: cpus.length,
       onHosts: (hosts) => {
         this.hosts = hosts;
         tell(this.hallelu, { type: "hosts", hosts });
       },
-      onPlace: (place) => {
-        this.place = place;
-        tell(this.hallelu, { type: "cluster", place });
+      onSeated: () => {
+        this.isSeated = true;
+        tell(this.hallelu, { type: "seated" });
       },
       onOutdated: (why) =>
         this.fail(
@@ -190,6 +200,7 @@ class Host {
       cpus,
       secret,
       wasmVisits,
+      ...(this.place ? { cluster: this.place } : {}),
       ...(token === undefined ? {} : { token }),
     });
   }
@@ -227,7 +238,7 @@ class Host {
         this.onListening?.(message.url);
         this.onListening = undefined;
         if (this.hosts) tell(this.hallelu, { type: "hosts", hosts: this.hosts });
-        if (this.place) tell(this.hallelu, { type: "cluster", place: this.place });
+        if (this.isSeated) tell(this.hallelu, { type: "seated" });
         break;
       case "joined":
         this.onJoined();

@@ -25,11 +25,10 @@ export interface ClusterFlags {
 }
 
 export interface SeatParts {
-  data: string;
   url: string;
   cpus: number;
   /** This host is in the cluster. */
-  onPlace: (place: ClusterPlace) => void;
+  onSeated: () => void;
   /** The hosts have changed. */
   onHosts: (hosts: ClusterHost[]) => void;
   /** This process must end: another has its name. */
@@ -51,13 +50,13 @@ export class Seat {
 
   /** Rejects with what `joinCluster`, `ClusterRegistry.open` and `Membership.join` do. */
   static async take(
-    flags: ClusterFlags,
-    { data, url, cpus, onPlace, onHosts, onOutdated, note }: SeatParts,
+    { lostMs }: ClusterFlags,
+    place: ClusterPlace,
+    { url, cpus, onSeated, onHosts, onOutdated, note }: SeatParts,
   ): Promise<Seat> {
-    const { name, cluster: prefix, replicas, lostMs } = flags;
-    const cluster = await joinCluster({ url: flags.url, name: `hallelujah ${name}`, replicas });
+    const { host: name, cluster: prefix, replicas, folder } = place;
+    const cluster = await joinCluster({ url: place.url, name: `hallelujah ${name}`, replicas });
     try {
-      const folder = await idOf(data);
       const registry = await ClusterRegistry.open(cluster, prefix);
       const membership = await Membership.join(
         {
@@ -77,7 +76,7 @@ export class Seat {
         if (!seat.hasLeft) onOutdated(`its connection has ended: ${messageOf(error ?? "closed")}`);
       });
       tell();
-      onPlace({ url: flags.url, cluster: prefix, replicas, host: name, folder });
+      onSeated();
       note("info", `host ${name} is in the cluster at ${cluster.url}, epoch ${membership.epoch}`);
       return seat;
     } catch (error) {
@@ -109,6 +108,14 @@ function hostsOf({ hosts }: Membership, self: string): ClusterHost[] {
     epoch,
     isSelf: name === self,
   }));
+}
+
+/** The place that a host with this data folder is to have. */
+export async function placeOf(
+  { url, cluster, name, replicas }: ClusterFlags,
+  data: string,
+): Promise<ClusterPlace> {
+  return { url, cluster, replicas, host: name, folder: await idOf(data) };
 }
 
 /** What tells a data folder from all others, made when it first joins a cluster. */

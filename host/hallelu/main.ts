@@ -4,7 +4,7 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { exitWithParent } from "../core/watchdog.ts";
 import { openJournal } from "../store/journal.ts";
 import { FileRegistry } from "../store/registry.ts";
-import type { ClusterHost, ClusterPlace, FromHallelu, ToHallelu } from "../wire/congregation.ts";
+import type { ClusterHost, FromHallelu, ToHallelu } from "../wire/congregation.ts";
 import type { Forwarding } from "./api/forward.ts";
 import { serve } from "./api/server.ts";
 import { Jahs } from "./jahs.ts";
@@ -23,7 +23,7 @@ const tell = (message: FromHallelu) => {
 
 let jahs: Jahs | undefined;
 let neighbours: Neighbours | undefined;
-let joinCluster = async (_place: ClusterPlace) => {};
+let seated = async () => {};
 let stop = async () => {};
 let hosts: ClusterHost[] | undefined;
 let url = "";
@@ -60,27 +60,33 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
   });
   await streams.resume();
   let forwarding: Forwarding | undefined;
-  const server = await serve(streams, message.listen, {
-    journal,
-    forwarding: () => forwarding,
-    ...(message.token ? { token: message.token } : {}),
-    wasmVisits: message.wasmVisits ?? false,
-  });
-  url = server.url;
-  joinCluster = async (place) => {
+  if (message.cluster) {
     // Loaded by hosts of a cluster alone.
     const [{ Neighbours }, { Forwarding }] = await Promise.all([
       import("./neighbours.ts"),
       import("./api/forward.ts"),
     ]);
-    const own = () => streams.names;
-    const token = message.token === undefined ? {} : { token: message.token };
-    neighbours = new Neighbours({ place, own, journal, ...token });
-    neighbours.hear(hosts ?? []);
-    forwarding = new Forwarding(neighbours, (name) => streams.has(name));
-    await neighbours.open();
-    tell({ type: "joined" });
-  };
+    const joining = new Neighbours({
+      place: message.cluster,
+      own: () => streams.names,
+      isOurs: (name) => streams.has(name),
+      journal,
+      ...(message.token === undefined ? {} : { token: message.token }),
+    });
+    neighbours = joining;
+    forwarding = new Forwarding(joining, (name) => streams.has(name));
+    seated = async () => {
+      await joining.open();
+      tell({ type: "joined" });
+    };
+  }
+  const server = await serve(streams, message.listen, {
+    journal,
+    ...(forwarding ? { forwarding } : {}),
+    ...(message.token ? { token: message.token } : {}),
+    wasmVisits: message.wasmVisits ?? false,
+  });
+  url = server.url;
   tell({ type: "listening", url });
   stop = async () => {
     server.close();
@@ -100,7 +106,7 @@ process.on("message", (message: ToHallelu) => {
       setTimeout(() => process.exit(1), 50);
     });
   } else if (message.type === "stop") void stop();
-  else if (message.type === "cluster") void joinCluster(message.place);
+  else if (message.type === "seated") void seated();
   else if (message.type === "hosts") {
     hosts = message.hosts;
     neighbours?.hear(hosts);

@@ -27,8 +27,9 @@ export interface Neighbour {
 
 export interface NeighboursParts {
   place: ClusterPlace;
-  /** The streams of this host. */
+  /** The streams of this host; and whether it has one, or is just making it. */
   own: () => string[];
+  isOurs: (name: string) => boolean;
   /** What calls of other hosts carry, if they ask for it. */
   token?: string;
   journal: Journal;
@@ -41,6 +42,10 @@ export class Neighbours {
   private registry: ClusterRegistry | undefined;
   private directory: Directory | undefined;
   private hosts: ClusterHost[] = [];
+  /** Hosts that did not say how their streams stand, when they were last asked. */
+  private readonly silent = new Set<string>();
+  /** Settles when names are given back that are not this host's any more. */
+  private tidying: Promise<void> | undefined;
 
   constructor(parts: NeighboursParts) {
     this.parts = parts;
@@ -58,6 +63,7 @@ export class Neighbours {
         const directory = new Directory(this.registry, { host: place.host, folder: place.folder });
         for (const name of own()) await this.claimOwn(directory, name);
         this.directory = directory;
+        this.tidy();
         break;
       } catch (error) {
         const why = messageOf(error);
@@ -72,9 +78,9 @@ export class Neighbours {
     try {
       await directory.claim(name);
     } catch (error) {
-      if ((error as HallelujahError).code !== "stream-exists") throw error;
-      const message = `another host has a stream of this name: other hosts answer with that one's; ${messageOf(error)}`;
-      this.parts.journal.warn({ stream: name }, message);
+      const { code } = error as HallelujahError;
+      if (code !== "stream-exists" && code !== "registry-damaged") throw error;
+      this.parts.journal.warn({ stream: name }, `other hosts do not answer for it: ${messageOf(error)}`);
     }
   }
 
@@ -98,9 +104,9 @@ export class Neighbours {
 
   /** The other host that has a stream, if one has. Throws `host-lost` if that is not there. */
   elsewhere(name: string): Neighbour | undefined {
-    const host = this.directory?.elsewhere(name);
+    const host = this.known(name).elsewhere(name);
     if (host === undefined) return undefined;
-    const found = this.hosts.find((each) => each.name === host && each.state === "up");
+    const found = this.others.find((each) => each.name === host);
     if (found) return found;
     const message = `${name} is a stream of host ${host}, which is not there; it goes on when that is (hallelujah hosts)`;
     throw new HallelujahError("host-lost", message);
@@ -127,21 +133,42 @@ export class Neighbours {
 
   /** Makes a name this host's. Rejects with `stream-exists`, or with `cluster-unreachable` if nobody can tell whether it is another's. */
   async claim(name: string): Promise<void> {
-    if (!this.directory) {
-      const message = `this host cannot reach its cluster yet, and so not tell whether another one has a stream ${name}; try again in a moment`;
-      throw new HallelujahError("cluster-unreachable", message);
-    }
-    await this.directory.claim(name);
+    await this.known(name).claim(name);
   }
 
-  /** Gives a name back. It is given back later if the cluster does not answer: when this host starts again. */
+  private known(name: string): Directory {
+    if (this.directory) return this.directory;
+    const message = `this host does not reach its cluster yet, and so cannot tell whether another one has a stream ${name}; try again in a moment`;
+    throw new HallelujahError("cluster-unreachable", message);
+  }
+
+  /** Gives a name back; as soon as the cluster answers, if it does not now. */
   async release(name: string): Promise<void> {
     try {
       await this.directory?.release(name);
     } catch (error) {
       const message = `other hosts still take it for this one's: ${messageOf(error)}`;
       this.parts.journal.warn({ stream: name }, message);
+      this.tidy();
     }
+  }
+
+  /** Gives back names that are this host's in the cluster and of no stream of it: it was killed in between, or the cluster was away. */
+  private tidy(): void {
+    const { signal } = this.closing;
+    this.tidying ??= (async () => {
+      const backoff = new Backoff(RETRY_MS, RETRY_MS_MAX);
+      const left = () => this.directory!.own.filter((name) => !this.parts.isOurs(name));
+      while (!signal.aborted && left().length) {
+        try {
+          for (const name of left()) await this.directory!.release(name);
+        } catch {
+          await backoff.pause(signal);
+        }
+      }
+    })().finally(() => {
+      this.tidying = undefined;
+    });
   }
 
   /** How the streams of the other hosts stand that are there. */
@@ -160,9 +187,12 @@ export class Neighbours {
       });
       const streams = (await response.json()) as StreamInfo[];
       if (!response.ok || !Array.isArray(streams)) throw new Error(`it answers ${response.status}`);
+      this.silent.delete(name);
       return streams.map((stream) => ({ ...stream, host: name }));
     } catch (error) {
-      journal.warn(`host ${name} does not say how its streams stand: ${messageOf(error)}`);
+      if (!this.silent.has(name))
+        journal.warn(`host ${name} does not say how its streams stand: ${messageOf(error)}`);
+      this.silent.add(name);
       return [];
     }
   }

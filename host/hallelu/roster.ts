@@ -73,6 +73,10 @@ export class Roster {
     this.changed();
   }
 
+  isChanging(name: string): boolean {
+    return this.changing.has(name);
+  }
+
   /** Throws `stream-exists` while somebody else changes what has this name. */
   refuseIfChanging(name: string): void {
     if (!this.changing.has(name)) return;

@@ -292,8 +292,9 @@ export class Streams implements Host {
     return this.roster.all.map(({ stream }) => stream.name);
   }
 
+  /** Whether this host has a stream, or is making or removing it. */
   has(name: string): boolean {
-    return this.roster.get(name) !== undefined;
+    return this.roster.get(name) !== undefined || this.roster.isChanging(name);
   }
 
   stream(name: string): StreamInfo {

@@ -28,6 +28,12 @@ export class Directory {
     return entry && entry.folder !== this.self.folder ? entry.host : undefined;
   }
 
+  /** Names that are this host's. */
+  get own(): string[] {
+    const names = this.registry.list(PREFIX).map((key) => key.slice(PREFIX.length));
+    return names.filter((name) => this.read(name)?.folder === this.self.folder);
+  }
+
   /** Streams of other hosts, and who has them. */
   get others(): Map<string, string> {
     const others = new Map<string, string>();

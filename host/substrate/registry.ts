@@ -61,7 +61,12 @@ export class ClusterRegistry implements Registry {
         `the bucket ${bucket} at ${url} belongs to something else, or to another version of Hallelujah; give this cluster another name, or remove the bucket`,
       );
     const registry = new ClusterRegistry(kv, bucket);
-    await registry.fill(state.messages > 0);
+    try {
+      await registry.fill(state.messages > 0);
+    } catch (error) {
+      registry.close();
+      throw error;
+    }
     return registry;
   }
 

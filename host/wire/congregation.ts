@@ -68,6 +68,8 @@ export type ToHallelu =
       /** Whether visiting kernels may come as Wasm. */
       wasmVisits?: boolean;
       secret: string;
+      /** Its place in the cluster that it is about to join. */
+      cluster?: ClusterPlace;
     }
   /** The claim was met: the process is started and will call. */
   | { type: "granted"; jah: number; cpu: number; pid: number }
@@ -79,8 +81,8 @@ export type ToHallelu =
   | { type: "reclaim"; jah: number }
   /** The hosts of the cluster; never said where there is none. */
   | { type: "hosts"; hosts: ClusterHost[] }
-  /** This host is in a cluster, once; never said where there is none. */
-  | { type: "cluster"; place: ClusterPlace }
+  /** This host is in its cluster, under its name. */
+  | { type: "seated" }
   | { type: "stop"; graceMs: number };
 
 export type FromHallelu =

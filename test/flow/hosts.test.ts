@@ -151,6 +151,20 @@ if (hasNatsServer) {
       await c.client.push("more", [{ key: "x" }]);
       assert.is(await codeOf(c.client.deploy("third", { kernel: KERNEL, host: "c" })), "registry-unwritable");
       assert.is(await codeOf(c.client.stream("third")), "stream-unknown");
+      // What is removed meanwhile is given back when they are there again; also by a process that knows nothing of it.
+      await c.client.remove("more");
+      const { pid } = await c.client.host();
+      process.kill(pid, "SIGKILL");
+      await until(async () => (await codeOf(c.client.stream("words"))) === "cluster-unreachable");
+      const again = await startNats({ port: server.port, folder: server.folder });
+      try {
+        await until(async () => (await codeOf(c.client.stream("words"))) === "none");
+        await until(async () => (await codeOf(a.client.stream("more"))) === "stream-unknown");
+        await c.client.deploy("more", { kernel: KERNEL, host: "b" });
+        assert.is(await streamsOf(c), "more b, words b");
+      } finally {
+        await again.kill();
+      }
     } catch (error) {
       // What a host says of a failure that it did not foresee is in its log alone.
       const said = [a, b, c].flatMap((host) =>

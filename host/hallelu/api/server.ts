@@ -26,7 +26,7 @@ export interface ServeOptions {
   /** Whether a visiting kernel may come as Wasm: such a module can do to the stream's state what it likes. */
   wasmVisits?: boolean;
   /** What leads calls to other hosts, where there are any. */
-  forwarding?: () => Forwarding | undefined;
+  forwarding?: Forwarding;
   journal: { error(more: object, message: string): void };
 }
 
@@ -63,11 +63,10 @@ export async function serve(
       connections.begin(request, response);
       try {
         if (request.url !== "/healthz" && !PAGES.has(request.url!)) guard.check(request);
-        const others = forwarding?.();
-        const elsewhere = others?.target(request);
-        if (others) response.setHeader(HOSTS, others.hosts);
+        if (forwarding) response.setHeader(HOSTS, forwarding.hosts);
+        const elsewhere = forwarding?.target(request);
         const refused = (error: unknown) => refuse(error, request, response, report);
-        if (elsewhere) others!.forward(elsewhere, request, response).catch(refused);
+        if (elsewhere) forwarding!.forward(elsewhere, request, response).catch(refused);
         else if (isPush(request)) push(host, request, response).catch(refused);
         else void routes(request, response);
       } catch (error) {

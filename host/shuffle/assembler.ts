@@ -23,6 +23,7 @@ interface Pending {
   mapped: boolean;
   bytes: Uint8Array | undefined;
   rows: number;
+  /** What was told of it, also by those whose state was lost then: others tell the same, but of other partitions together. */
   owners: OwnerOutput[];
 }
 
@@ -51,11 +52,11 @@ export class Assembler {
     return this.take();
   }
 
-  /** What an owner emitted in a frame; partitions that were heard of change nothing. */
+  /** What an owner emitted in a frame; a second word for the same partitions changes nothing. */
   applied(output: OwnerOutput): FrameOutput[] {
     if (output.frame < this.next) return [];
     const pending = this.of(output.frame);
-    if (pending.owners.some(({ from, to }) => from < output.to && output.from < to)) return [];
+    if (pending.owners.some(({ from, to }) => from === output.from && to === output.to)) return [];
     pending.owners.push(output);
     return this.take();
   }
@@ -80,11 +81,14 @@ export class Assembler {
     return this.take();
   }
 
-  /** Whether all owners have said what they emitted. */
-  private isCovered({ owners }: Pending): boolean {
-    let lacking = this.awaited.reduce((sum, each) => sum + each, 0);
-    for (const { from, to } of owners) for (let p = from; p < to; p++) lacking -= this.awaited[p];
-    return lacking === 0;
+  /** What owners have said that together had all partitions from `at` on, each once; undefined if that is not all yet. */
+  private coverOf(owners: OwnerOutput[], at = 0): OwnerOutput[] | undefined {
+    if (at === PARTITIONS) return [];
+    for (const each of owners) {
+      const rest = each.from === at && this.coverOf(owners, each.to);
+      if (rest) return [each, ...rest];
+    }
+    return this.awaited[at] ? undefined : this.coverOf(owners, at + 1);
   }
 
   private of(frame: number): Pending {
@@ -97,8 +101,9 @@ export class Assembler {
   private take(): FrameOutput[] {
     const complete: FrameOutput[] = [];
     for (let pending = this.pending.get(this.next); pending; pending = this.pending.get(this.next)) {
-      if (!pending.mapped || (this.ownersEmit(this.next) && !this.isCovered(pending))) break;
-      complete.push(join(this.next, pending));
+      const owners = this.ownersEmit(this.next) ? this.coverOf(pending.owners) : pending.owners;
+      if (!pending.mapped || !owners) break;
+      complete.push(join(this.next, { ...pending, owners }));
       this.pending.delete(this.next++);
     }
     return complete;

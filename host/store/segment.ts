@@ -227,8 +227,14 @@ export class Segment {
 
   /** Its places; read from disk where they are not at hand. */
   get index(): SegmentIndex {
-    this.loaded ??= this.readColumns() ?? this.rescan();
+    this.loaded ??= this.currentColumns() ?? this.rescan();
     return this.loaded;
+  }
+
+  /** Those of the sidecar, if it tells of all entries: one of before some were added stays where another cannot be written. */
+  private currentColumns(): SegmentIndex | undefined {
+    const index = this.readColumns();
+    return index?.count === this.count ? index : undefined;
   }
 
   /** Entries were added to its places; it has `size` bytes now. */

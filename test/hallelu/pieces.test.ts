@@ -157,6 +157,36 @@ test("the output of frames comes out once, in order, whatever the number of owne
   );
 });
 
+test("a frame comes out once when its owners are lost half way, and others tell the same of other partitions", () => {
+  const borders = fc
+    .array(fc.integer({ min: 1, max: 255 }), { maxLength: 3 })
+    .map((cut) => [0, ...new Set(cut.toSorted((a, b) => a - b)), 256]);
+  const rows = (from: number, to: number) =>
+    Buffer.from(Array.from({ length: to - from }, (_, p) => `${from + p} `).join(""));
+  fc.assert(
+    fc.property(borders, borders, fc.nat(3), fc.infiniteStream(fc.nat()), (before, after, told, choices) => {
+      const assembler = new Assembler(0, () => true);
+      const wordsOf = (of: number[]) =>
+        of.slice(1).map((to, i) => {
+          const late = { late: 0, lateEmitted: [], lateRows: 0 };
+          return { frame: 0, from: of[i], to, emitted: [rows(of[i], to)], emittedRows: to - of[i], ...late };
+        });
+      const out = assembler.mapped(0, undefined, 0);
+      const first = wordsOf(before).slice(0, told);
+      for (const each of first) out.push(...assembler.applied(each));
+      const again = wordsOf(after);
+      while (again.length)
+        out.push(...assembler.applied(again.splice(choices.next().value! % again.length, 1)[0]));
+      assert.equal(
+        out.map(({ bytes }) => Buffer.concat(bytes).toString()),
+        [rows(0, 256).toString()],
+      );
+      assert.is(out[0].rows, 256);
+    }),
+    seeded(200),
+  );
+});
+
 test("where partitions have nobody, frames come out without them, and not before all others have spoken", () => {
   const assembler = new Assembler(0, () => true);
   const word = (frame: number, from: number, to: number) => ({

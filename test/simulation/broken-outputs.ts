@@ -1,6 +1,7 @@
 /** What comes of versions on trial, broken on purpose, one way each (broken.ts): their output and their state. */
 import { Progress } from "../../host/hallelu/progress.ts";
 import { Versions } from "../../host/hallelu/versions.ts";
+import { Assembler } from "../../host/shuffle/assembler.ts";
 import { type Mutant, type Open, replace } from "./broken.ts";
 import { SimulatedJah } from "./jah.ts";
 
@@ -32,6 +33,22 @@ export const OUTPUT_MUTANTS: Mutant[] = [
     name: "outputs: a checkpoint does not wait for them",
     where: { kind: "moves" },
     breaks: () => replace(Progress, "outputUpTo", () => async () => {}),
+  },
+  {
+    name: "outputs: what owners of other partitions tell again is dropped",
+    where: { kind: "moves" },
+    first: 8,
+    breaks: () =>
+      replace(
+        Assembler,
+        "applied",
+        (real) =>
+          function (this: Open, output: Open) {
+            const owners = this.pending.get(output.frame)?.owners ?? [];
+            const isKnown = owners.some(({ from, to }: Open) => from < output.to && output.from < to);
+            return isKnown ? [] : real.call(this, output);
+          },
+      ),
   },
   {
     name: "swap: takes over at frames that are put out",

@@ -6,7 +6,7 @@ import { Broken } from "./rules.ts";
 export interface ClosingParts {
   /** What the registry says of a stream. */
   said(name: string): StreamRecord | undefined;
-  /** Whether no Jah dies and no disk fails, so that nothing may be lost that a stream has applied. */
+  /** Whether no Jah dies meanwhile and no disk fails, so that nothing may be lost that a stream has applied. */
   isCalm: boolean;
 }
 
@@ -15,8 +15,9 @@ export async function closeAll(all: readonly Running[], { said, isCalm }: Closin
   const greens = all.flatMap(({ reprocess }) => reprocess?.green ?? []);
   await Promise.all(all.map(({ reprocess }) => reprocess?.close()));
   const close = async ({ stream }: Running) => {
-    const { lowest, name, rollout } = stream;
-    const maySave = isCalm && rollout.unsavedFrom === Infinity; // what is on trial is done again
+    const { lowest, name, rollout, shards } = stream;
+    // What is on trial is done again, and so is what was lost with a Jah just before.
+    const maySave = isCalm && rollout.unsavedFrom === Infinity && shards.areReady;
     await stream.close();
     const { frame } = said(name)!;
     if (maySave && frame < lowest)

@@ -3,6 +3,7 @@
  * reprocesses (reprocessing.ts), over processes (processes.ts) and disks that fail, and whose batches are delayed, doubled and overtake one
  * another. What must hold is in rules.ts.
  */
+import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
 import { STOP_GRACE_MS } from "../../host/core/limits.ts";
 import { admit } from "../../host/hallelu/admission.ts";
@@ -33,7 +34,7 @@ import { Broken, type Process, Rules, type Watched } from "./rules.ts";
 import { borrowMemory, State } from "./state.ts";
 import type { Scenario } from "./scenario.ts";
 import { Verdicts } from "./verdicts.ts";
-import { FRAME_BYTES, KERNEL, type Load, NO_COSTS, rateOf, recordOf, workloadOf } from "./workload.ts";
+import { descriptorOf, FRAME_BYTES, type Load, NO_COSTS, rateOf, recordOf, workloadOf } from "./workload.ts";
 
 export type { Stopwatch } from "./processes.ts";
 
@@ -85,6 +86,7 @@ export class HostSimulation {
   /** Of whoever ends the host in order. */
   private readonly calm: () => number;
   private readonly kernels: SimulatedKernels;
+  private readonly descriptor: KernelDescriptor;
   /** Streams whose kernels are being swapped, or that a reprocess is begun or ended of. */
   private readonly changing = new Set<string>();
   /** Streams that are being asked, as they have a reprocess or are behind. */
@@ -120,6 +122,7 @@ export class HostSimulation {
     this.disk = new SimulatedDisk(this.fate);
     this.files = new SimulatedFiles(this.fate);
     this.kernels = new SimulatedKernels(seed);
+    this.descriptor = descriptorOf(scenario);
     const say = (what: string) => this.say(what);
     this.registry = new SimulatedRegistry({
       luck: random(seed + 1_000_000),
@@ -156,6 +159,7 @@ export class HostSimulation {
       cpus: scenario.cpus,
       zeal: this.zeal,
       kernels: this.kernels,
+      descriptor: this.descriptor,
       disk: this.disk,
       say,
       isThere: (running) => !this.closing && this.isThere(running),
@@ -463,7 +467,7 @@ export class HostSimulation {
     this.counts.swaps++;
     this.say(`${name}: swap to ${module}, ${this.kernels.describe(module)}`);
     try {
-      await stream.rollout.swap({ module, file: module, ...how }, KERNEL);
+      await stream.rollout.swap({ module, file: module, ...how }, this.descriptor);
     } catch (error) {
       const { code } = error as HallelujahError;
       const isUnwritten = this.hasFaults && (error as Error).message === UNWRITTEN;
@@ -584,7 +588,7 @@ export class HostSimulation {
       tally,
       outputs: known.output.of(this.circumstances),
       lateOutputs: NO_OUTPUT,
-      kernel: KERNEL,
+      kernel: this.descriptor,
       folder: `/nowhere/${name}`,
     });
     this.streams.set(name, running);
@@ -616,7 +620,7 @@ export class HostSimulation {
     };
     return {
       jahs: this.processes.jahs,
-      readModule: () => KERNEL,
+      readModule: () => this.descriptor,
       cpus: this.scenario.cpus,
       freeCpus: () => this.processes.freeCpus,
       save: () => this.write(running, boot),

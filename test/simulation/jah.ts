@@ -12,6 +12,7 @@ import { ABI_VERSION } from "../../host/kernel/memory-map.ts";
 import { PAGE_BYTES } from "../../host/kernel/pages.ts";
 import type { PageStore } from "../../host/store/page-store.ts";
 import { type Batch, ROUTED } from "../../host/wire/batch.ts";
+import type { OwnerOutput } from "../../host/wire/jah.ts";
 import type { FromLiveJah, LiveRouting, LiveStart, ToLiveJah, Work } from "../../host/wire/live.ts";
 import { Succession, versionOf } from "../../host/jah/succession.ts";
 import type { SimulatedDisk, Writer } from "./disk.ts";
@@ -140,6 +141,8 @@ export class SimulatedJah {
   private onHeld: (() => void) | undefined;
   private running = false;
   private work = noWork();
+  /** What it has to tell of frames that it applied. */
+  private outputs: OwnerOutput[] = [];
   /** How many wait until its state is on disk. */
   private savers = 0;
 
@@ -540,7 +543,8 @@ export class SimulatedJah {
         quoted: false,
       },
     }));
-    this.world.tell({ type: "did", mapped, outputs: [], next: this.inbox.next, nextClose: null });
+    const outputs = this.outputs.splice(0);
+    this.world.tell({ type: "did", mapped, outputs, next: this.inbox.next, nextClose: null });
   }
 
   /** Each partition of the target gets this frame, which must be the next one for it; what that takes, ms. */
@@ -586,6 +590,9 @@ export class SimulatedJah {
     }
     if (left) this.world.broken(`Jah ${this.id} gets ${left} records of frame ${frame} that are not its own`);
     this.work.appliedFrames++;
+    const { from, to } = target;
+    const nothing = { emitted: [], emittedRows: 0, lateEmitted: [], lateRows: 0, late: 0 };
+    this.outputs.push({ frame, from, to, ...nothing });
     return (this.costs.apply * (target.to - target.from)) / PARTITIONS;
   }
 

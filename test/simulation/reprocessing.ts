@@ -4,6 +4,7 @@
  * removed that counts or that somebody has open.
  */
 import { basename, dirname, join } from "node:path";
+import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
 import type { Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
@@ -16,13 +17,13 @@ import type { SimulatedDisk } from "./disk.ts";
 import type { SimulatedKernels } from "./kernels.ts";
 import { UNWRITTEN } from "./registry.ts";
 import { Broken } from "./rules.ts";
-import { KERNEL } from "./workload.ts";
 
 export interface ReprocessingParts {
   cpus: number;
   /** Of whoever reprocesses. */
   zeal: () => number;
   kernels: SimulatedKernels;
+  descriptor: KernelDescriptor;
   disk: SimulatedDisk;
   say(what: string): void;
   isThere(running: Running): boolean;
@@ -70,7 +71,7 @@ export class SimulatedReprocesses {
       journal: { info: () => {}, warn: () => {}, error: () => {} },
       isThere: (running: Running) => parts.isThere(running),
       isBusy: () => false,
-      moduleOf: async () => ({ wasm: Buffer.from(parts.kernels.nextMended()), descriptor: KERNEL }),
+      moduleOf: async () => ({ wasm: Buffer.from(parts.kernels.nextMended()), descriptor: parts.descriptor }),
       checkOutput: () => {},
       partsOf: (running: Running, name: string) => parts.partsOf(running, name),
       write: parts.writes(),
@@ -85,7 +86,7 @@ export class SimulatedReprocesses {
         this.remove(path);
       },
       located: (record) => record,
-      readModule: () => KERNEL,
+      readModule: () => parts.descriptor,
     });
   }
 

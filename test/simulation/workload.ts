@@ -47,7 +47,7 @@ export function rateOf({ kind }: Scenario, { rate, period }: Load, now: number):
 
 export const NO_COSTS: Costs = { map: 1, apply: 1, bytes: FRAME_BYTES };
 
-export const KERNEL: KernelDescriptor = {
+const KERNEL: KernelDescriptor = {
   abi: 0,
   sdk: "",
   file: "",
@@ -57,6 +57,11 @@ export const KERNEL: KernelDescriptor = {
   input: { name: "", fields: [], size: 0 },
   tables: [{ name: "t", key: ["u32"], state: "", fields: [] }],
 };
+
+/** The kernels of a host: of every other eight seeds, owners have a word for each frame, which is put out when all have. */
+export function descriptorOf({ seed }: Scenario): KernelDescriptor {
+  return { ...KERNEL, ordered: Math.floor(seed / 8) % 2 === 1 };
+}
 
 export function recordOf(name: string, min: number, max: number): StreamRecord {
   const source = {

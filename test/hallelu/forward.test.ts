@@ -1,13 +1,25 @@
 /** Calls that are made of another host for a client. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  request,
+  type RequestOptions,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { HallelujahError } from "../../host/core/errors.ts";
 import { Forwarding } from "../../host/hallelu/api/forward.ts";
+import { refuse } from "../../host/hallelu/api/refuse.ts";
 import type { Neighbour, Neighbours } from "../../host/hallelu/neighbours.ts";
+
+/** Time in which what has to be answered at once is answered, ms: without an end, a failure would be a test that hangs. */
+const PATIENCE_MS = 20_000;
+const MIB = Buffer.alloc(1 << 20, "row\n");
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -43,10 +55,52 @@ async function between(there: Handler): Promise<{ url: string; errors: string[] 
     if (!to) return void response.end("here");
     forwarding.forward(to, call, response).catch((error: HallelujahError) => {
       errors.push(error.code);
-      response.writeHead(503).end();
+      refuse(error, call, response, () => {});
     });
   });
   return { url, errors };
+}
+
+/** Ends a host, and all that is connected to it. */
+async function gone(server: Server): Promise<void> {
+  servers.splice(servers.indexOf(server), 1);
+  server.closeAllConnections();
+  await new Promise((done) => server.close(done));
+}
+
+interface Answer {
+  status: number;
+  text: string;
+  /** Of the client's end of the connection. */
+  port: number;
+}
+
+/** Sends a body over a connection that is kept. Rejects if no answer comes. */
+async function post(
+  url: string,
+  agent: Agent,
+  body: Buffer = MIB,
+  options: RequestOptions = {},
+): Promise<Answer> {
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const sending = request(url, { method: "POST", agent, signal, ...options });
+  sending.end(body);
+  const [answer] = (await once(sending, "response")) as [IncomingMessage];
+  const { localPort } = sending.socket!;
+  return { status: answer.statusCode!, text: await textOf(answer), port: localPort! };
+}
+
+/** Two calls in a row, with bodies, on one connection. */
+async function twice(url: string, options: RequestOptions = {}): Promise<Answer[]> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  try {
+    const first = await post(url, agent, MIB, options);
+    const second = await post(url, agent, MIB, options);
+    assert.is(second.port, first.port, "on one connection");
+    return [first, second];
+  } finally {
+    agent.destroy();
+  }
 }
 
 async function textOf(incoming: IncomingMessage): Promise<string> {
@@ -115,18 +169,22 @@ test("rows come as they are sent, and the other host hears when their client lea
 });
 
 test("a client that leaves while it sends is not waited for", async () => {
+  let came = () => {};
+  const hasCome = new Promise<void>((done) => {
+    came = done;
+  });
   let left = () => {};
   const hasLeft = new Promise<void>((done) => {
     left = done;
   });
   const { url, errors } = await between((call) => {
     call.once("close", left);
-    call.resume();
+    call.once("data", came);
   });
   const sending = request(`${url}/v1/streams/there/records`, { method: "POST" });
   sending.on("error", () => {});
   sending.write("half a row");
-  await sleep(50);
+  await hasCome;
   sending.destroy();
   await hasLeft;
   assert.equal(errors, []);
@@ -147,14 +205,12 @@ test("a host that does not answer, or breaks off, is said to be lost; an answer 
     ),
     "broken",
   );
-  servers[0].closeAllConnections();
-  await new Promise((done) => servers[0].close(done));
-  servers.shift();
+  await gone(servers[0]);
   assert.is((await fetch(`${url}/v1/streams/there`)).status, 503);
   assert.equal(errors, ["host-lost", "host-lost"]);
 });
 
-test("what is refused before it was sent whole is refused here, too", async () => {
+test("what is refused before it was sent whole is refused here, too, and the next call is heard", async () => {
   const { url } = await between((call, response) => {
     response.writeHead(413).end("too much");
     call.resume();
@@ -164,6 +220,36 @@ test("what is refused before it was sent whole is refused here, too", async () =
     body: Buffer.alloc(32 << 20),
   });
   assert.equal([answer.status, await answer.text()], [413, "too much"]);
+  for (const headers of [{}, { "transfer-encoding": "chunked" }]) {
+    const answers = await twice(`${url}/v1/streams/there/records`, { headers });
+    for (const { status, text } of answers) assert.equal([status, text], [413, "too much"]);
+  }
+});
+
+test("a call with a body for a host that is gone is refused at once, and so is the next one", async () => {
+  const { url, errors } = await between(() => {});
+  await gone(servers[0]);
+  const answers = await twice(`${url}/v1/streams/there/records`);
+  assert.equal(
+    answers.map(({ status }) => status),
+    [503, 503],
+  );
+  assert.equal(errors, ["host-lost", "host-lost"]);
+});
+
+test("a client that goes on sending what was answered loses its connection", async () => {
+  const { url } = await between((_, response) => response.writeHead(404, { connection: "close" }).end());
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  socket.on("error", () => {});
+  socket.write("POST /v1/streams/there/records HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nhalf");
+  const [answer] = (await once(socket, "data")) as [Buffer];
+  assert.match(String(answer), /^HTTP\/1.1 404 /);
+  socket.resume();
+  const trickle = setInterval(() => socket.write("row\n"), 100);
+  await once(socket, "close", { signal: AbortSignal.timeout(PATIENCE_MS) }).finally(() => {
+    clearInterval(trickle);
+    socket.destroy();
+  });
 });
 
 test.run();

@@ -1,10 +1,12 @@
 /** A call for a stream of another host: it is made there, and what that answers is passed on as it comes. */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Agent } from "undici";
 import { HallelujahError, messageOf } from "../../core/errors.ts";
 import { SERVED_BY, VIA } from "../../wire/headers.ts";
 import type { Neighbour, Neighbours } from "../neighbours.ts";
+import { dropRest } from "./refuse.ts";
 
 /** Hosts that a client is told of: it needs another one, not all. */
 const HOSTS_MAX = 8;
@@ -64,19 +66,21 @@ export class Forwarding {
     return query.has("source") || query.has("sink") ? undefined : this.neighbours.roomiest;
   }
 
-  /** Resolves when the answer is passed on, or its client has left. Rejects with `host-lost` if there is none. */
+  /**
+   * Resolves when the answer is passed on, or its client has left. Rejects with `host-lost` if there is none: then something of the request's
+   * body may still be to come.
+   */
   async forward(to: Neighbour, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const left = new AbortController();
     response.once("close", () => left.abort());
-    const hasBody =
-      request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined;
+    const body = bodyOf(request);
     try {
       const answer = await this.agent.request({
         origin: to.url,
         path: request.url!,
         method: request.method as "GET",
         headers: { ...passedOn(request.headers), [VIA]: this.neighbours.self },
-        body: hasBody ? request : null,
+        body,
         signal: left.signal,
       });
       response.writeHead(answer.statusCode, { ...passedOn(answer.headers), [SERVED_BY]: to.url });
@@ -87,12 +91,26 @@ export class Forwarding {
       if (response.headersSent) return void response.destroy();
       const message = `host ${to.name} does not answer at ${to.url}: ${messageOf(cause)}; whether it has taken what was sent is not known, try again`;
       throw new HallelujahError("host-lost", message, { cause });
+    } finally {
+      if (body) request.unpipe(body);
     }
+    dropRest(request);
   }
 
   close(): void {
     void this.agent.destroy();
   }
+}
+
+/**
+ * The body of a request, if it has one: a stream of its own, as undici takes its socket from a request that it does not send whole, and the rest
+ * could not be read any more.
+ */
+function bodyOf(request: IncomingMessage): PassThrough | null {
+  const { "content-length": length, "transfer-encoding": encoding } = request.headers;
+  if (length === undefined && encoding === undefined) return null;
+  // What goes wrong with it goes wrong with its call.
+  return request.pipe(new PassThrough().on("error", () => {}));
 }
 
 function decoded(text: string): string | undefined {

@@ -52,6 +52,7 @@ async function between(there: Handler): Promise<{ url: string; errors: string[] 
   forwarding = new Forwarding(neighbours as unknown as Neighbours, (name) => name === "here");
   const url = await serverOf((call, response) => {
     const to = forwarding.target(call);
+    response.setHeader("hallelujah-hosts", forwarding.hosts);
     if (!to) return void response.end("here");
     forwarding.forward(to, call, response).catch((error: HallelujahError) => {
       errors.push(error.code);
@@ -132,6 +133,16 @@ test("a call goes where its stream is, with its body, and its answer comes back"
   assert.equal([headers.authorization, headers["hallelujah-via"]], ["Bearer t", "a"]);
   assert.not(headers.origin, "it was checked by the first host");
   assert.not.match(url, headers.host);
+});
+
+test("an answer that is passed on names the host that gave it, not those that this one knows", async () => {
+  const { url } = await between((_, response) => {
+    response.setHeader("hallelujah-hosts", "http://first");
+    response.end();
+  });
+  const { headers } = await fetch(`${url}/v1/streams/there`);
+  assert.match(headers.get("hallelujah-served-by")!, /^http:..127/);
+  assert.is(headers.get("hallelujah-hosts"), headers.get("hallelujah-served-by"));
 });
 
 test("what is here, is of no stream, or was passed on once goes no further", async () => {

@@ -4,7 +4,7 @@ import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Agent } from "undici";
 import { HallelujahError, messageOf } from "../../core/errors.ts";
-import { SERVED_BY, VIA } from "../../wire/headers.ts";
+import { HOSTS, SERVED_BY, VIA } from "../../wire/headers.ts";
 import type { Neighbour, Neighbours } from "../neighbours.ts";
 import { dropRest } from "./refuse.ts";
 
@@ -25,6 +25,7 @@ const HOPS = new Set([
   "expect",
   "host",
   "origin", // it was checked here
+  HOSTS, // each host tells of the others, and so of the one that answers
 ]);
 const STREAM = /^\/v1\/streams\/([^/?]+)/;
 

@@ -15,7 +15,8 @@ import * as assert from "uvu/assert";
 import type { HallelujahError } from "../../host/core/errors.ts";
 import { Forwarding } from "../../host/hallelu/api/forward.ts";
 import { refuse } from "../../host/hallelu/api/refuse.ts";
-import type { Neighbour, Neighbours } from "../../host/hallelu/neighbours.ts";
+import { Neighbours } from "../../host/hallelu/neighbours.ts";
+import type { Journal } from "../../host/store/journal.ts";
 
 /** Time in which what has to be answered at once is answered, ms: without an end, a failure would be a test that hangs. */
 const PATIENCE_MS = 20_000;
@@ -40,16 +41,26 @@ async function serverOf(handler: Handler): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** A host that has the stream `here` and asks another one for the others; what it could not pass on. */
-async function between(there: Handler): Promise<{ url: string; errors: string[] }> {
+interface Between {
+  url: string;
+  /** What could not be passed on. */
+  errors: string[];
+  /** The cluster says how the other host stands. */
+  hear: (state: "up" | "lost") => void;
+}
+
+/** A host that has the stream `here` and asks another one for `there`. */
+async function between(there: Handler): Promise<Between> {
   const errors: string[] = [];
-  const neighbour: Neighbour = { name: "b", url: await serverOf(there) };
-  const neighbours = {
-    self: "a",
-    urls: [neighbour.url],
-    elsewhere: (name: string) => (name === "there" ? neighbour : undefined),
-  };
-  forwarding = new Forwarding(neighbours as unknown as Neighbours, (name) => name === "here");
+  const b = { name: "b", url: await serverOf(there) };
+  const place = { url: "nats://127.0.0.1:1", cluster: "test", replicas: 1, host: "a", folder: "a" };
+  const neighbours = new Neighbours({ place, own: () => ["here"], journal: {} as Journal });
+  // What the registry of the cluster knows.
+  neighbours.elsewhere = (name) => (name === "there" ? b : undefined);
+  const hear = (state: "up" | "lost") =>
+    neighbours.hear([{ ...b, state, cpus: 1, memoryBytes: 1, version: "0", epoch: 1, isSelf: false }]);
+  hear("up");
+  forwarding = new Forwarding(neighbours, (name) => name === "here");
   const url = await serverOf((call, response) => {
     const to = forwarding.target(call);
     response.setHeader("hallelujah-hosts", forwarding.hosts);
@@ -59,7 +70,7 @@ async function between(there: Handler): Promise<{ url: string; errors: string[] 
       refuse(error, call, response, () => {});
     });
   });
-  return { url, errors };
+  return { url, errors, hear };
 }
 
 /** Ends a host, and all that is connected to it. */
@@ -219,6 +230,31 @@ test("a host that does not answer, or breaks off, is said to be lost; an answer 
   await gone(servers[0]);
   assert.is((await fetch(`${url}/v1/streams/there`)).status, 503);
   assert.equal(errors, ["host-lost", "host-lost"]);
+});
+
+test("calls end when the cluster loses the other host, which closes no connection", async () => {
+  let came = () => {};
+  const hasCome = new Promise<void>((done) => {
+    came = done;
+  });
+  const { url, errors, hear } = await between((call, response) => {
+    if (call.url!.endsWith("output")) response.write("1\n");
+    else call.on("data", () => {}).once("end", came);
+  });
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const answer = await fetch(`${url}/v1/streams/there/output`, { signal });
+  const agent = new Agent();
+  const posting = post(`${url}/v1/streams/there/records`, agent);
+  await hasCome;
+  hear("up");
+  assert.equal(errors, [], "it is still there");
+  hear("lost");
+  const { status, text } = await posting;
+  agent.destroy();
+  assert.equal([status, (JSON.parse(text) as { code: string }).code], [503, "host-lost"]);
+  assert.equal(errors, ["host-lost"]);
+  const broken = await answer.text().catch(({ name }: Error) => name);
+  assert.is(broken, "TypeError", "it breaks off before its client gives up");
 });
 
 test("what is refused before it was sent whole is refused here, too, and the next call is heard", async () => {

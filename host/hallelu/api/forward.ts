@@ -33,12 +33,21 @@ export class Forwarding {
   private readonly neighbours: Neighbours;
   /** Whether this host has a stream. */
   private readonly isHere: (name: string) => boolean;
-  // An answer may take as long as it takes: whoever asked leaves when it is too long.
+  /** The calls that go on, each with what ends it. */
+  private readonly calls = new Map<AbortController, Neighbour>();
+  // An answer may take as long as it takes: whoever asked leaves when it is too long, and it ends when the cluster loses the other host.
   private readonly agent = new Agent({ connect: { timeout: CONNECT_MS }, headersTimeout: 0, bodyTimeout: 0 });
 
   constructor(neighbours: Neighbours, isHere: (name: string) => boolean) {
     this.neighbours = neighbours;
     this.isHere = isHere;
+    neighbours.onChange(() => this.endLost());
+  }
+
+  /** Ends the calls of hosts that are not there any more: a machine that is gone closes no connection. */
+  private endLost(): void {
+    for (const [stop, to] of this.calls)
+      if (!this.neighbours.isUp(to)) stop.abort(new Error("the cluster has lost it"));
   }
 
   /** Where some of the others serve, separated by spaces. */
@@ -72,8 +81,9 @@ export class Forwarding {
    * body may still be to come.
    */
   async forward(to: Neighbour, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const left = new AbortController();
-    response.once("close", () => left.abort());
+    const stop = new AbortController();
+    this.calls.set(stop, to);
+    response.once("close", () => stop.abort());
     const body = bodyOf(request);
     try {
       const answer = await this.agent.request({
@@ -82,17 +92,17 @@ export class Forwarding {
         method: request.method as "GET",
         headers: { ...passedOn(request.headers), [VIA]: this.neighbours.self },
         body,
-        signal: left.signal,
+        signal: stop.signal,
       });
       response.writeHead(answer.statusCode, { ...passedOn(answer.headers), [SERVED_BY]: to.url });
       response.flushHeaders();
       await pipeline(answer.body, response);
     } catch (cause) {
-      if (left.signal.aborted) return;
-      if (response.headersSent) return void response.destroy();
+      if (response.headersSent || response.destroyed) return void response.destroy();
       const message = `host ${to.name} does not answer at ${to.url}: ${messageOf(cause)}; whether it has taken what was sent is not known, try again`;
       throw new HallelujahError("host-lost", message, { cause });
     } finally {
+      this.calls.delete(stop);
       if (body) request.unpipe(body);
     }
     dropRest(request);

@@ -25,11 +25,66 @@ test("a host that answers is asked first from then on", () => {
   assert.equal(routes.of("/v1/streams/s"), ["http://b", "http://a"]);
 });
 
-test("who has answered is asked again, though it does not name itself", () => {
+test("who has answered is asked first from then on, though it was not named and does not name itself", () => {
   const routes = new Routes(["http://a"]);
   routes.heard("/v1/hosts", "http://a", headers({ "hallelujah-hosts": "http://b http://c" }));
   routes.heard("/v1/hosts", "http://c", headers({ "hallelujah-hosts": "http://a http://b" }));
-  assert.equal(routes.of("/v1/hosts"), ["http://a", "http://c", "http://b"]);
+  assert.equal(routes.of("/v1/hosts"), ["http://c", "http://a", "http://b"]);
+  assert.equal(routes.of("/v1/streams/s"), ["http://c", "http://a", "http://b"]);
+});
+
+test("a host that was asked for its stream alone is not asked first for anything else", () => {
+  const routes = new Routes(["http://a"]);
+  routes.heard("/v1/streams/s", "http://a", headers({ "hallelujah-served-by": "http://b" }));
+  routes.heard("/v1/streams/s", "http://b", headers({ "hallelujah-hosts": "http://a" }));
+  assert.equal(
+    routes.of("/v1/host"),
+    ["http://a", "http://b"],
+    "what is said of a host is said of the named one",
+  );
+});
+
+test("an address that was not reached is asked last for a while, which doubles", () => {
+  let now = 1_000;
+  const routes = new Routes(["http://a"], () => now);
+  const path = "/v1/streams/s";
+  const served = headers({ "hallelujah-served-by": "http://c", "hallelujah-hosts": "http://b http://c" });
+  const first = () => routes.of(path)[0];
+  const heard = () => routes.heard(path, "http://a", served);
+  heard();
+  for (const ms of [5_000, 10_000, 20_000]) {
+    assert.is(first(), "http://c");
+    // Two calls at the same time.
+    for (let i = 0; i < 2; i++)
+      assert.ok(routes.failed("POST", path, "http://c", notConnected("UND_ERR_CONNECT_TIMEOUT")));
+    heard();
+    now += ms - 1;
+    heard();
+    assert.equal(routes.of(path), ["http://a", "http://b", "http://c"]);
+    assert.is(routes.of("/v1/streams/other").at(-1), "http://c");
+    now += 1;
+  }
+  assert.is(first(), "http://c");
+  routes.heard(path, "http://c", headers({}));
+  routes.failed("POST", path, "http://c", notConnected("ECONNREFUSED"));
+  heard();
+  now += 5_000;
+  assert.is(first(), "http://c", "the first time again, as it was reached in between");
+  routes.failed("POST", path, "http://c", notConnected("ECONNRESET"));
+  heard();
+  assert.is(first(), "http://c", "it was reached");
+});
+
+test("the client of a host alone asks that one, whatever became of earlier calls", () => {
+  const routes = new Routes(["http://a"]);
+  for (const path of ["/v1/streams/s", "/v1/hosts"]) {
+    assert.ok(routes.failed("POST", path, "http://a", notConnected("ECONNREFUSED")));
+    assert.equal(routes.of(path), ["http://a"]);
+    routes.heard(path, "http://a", headers({}));
+    assert.equal(routes.of(path), ["http://a"]);
+    assert.not(routes.failed("POST", path, "http://a", { code: "stream-unknown" }));
+    assert.equal(routes.of(path), ["http://a"]);
+  }
 });
 
 test("another host is asked where nobody has done anything of a call, and only there", () => {

@@ -44,9 +44,9 @@ export class Routes {
     this.avoided.delete(url);
     if (url !== this.straight.get(stream)) this.last = url;
     const hosts = headers.get(HOSTS);
-    if (hosts !== null) this.learned = [url, ...hosts.split(" ").filter((each) => URL.canParse(each))];
+    if (hosts !== null) this.learned = [url, ...hosts.split(" ").filter((each) => mayLead(url, each))];
     const served = headers.get(SERVED_BY);
-    if (served !== null && URL.canParse(served)) this.straight.set(stream, served);
+    if (served !== null && mayLead(url, served)) this.straight.set(stream, served);
   }
 
   /**
@@ -77,6 +77,13 @@ export class Routes {
   private isAvoided(url: string): boolean {
     return this.now() < (this.avoided.get(url)?.until ?? 0);
   }
+}
+
+/** Whether a client may go where an answer says: its token must not leave TLS. */
+function mayLead(from: string, to: string): boolean {
+  if (!URL.canParse(to)) return false;
+  const { protocol } = new URL(to);
+  return protocol === "https:" || (protocol === "http:" && !from.startsWith("https:"));
 }
 
 function streamIn(path: string): string {

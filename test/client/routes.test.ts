@@ -75,6 +75,19 @@ test("an address that was not reached is asked last for a while, which doubles",
   assert.is(first(), "http://c", "it was reached");
 });
 
+test("what goes over TLS stays there", () => {
+  const told = (at: string) =>
+    headers({ "hallelujah-served-by": at, "hallelujah-hosts": `${at} ftp://d https://e` });
+  const safe = new Routes(["https://a"]);
+  safe.heard("/v1/streams/s", "https://a", told("http://c"));
+  assert.equal(safe.of("/v1/streams/s"), ["https://a", "https://e"]);
+  safe.heard("/v1/streams/s", "https://a", told("https://c"));
+  assert.equal(safe.of("/v1/streams/s"), ["https://c", "https://a", "https://e"]);
+  const plain = new Routes(["http://a"]);
+  plain.heard("/v1/streams/s", "http://a", told("http://c"));
+  assert.equal(plain.of("/v1/streams/s"), ["http://c", "http://a", "https://e"]);
+});
+
 test("the client of a host alone asks that one, whatever became of earlier calls", () => {
   const routes = new Routes(["http://a"]);
   for (const path of ["/v1/streams/s", "/v1/hosts"]) {

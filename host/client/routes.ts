@@ -5,7 +5,7 @@ import { HOSTS, SERVED_BY } from "../wire/headers.ts";
 const IS_PAGE = "location" in globalThis;
 const STREAM = /^\/v1\/streams\/([^/?]+)/;
 /** Of a connection that did not come about: nothing was sent. */
-const NOT_CONNECTED = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/;
+const NOT_CONNECTED = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT)$/;
 /** Times for which an address that was not reached is asked after all others, ms: doubled each time. */
 const AVOID_MS = 5_000;
 const AVOID_MS_MAX = 10 * 60_000;
@@ -55,13 +55,13 @@ export class Routes {
    */
   failed(method: string, path: string, url: string, error: unknown): boolean {
     const stream = streamIn(path);
-    const { code, cause } = error as { code?: string; cause?: { cause?: { code?: string } } };
+    const { code, cause } = error as { code?: string; cause?: { cause?: ConnectionError } };
     const wasStraight = this.straight.get(stream) === url;
     const isAway = code === "host-unreachable";
     if ((isAway || code === "stream-unknown") && wasStraight) this.straight.delete(stream);
     if (code === "stream-unknown") return wasStraight;
     if (!isAway) return false;
-    const isConnected = !NOT_CONNECTED.test(cause?.cause?.code ?? "");
+    const isConnected = !isNotConnected(cause?.cause);
     if (!isConnected) this.avoid(url);
     return method === "GET" || !isConnected;
   }
@@ -77,6 +77,17 @@ export class Routes {
   private isAvoided(url: string): boolean {
     return this.now() < (this.avoided.get(url)?.until ?? 0);
   }
+}
+
+/** What `fetch` says of a connection. */
+interface ConnectionError {
+  code?: string;
+  syscall?: string;
+}
+
+/** Some codes, as EHOSTUNREACH, also end connections that something was sent over. */
+function isNotConnected({ code = "", syscall }: ConnectionError = {}): boolean {
+  return NOT_CONNECTED.test(code) || syscall === "connect";
 }
 
 /** Whether a client may go where an answer says: its token must not leave TLS. */

@@ -106,6 +106,12 @@ test("another host is asked where nobody has done anything of a call, and only t
   assert.ok(failed(notConnected("ECONNREFUSED")));
   assert.ok(failed(notConnected("UND_ERR_CONNECT_TIMEOUT")));
   assert.not(failed(notConnected("ECONNRESET")), "it may have been taken");
+  for (const code of ["EHOSTUNREACH", "ENETUNREACH"]) {
+    assert.not(failed(notConnected(code)), "they may end an established connection");
+    assert.not(failed({ code: "host-unreachable", cause: { cause: { code, syscall: "read" } } }));
+    assert.ok(failed({ code: "host-unreachable", cause: { cause: { code, syscall: "connect" } } }));
+    assert.ok(routes.failed("GET", "/v1/streams/s", "http://a", notConnected(code)));
+  }
   assert.ok(
     routes.failed("GET", "/v1/streams/s", "http://a", notConnected("ECONNRESET")),
     "it changes nothing",

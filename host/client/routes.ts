@@ -19,7 +19,7 @@ export class Routes {
   private last: string | undefined;
   /** Where streams are, by their names in paths. */
   private readonly straight = new Map<string, string>();
-  /** Addresses that were not reached: what hosts call each other need not lead there from where the client is. */
+  /** Addresses where no host was reached: what hosts call each other need not lead there from where the client is, or leads to something else. */
   private readonly avoided = new Map<string, { until: number; ms: number }>();
 
   /** `named`: the hosts that its user named; `now`: ms. */
@@ -58,11 +58,12 @@ export class Routes {
     const { code, cause } = error as { code?: string; cause?: { cause?: ConnectionError } };
     const wasStraight = this.straight.get(stream) === url;
     const isAway = code === "host-unreachable";
-    if ((isAway || code === "stream-unknown") && wasStraight) this.straight.delete(stream);
+    const isOther = code === "host-unknown" && !this.named.includes(url);
+    if ((isAway || isOther || code === "stream-unknown") && wasStraight) this.straight.delete(stream);
     if (code === "stream-unknown") return wasStraight;
-    if (!isAway) return false;
+    if (!isAway && !isOther) return false;
     const isConnected = !isNotConnected(cause?.cause);
-    if (!isConnected) this.avoid(url);
+    if (isOther || !isConnected) this.avoid(url);
     return method === "GET" || !isConnected;
   }
 

@@ -1,6 +1,10 @@
 /** Which hosts of a cluster a client asks, one after the other. */
+import { once } from "node:events";
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { Connection } from "../../host/client/connection.ts";
 import { Routes } from "../../host/client/routes.ts";
 
 const headers = (more: Record<string, string>) => new Headers(more);
@@ -73,6 +77,55 @@ test("an address that was not reached is asked last for a while, which doubles",
   routes.failed("POST", path, "http://c", notConnected("ECONNRESET"));
   heard();
   assert.is(first(), "http://c", "it was reached");
+});
+
+test("what is at an address and is no host is not taken for one", async () => {
+  const servers: Server[] = [];
+  const serve = async (listener: RequestListener) => {
+    const server = createServer(listener).listen(0, "127.0.0.1");
+    servers.push(server);
+    await once(server, "listening");
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  };
+  let asked = 0;
+  let isHidden = true;
+  const other = await serve((_, response) => {
+    asked++;
+    response.writeHead(404, { "content-type": "text/html" }).end("<h1>no such page</h1>");
+  });
+  const host = await serve((_, response) => {
+    const told = { "hallelujah-served-by": other, "hallelujah-hosts": other };
+    if (isHidden) response.writeHead(502, { "content-type": "text/html", ...told }).end("<h1>log in</h1>");
+    else response.writeHead(200, { "content-type": "application/json", ...told }).end("{}");
+  });
+  try {
+    const connection = new Connection(host);
+    // Something in between, which says where to go: it is not believed.
+    const refused = connection.json("GET", "/v1/streams/s", {});
+    assert.is(await refused.catch(({ code }: { code: string }) => code), "host-unknown");
+    isHidden = false;
+    await connection.json("GET", "/v1/streams/s", {});
+    assert.is(asked, 0);
+    for (let i = 0; i < 2; i++) assert.equal(await connection.json("GET", "/v1/streams/s", {}), {});
+    assert.is(asked, 1);
+    for (const method of ["POST", "GET"])
+      assert.equal(await connection.json(method, "/v1/streams/t", {}), {}, "where it is not known");
+    assert.is(asked, 1);
+  } finally {
+    for (const server of servers) {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+    }
+  }
+});
+
+test("a call that changes something is not made twice, whatever answers", () => {
+  const routes = new Routes(["http://a"]);
+  const path = "/v1/streams/s";
+  routes.heard(path, "http://a", headers({ "hallelujah-served-by": "http://c" }));
+  assert.not(routes.failed("POST", path, "http://c", { code: "host-unknown" }));
+  assert.is(routes.of(path)[0], "http://a", "the next one goes elsewhere");
+  assert.not(routes.failed("GET", path, "http://a", { code: "host-unknown" }), "its user named it");
 });
 
 test("what goes over TLS stays there", () => {

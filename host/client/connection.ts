@@ -81,9 +81,12 @@ export class Connection {
       signal?.throwIfAborted();
       throw unreachable(url, cause);
     }
-    this.routes.heard(path, url, response.headers);
-    if (response.ok) return response;
-    throw await errorOf(response).catch((cause: unknown) => this.lost(cause, signal));
+    const error = response.ok
+      ? undefined
+      : await errorOf(response).catch((cause: unknown) => this.lost(cause, signal));
+    if (error?.code !== "host-unknown") this.routes.heard(path, url, response.headers);
+    if (error) throw error;
+    return response;
   }
 
   /** The answer, which is JSON. */

@@ -46,6 +46,7 @@ export class Neighbours {
   private readonly silent = new Set<string>();
   /** Settles when names are given back that are not this host's any more. */
   private tidying: Promise<void> | undefined;
+  private changed = () => {};
 
   constructor(parts: NeighboursParts) {
     this.parts = parts;
@@ -87,6 +88,17 @@ export class Neighbours {
   /** The hosts have changed. */
   hear(hosts: ClusterHost[]): void {
     this.hosts = hosts;
+    this.changed();
+  }
+
+  /** `listener` is called from now on whenever the hosts have changed. */
+  onChange(listener: () => void): void {
+    this.changed = listener;
+  }
+
+  /** Whether another host is still there, and where it was. */
+  isUp({ name, url }: Neighbour): boolean {
+    return this.others.some((each) => each.name === name && each.url === url);
   }
 
   /** Where the others serve that are there. */

@@ -1,10 +1,12 @@
 /** A call for a stream of another host: it is made there, and what that answers is passed on as it comes. */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Agent } from "undici";
 import { HallelujahError, messageOf } from "../../core/errors.ts";
-import { SERVED_BY, VIA } from "../../wire/headers.ts";
+import { HOSTS, SERVED_BY, VIA } from "../../wire/headers.ts";
 import type { Neighbour, Neighbours } from "../neighbours.ts";
+import { dropRest } from "./refuse.ts";
 
 /** Hosts that a client is told of: it needs another one, not all. */
 const HOSTS_MAX = 8;
@@ -23,6 +25,7 @@ const HOPS = new Set([
   "expect",
   "host",
   "origin", // it was checked here
+  HOSTS, // each host tells of the others, and so of the one that answers
 ]);
 const STREAM = /^\/v1\/streams\/([^/?]+)/;
 
@@ -30,12 +33,21 @@ export class Forwarding {
   private readonly neighbours: Neighbours;
   /** Whether this host has a stream. */
   private readonly isHere: (name: string) => boolean;
-  // An answer may take as long as it takes: whoever asked leaves when it is too long.
+  /** The calls that go on, each with what ends it. */
+  private readonly calls = new Map<AbortController, Neighbour>();
+  // An answer may take as long as it takes: whoever asked leaves when it is too long, and it ends when the cluster loses the other host.
   private readonly agent = new Agent({ connect: { timeout: CONNECT_MS }, headersTimeout: 0, bodyTimeout: 0 });
 
   constructor(neighbours: Neighbours, isHere: (name: string) => boolean) {
     this.neighbours = neighbours;
     this.isHere = isHere;
+    neighbours.onChange(() => this.endLost());
+  }
+
+  /** Ends the calls of hosts that are not there any more: a machine that is gone closes no connection. */
+  private endLost(): void {
+    for (const [stop, to] of this.calls)
+      if (!this.neighbours.isUp(to)) stop.abort(new Error("the cluster has lost it"));
   }
 
   /** Where some of the others serve, separated by spaces. */
@@ -64,35 +76,52 @@ export class Forwarding {
     return query.has("source") || query.has("sink") ? undefined : this.neighbours.roomiest;
   }
 
-  /** Resolves when the answer is passed on, or its client has left. Rejects with `host-lost` if there is none. */
+  /**
+   * Resolves when the answer is passed on, or its client has left. Rejects with `host-lost` if there is none: then something of the request's
+   * body may still be to come.
+   */
   async forward(to: Neighbour, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const left = new AbortController();
-    response.once("close", () => left.abort());
-    const hasBody =
-      request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined;
+    const stop = new AbortController();
+    this.calls.set(stop, to);
+    response.once("close", () => stop.abort());
+    const body = bodyOf(request);
     try {
       const answer = await this.agent.request({
         origin: to.url,
         path: request.url!,
         method: request.method as "GET",
         headers: { ...passedOn(request.headers), [VIA]: this.neighbours.self },
-        body: hasBody ? request : null,
-        signal: left.signal,
+        body,
+        signal: stop.signal,
       });
       response.writeHead(answer.statusCode, { ...passedOn(answer.headers), [SERVED_BY]: to.url });
       response.flushHeaders();
       await pipeline(answer.body, response);
     } catch (cause) {
-      if (left.signal.aborted) return;
-      if (response.headersSent) return void response.destroy();
+      if (response.headersSent || response.destroyed) return void response.destroy();
       const message = `host ${to.name} does not answer at ${to.url}: ${messageOf(cause)}; whether it has taken what was sent is not known, try again`;
       throw new HallelujahError("host-lost", message, { cause });
+    } finally {
+      this.calls.delete(stop);
+      if (body) request.unpipe(body);
     }
+    dropRest(request);
   }
 
   close(): void {
     void this.agent.destroy();
   }
+}
+
+/**
+ * The body of a request, if it has one: a stream of its own, as undici takes its socket from a request that it does not send whole, and the rest
+ * could not be read any more.
+ */
+function bodyOf(request: IncomingMessage): PassThrough | null {
+  const { "content-length": length, "transfer-encoding": encoding } = request.headers;
+  if (length === undefined && encoding === undefined) return null;
+  // What goes wrong with it goes wrong with its call.
+  return request.pipe(new PassThrough().on("error", () => {}));
 }
 
 function decoded(text: string): string | undefined {

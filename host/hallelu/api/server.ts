@@ -1,16 +1,10 @@
 /** The HTTP server of a host: guards, limits, and two ways behind them, records straight to their stream, the rest by routes. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { HallelujahError, messageOf } from "../../core/errors.ts";
-import {
-  HEADER_BYTES_MAX,
-  HEADERS_TIMEOUT_MS,
-  KEEP_ALIVE_MS,
-  LINGER_MS,
-  PORT_PATIENCE_MS,
-} from "../../core/limits.ts";
+import { HEADER_BYTES_MAX, HEADERS_TIMEOUT_MS, KEEP_ALIVE_MS, PORT_PATIENCE_MS } from "../../core/limits.ts";
 import { HOSTS } from "../../wire/headers.ts";
 import type { Host } from "../host.ts";
 import { Connections, connectionsMax } from "./connections.ts";
@@ -19,6 +13,7 @@ import { Guard } from "./guard.ts";
 import { PAGES } from "./pages.ts";
 import { problem, problemOf, respond } from "./problem.ts";
 import { isPush, push } from "./push.ts";
+import { refuse } from "./refuse.ts";
 import { createRoutes } from "./routes.ts";
 
 export interface ServeOptions {
@@ -86,22 +81,6 @@ export async function serve(
       server.closeAllConnections();
     },
   };
-}
-
-function refuse(
-  error: unknown,
-  request: IncomingMessage,
-  response: ServerResponse,
-  report: (id: string, error: unknown) => void,
-): void {
-  if (response.headersSent || response.destroyed) return void response.destroy();
-  const { status, headers, body } = problemOf(error, report);
-  response.writeHead(status, headers);
-  response.end(body);
-  if (request.complete) return;
-  const timer = setTimeout(() => request.destroy(), LINGER_MS);
-  request.once("close", () => clearTimeout(timer));
-  request.resume();
 }
 
 /** A request that names nothing (RFC 3986) is its client's mistake. */

@@ -126,6 +126,7 @@ export class Deploying {
       const shared = kernel.shares ? this.host.roster.find(request.from!).stream.frames : undefined;
       // What it begins with stays there until it holds it itself.
       if (shared) letGo = shared.hold();
+      if (kernel.descriptor.time) await shared?.beginTimed();
       const record = await this.prepare(name, request, kernel, shared);
       await this.host.registry.put(`streams/${name}`, record, 0);
       const running = await this.host.opening.open(record, kernel.descriptor);

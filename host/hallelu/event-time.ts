@@ -79,9 +79,19 @@ export class EventTime {
     }
   }
 
-  /** The clocks of files that have not ended. */
+  /** The clocks of so many files. */
+  clocksOfFiles(files: number): number[] {
+    return [...new Set(Array.from({ length: files }, (_, file) => this.clockOfFile(file)))];
+  }
+
+  /** The clocks of files that have not ended, whether any of their records has come or not. */
   get openFiles(): number[] {
-    return [...this.clocks].filter(([clock, { ended }]) => clock >= FILES && !ended).map(([clock]) => clock);
+    return this.clocksOfFiles(this.files).filter((clock) => !this.hasEnded(clock));
+  }
+
+  /** The clocks that have ended. */
+  get endedOnes(): number[] {
+    return [...this.clocks].filter(([, { ended }]) => ended).map(([clock]) => clock);
   }
 
   /** What another that begins with the same log knows of its clocks at first: when their last records came. */

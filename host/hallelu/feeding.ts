@@ -92,7 +92,7 @@ export class Feeding {
       switch (event.type) {
         case "inputs":
           await this.logged(running, () => stream.frames.openClocks(event.count));
-          // Older versions did not say so where the stream has no event time.
+          // What the log says of it may have been logged by an older version, which said less.
           for (let input = 0; input < (record.read ?? 0); input++)
             await this.logged(running, () => stream.frames.endClock(input));
           break;

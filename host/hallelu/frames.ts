@@ -353,19 +353,28 @@ export class Frames {
 
   // --- event time ------------------------------------------------------------------------------------------------
 
+  /** Whether any kernel that reads this log has event time: else nothing is said of it there, and whoever comes later is told then. */
+  private get isTimed(): boolean {
+    return [this, ...this.sharers].some(({ parts }) => parts.kernel().time !== undefined);
+  }
+
   /** So many files are waited for, as to their event time; unless that was said before. */
   async openClocks(files: number): Promise<void> {
-    const clocks = new Set(Array.from({ length: files }, (_, file) => this.time.clockOfFile(file)));
+    const clocks = this.time.clocksOfFiles(files);
+    if (!this.isTimed) return;
     await this.logTime(
-      [...clocks]
-        .filter((clock) => !this.time.isKnown(clock))
-        .map((clock) => ({ clock, time: "open" as const })),
+      clocks.filter((clock) => !this.time.isKnown(clock)).map((clock) => ({ clock, time: "open" as const })),
     );
   }
 
-  /** The clocks that whoever begins at a frame waits for, of which the log may say nothing any more. */
+  /** A kernel with event time is to read this log, from its first frame on: it says which sources have ended. */
+  async beginTimed(): Promise<void> {
+    if (!this.isTimed)
+      await this.logTime(this.time.endedOnes.map((clock) => ({ clock, time: "end" as const })));
+  }
+
+  /** The clocks that whoever begins at a frame waits for, of which the log may say nothing, or nothing any more. */
   openAt(frame: number): number[] {
-    if (frame === 0) return [];
     const open = new Set(this.time.openFiles);
     for (const kind of this.log.kindsFrom(frame))
       if (this.shapes.sources[kind]?.origin === "source") open.add(this.clockOf(kind));
@@ -376,14 +385,20 @@ export class Frames {
   async endClock(file: number): Promise<void> {
     const clock = this.time.clockOfFile(file);
     // The last clock ends with the last of those that share it.
-    if (!this.time.hasEnded(clock) && !(this.time.isShared(clock) && file + 1 < this.time.files))
-      await this.logTime([{ clock, time: "end" }]);
+    if (!(this.time.isShared(clock) && file + 1 < this.time.files)) await this.end(clock);
   }
 
   /** No more records are pushed; the frame that says so. */
   private async endPushes(): Promise<number> {
-    if (this.time.hasEnded(PUSHES)) return this.next - 1;
-    return this.logTime([{ clock: PUSHES, time: "end" }]);
+    return this.end(PUSHES);
+  }
+
+  /** No more records come of a clock; the frame that says so, or the last one. */
+  private async end(clock: number): Promise<number> {
+    const head: TimeHead = { clock, time: "end" };
+    if (!this.time.hasEnded(clock) && this.isTimed) return this.logTime([head]);
+    this.time.logged(head, Date.now());
+    return this.next - 1;
   }
 
   /** Where no records come, windows close by the wall clock; the first one is over at `nextClose`, in event time, ms. */

@@ -80,6 +80,7 @@ export class Reprocesses {
       this.host.checkOutput(stream, descriptor);
       checkHistory(stream, descriptor, request.oldest ?? false);
       await stream.rollout.untrialled(); // else its number may be another's
+      if (descriptor.time) await stream.frames.beginTimed();
       const version = stream.versions.next;
       const path = join(stream.folder, `kernel-${version}.wasm`);
       await this.files.write(path, wasm);

@@ -23,6 +23,8 @@ import type { Versions } from "./versions.ts";
 const RECORD_MS = 5_000;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
+/** How often it is looked whether a save waits for what is on trial, ms. */
+const LOOK_MS = 100;
 
 /** The stream, as far as this needs it. */
 interface SavedStream {
@@ -103,12 +105,11 @@ export class Saving {
 
   /** A Jah that took up several shards has them together: when that is saved, and the registry says so, it is one. */
   async gathered(jah: Jah): Promise<void> {
-    const { shards, rollout } = this.stream;
-    const { registration, over, onGathered } = this.parts;
-    await untilDone(() => rollout.confirm(), over); // what is on trial is not saved, and nobody is answered before this is
+    const { shards } = this.stream;
+    const { registration, onGathered } = this.parts;
     while (jah.state === "working") {
       try {
-        const { frame } = await jah.call("save", undefined);
+        const { frame } = await this.savedInTime(jah);
         const left = shards.gathered(jah, frame);
         await registration.write();
         for (const folder of left) this.drop(folder);
@@ -119,6 +120,23 @@ export class Saving {
         await this.failed("what was brought together", jah, error);
       }
     }
+  }
+
+  /**
+   * Saves what was brought together. Nobody is answered before that is, and what is on trial is not saved: a version whose turn has come is
+   * confirmed for that; not one that waits behind a backlog, which may yet stop.
+   */
+  private async savedInTime(jah: Jah): Promise<{ frame: number }> {
+    const { shards, rollout } = this.stream;
+    const { over } = this.parts;
+    let isDone = false;
+    const saved = jah.call("save", undefined).finally(() => (isDone = true));
+    saved.catch(() => {}); // for whoever waits below
+    while (!isDone) {
+      if (shards.lowest >= rollout.unsavedFrom) await untilDone(() => rollout.confirm(), over);
+      await Promise.race([saved.catch(() => {}), new Promise((done) => setTimeout(done, LOOK_MS))]);
+    }
+    return saved;
   }
 
   /** State has moved: resolves when its receiver has saved it and the registry says so. */

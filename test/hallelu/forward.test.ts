@@ -54,7 +54,12 @@ async function between(there: Handler): Promise<Between> {
   const errors: string[] = [];
   const b = { name: "b", url: await serverOf(there) };
   const place = { url: "nats://127.0.0.1:1", cluster: "test", replicas: 1, host: "a", folder: "a" };
-  const neighbours = new Neighbours({ place, own: () => ["here"], journal: {} as Journal });
+  const neighbours = new Neighbours({
+    place,
+    own: () => ["here"],
+    isOurs: () => true,
+    journal: {} as Journal,
+  });
   // What the registry of the cluster knows.
   neighbours.elsewhere = (name) => (name === "there" ? b : undefined);
   const hear = (state: "up" | "lost") =>

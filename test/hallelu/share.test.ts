@@ -206,7 +206,8 @@ test("of frames that were logged at once none is handed out before it is known w
 });
 
 test("files are opened and ended for all, and whoever begins behind that knows which are waited for", async () => {
-  const { owner, sharer } = sharedBy("all");
+  const kernel = { time: { field: "at", lateness: 0 }, input: { fields: [] } } as unknown as KernelDescriptor;
+  const { owner, sharer } = sharedBy("all", 1, { kernel });
   for (let i = 0; i < 3; i++) owner.shapes.add({ ...PUSHED, origin: "source" });
   await owner.openClocks(3);
   assert.is(owner.next, 3);
@@ -217,10 +218,35 @@ test("files are opened and ended for all, and whoever begins behind that knows w
   await frame(0);
   await owner.endClock(0);
   await frame(1);
+  await owner.beginTimed();
+  assert.is(owner.next, 7, "there is nothing to say");
   assert.is((sharer.taskOf(5, []).task as { time: number }).time, Infinity);
-  assert.equal(owner.openAt(0), [], "the log says so itself");
   assert.equal(owner.openAt(4), [2, 3, 4], "records of the first one follow");
   assert.equal(owner.openAt(5), [3, 4]);
+});
+
+test("a log that no kernel with event time reads says nothing of it, but what has ended when one comes", async () => {
+  const { owner } = sharedBy("all");
+  for (let i = 0; i < 3; i++) owner.shapes.add({ ...PUSHED, origin: "source" });
+  await owner.openClocks(3);
+  const frame = (source: number) => owner.append([{ source, body: [], producers: [] }]);
+  await frame(0);
+  await owner.endClock(0);
+  await frame(1);
+  const end = { format: "ndjson" as const, chunks: [], bytes: 0, end: true };
+  assert.is(await owner.push(end), 1);
+  assert.is(owner.next, 2);
+  assert.equal(owner.openAt(0), [2, 3, 4], "one that has no record yet, too");
+  await owner.beginTimed();
+  const said = (number: number) => owner.taskOf(number, []) as { clock: number; task: { time: number } };
+  assert.equal(
+    [2, 3].map((number) => [said(number).clock, said(number).task.time]),
+    [
+      [2, Infinity],
+      [0, Infinity],
+    ],
+  );
+  assert.is(owner.next, 4);
 });
 
 test.run();

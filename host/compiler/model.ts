@@ -136,7 +136,9 @@ class Reader {
     const record = this.optionalsOf(each);
     for (const { node, message, hint } of refusals(statements, this.model, record))
       this.problem(node, message, hint);
-    const inPlace = record && inPlaceOf(statements, this.model, record.parameter, this.text);
+    // What is refused may have types that nobody knows.
+    const isSound = !this.problems.length;
+    const inPlace = isSound && record && inPlaceOf(statements, this.model, record.parameter, this.text);
     if (inPlace) this.model.inPlace = inPlace;
   }
 

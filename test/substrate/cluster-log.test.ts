@@ -402,7 +402,8 @@ if (hasNatsServer) {
     assert.is(log.first, state.first_seq - 1);
     for (const [name, sequence] of producers) assert.is(digest.lastOf(name)?.sequence, sequence);
     assert.is(digest.framesOf(1), 41);
-    assert.equal((await texts(log)).slice(-4), [...expected, ""]);
+    // Files are trimmed in segments, and may have begun with the last one.
+    assert.equal((await texts(log)).slice(-expected.length - 1), [...expected, ""]);
     await log.close();
     await manager.streams.purge(nameOf(names), { seq: state.first_seq + 1 });
     assert.is(await code(open(names)), "log-damaged");

@@ -1,6 +1,7 @@
 /** Checkpoints of a shard's store that are taken to a home, and states that come from there into another store. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { HallelujahError } from "../../host/core/errors.ts";
 import { PAGE_BYTES } from "../../host/core/limits.ts";
 import { MemoryDatabase } from "../../host/store/memory-database.ts";
 import { PageVersions } from "../../host/store/page-versions.ts";
@@ -239,6 +240,52 @@ test("checkpoints that are made while one is on its way do not wait, and only th
   ]);
   await commit(store, 6, state([1, 6], [2, 6]));
   assert.is(database.size, 2 * (2 + 2));
+  await replicator.close();
+});
+
+test("while the cluster is away nothing is pinned, and what was sent before is not sent again", async () => {
+  const memory = new MemoryValues();
+  let left = 25;
+  let back = () => {};
+  const isBack = new Promise<void>((done) => (back = done));
+  const sent = new Map<string, number>();
+  const away: Values = Object.assign(Object.create(memory) as Values, {
+    async put(name: string, bytes: Uint8Array, expected?: number) {
+      if (name.includes(".blob.") && left-- <= 0)
+        throw new HallelujahError("cluster-unreachable", "nothing answers");
+      sent.set(name, (sent.get(name) ?? 0) + 1);
+      return memory.put(name, bytes, expected);
+    },
+    up: () => isBack,
+  });
+  const database = new MemoryDatabase();
+  const store = await PageVersions.open(database);
+  const content: Content = new Map(Array.from({ length: 30 }, (_, page) => [page, page + 1]));
+  await commit(store, 1, content);
+  const { replicator, told } = replicate(store, away);
+  const failed = await told(1);
+  assert.equal(failed.kind === "failed" && [failed.code, failed.isOver], ["cluster-unreachable", false]);
+  for (const frame of [2, 3, 4]) {
+    await commit(
+      store,
+      frame,
+      new Map([...content.keys()].slice(20).map((page) => [page, frame * 100 + page])),
+    );
+    replicator.wake();
+  }
+  assert.is(database.size, 20 + 2 * 10 + 2 * 2);
+  left = Infinity;
+  back();
+  const done = await told(2);
+  assert.ok(done.kind === "replicated" && done.frame === 4 && done.before === undefined);
+  assert.is(Math.floor(done.bytes / PAGE_BYTES), 10);
+  assert.ok([...sent].every(([name, count]) => count === 1 || name === "s.head"));
+  const { contents, garbage } = await found({ values: memory, shard: "s" });
+  assert.equal(
+    sorted(contents[0]),
+    [...content].map(([page, word]) => [page, page < 20 ? word : 400 + page]),
+  );
+  assert.is(garbage, 0);
   await replicator.close();
 });
 

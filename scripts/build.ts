@@ -42,6 +42,7 @@ await build({
     "compiler/main": "host/compiler/main.ts",
     "hallelu/main": "host/hallelu/main.ts",
     "store/pages": "host/store/pages-main.ts",
+    "substrate/replica": "host/substrate/replica.ts",
     index: "host/client/index.ts",
     testing: "host/client/testing.ts",
   },

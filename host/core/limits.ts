@@ -134,6 +134,13 @@ export const FLIGHT_MS = 5_000;
 export const CLUSTER_ANSWER_MS = 2_000;
 export const CLUSTER_PATIENCE_MS = 10_000;
 
+/** Bytes of a blob in a cluster: with all that a server adds it fits a message of 1 MiB, several times over. */
+export const BLOB_BYTES_MAX = 512 * KiB;
+/** Bytes of blobs that are sent before JetStream has answered for those before: few, as the log goes over the same wires. */
+export const BLOB_FLIGHT_BYTES = 4 * MiB;
+/** Blobs that are asked for, or dropped, at once. */
+export const BLOBS_AT_ONCE = 32;
+
 /** Files of decoded records that the Jahs of one stream write for others, of up to 4 MiB each: as many as frames that a Jah may hold. */
 export const DECODED_FILES_MAX = 64;
 

@@ -6,6 +6,7 @@
  * restored or committed last.
  */
 import type { HallelujahError } from "../core/errors.ts";
+import type { ReplicaEvent } from "./replica.ts";
 
 export interface Checkpoint {
   /** Counts up from 1, with gaps. */
@@ -62,4 +63,13 @@ export interface PageStore {
 
   /** What was not committed is lost. */
   close(): Promise<void>;
+}
+
+/** A store whose checkpoints can be taken elsewhere while it is worked with. */
+export interface ReplicatedStore extends PageStore {
+  /**
+   * Has `openReplica` of the file `module` take the newest checkpoint to `target`, again and again, until the store is closed. It works in the store's
+   * thread and holds up no call. To be called once.
+   */
+  replicate(module: string, target: unknown, told: (event: ReplicaEvent) => void): void;
 }

@@ -24,9 +24,13 @@ import {
   recordKeys,
 } from "./keys.ts";
 import type { Checkpoint, PageStore } from "./page-store.ts";
+import type { Pinnable, PinnedCheckpoint, PinnedPage } from "./replica.ts";
 
 /** Damaged pages that a message names. */
 const NAMED = 3;
+
+/** Checkpoints that can be restored. */
+const CHECKPOINTS = 2;
 
 /** Pages that are read in vain rather than that another scan is begun. */
 const SKIPPED_MAX = 8;
@@ -40,14 +44,16 @@ export interface ReadPage {
   value: Buffer;
 }
 
-export class PageVersions implements PageStore {
+export class PageVersions implements PageStore, Pinnable {
   checkpoints: readonly Checkpoint[] = [];
   damage: HallelujahError | undefined;
-  /** All that can be restored, newest first. */
+  /** All that is kept, newest first: what can be restored, and behind that what is pinned. */
   private records: CheckpointRecord[] = [];
   /** Checkpoints whose record cannot be read. */
   private unreadable: number[] = [];
   private base: CheckpointRecord | undefined;
+  /** What commits keep besides. */
+  private pinned: CheckpointRecord | undefined;
   /** Number of the checkpoint in the making. */
   private next = 1;
   /** Its pages so far. */
@@ -111,7 +117,7 @@ export class PageVersions implements PageStore {
       for (const page of this.written) versions[page] = this.next;
       versions.fill(0, end);
       const record: CheckpointRecord = { number: this.next, before: this.base?.number ?? 0, versions, meta };
-      const kept = this.base ? [record, this.base] : [record];
+      const kept = [record, ...this.keptOfBefore()];
       await this.change(() => {
         this.committing = kept;
         return this.writeRecord(record, kept);
@@ -119,6 +125,14 @@ export class PageVersions implements PageStore {
       this.committed(kept);
       return record.number;
     });
+  }
+
+  private keptOfBefore(): CheckpointRecord[] {
+    const { base, pinned } = this;
+    // What is newer than the base was given up for it.
+    if (!base || (pinned && pinned.number > base.number)) this.pinned = undefined;
+    if (!base) return [];
+    return this.pinned && this.pinned !== base ? [base, this.pinned] : [base];
   }
 
   private committed(kept: CheckpointRecord[]): void {
@@ -157,6 +171,31 @@ export class PageVersions implements PageStore {
   private async commitAgain(kept: CheckpointRecord[]): Promise<void> {
     await this.database.write((batch) => this.putRecord(kept[0], batch), true);
     this.committed(kept);
+  }
+
+  pin(): PinnedCheckpoint | undefined {
+    const record = this.base;
+    if (!record) return undefined;
+    this.pinned = record;
+    const { number, meta, versions } = record;
+    return {
+      number,
+      meta,
+      versions,
+      read: (pages) => this.queued(() => this.readPinned(record, pages)),
+      release: () => {
+        if (this.pinned === record) this.pinned = undefined;
+      },
+    };
+  }
+
+  private async readPinned(record: CheckpointRecord, pages: readonly number[]): Promise<PinnedPage[]> {
+    const read: PinnedPage[] = [];
+    if (this.pinned !== record)
+      throw new HallelujahError("pin-ended", `checkpoint ${record.number} of ${this.database.name} is gone`);
+    for await (const some of this.getPages(record, new Set(pages)))
+      for (const { page, value } of some) read.push({ page, bytes: pageBytes(value) });
+    return read;
   }
 
   close(): Promise<void> {
@@ -245,7 +284,7 @@ export class PageVersions implements PageStore {
 
   private keep(records: CheckpointRecord[]): void {
     this.records = records;
-    this.checkpoints = records.map(({ number, meta }) => ({ number, meta }));
+    this.checkpoints = records.slice(0, CHECKPOINTS).map(({ number, meta }) => ({ number, meta }));
   }
 
   /** The pages of a checkpoint as they lie; those that came leave `missing`. Ends early where something cannot be read. */

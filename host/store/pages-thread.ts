@@ -4,8 +4,9 @@ import { Worker } from "node:worker_threads";
 import { HallelujahError } from "../core/errors.ts";
 import { PAGE_BYTES } from "../core/limits.ts";
 import { packageRoot } from "../core/package-root.ts";
-import type { Checkpoint, PageStore } from "./page-store.ts";
+import type { Checkpoint, ReplicatedStore } from "./page-store.ts";
 import type { PagesError, PagesMessage, PagesReply, PagesRequest } from "./pages-main.ts";
+import type { ReplicaEvent } from "./replica.ts";
 
 /**
  * The thread of this process. There is one for all stores and for good: the binary of `rocksdb` 5.2.1 cannot be loaded a second
@@ -70,13 +71,14 @@ interface Waiting {
 }
 
 /** A store, see `PageStore`. */
-export class ThreadPages implements PageStore {
+export class ThreadPages implements ReplicatedStore {
   checkpoints: readonly Checkpoint[] = [];
   damage: HallelujahError | undefined;
   private readonly id: number;
   /** Requests that are not answered, in order. */
   private readonly waiting: Waiting[] = [];
   private ended: HallelujahError | undefined;
+  private onReplica: (event: ReplicaEvent) => void = () => {};
 
   private constructor(
     private readonly thread: PagesThread,
@@ -118,6 +120,12 @@ export class ThreadPages implements PageStore {
     return this.ask({ call: "abandon" }) as Promise<Uint32Array>;
   }
 
+  replicate(module: string, target: unknown, told: (event: ReplicaEvent) => void): void {
+    if (this.ended) throw this.ended;
+    this.onReplica = told;
+    this.thread.post({ call: "replicate", store: this.id, module, target });
+  }
+
   async close(): Promise<void> {
     if (this.ended) return;
     const closed = this.ask({ call: "close" });
@@ -128,6 +136,7 @@ export class ThreadPages implements PageStore {
   /** What the thread says. */
   receive(reply: PagesReply): void {
     if (reply.kind === "pages") return this.take(this.waiting[0], reply.pages, reply.bytes);
+    if (reply.kind === "replica") return this.onReplica(reply.event);
     const { done, fail, thrown } = this.waiting.shift()!;
     this.thread.hold();
     if (reply.kind === "failed") return fail(revived(reply.error));

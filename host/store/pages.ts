@@ -1,6 +1,6 @@
 /** The two homes of a `PageStore`. */
 import type { MemoryDatabase } from "./memory-database.ts";
-import type { PageStore } from "./page-store.ts";
+import type { PageStore, ReplicatedStore } from "./page-store.ts";
 import { PageVersions } from "./page-versions.ts";
 import { ThreadPages } from "./pages-thread.ts";
 
@@ -10,7 +10,7 @@ export { preparePages } from "./pages-thread.ts";
  * The store in a folder, which is made if it is not there; RocksDB, in a thread of its own. Rejects with `store-damaged` if
  * nothing in it can be read, with `store-newer` if a newer Node has written it than this one can read, and as above.
  */
-export function openPages(folder: string): Promise<PageStore> {
+export function openPages(folder: string): Promise<ReplicatedStore> {
   return ThreadPages.open(folder);
 }
 

@@ -46,7 +46,7 @@ let host: TestHost;
 const env = { HALLELUJAH_PARK_AFTER_MS: "700", HALLELUJAH_CHECKPOINT_BYTES: "2000" };
 const data = mkdtempSync(join(tmpdir(), "hallelujah-time-"));
 test.before(async () => {
-  host = await startHost({ cpus: 4, data, env });
+  host = await startHost({ cpus: 8, data, env });
 });
 test.after(async () => {
   assert.is(await host.stop(), 0);
@@ -73,7 +73,7 @@ const settled = (name: string) => until(host.client, name, drained);
 async function killed(): Promise<void> {
   host.process.kill("SIGKILL");
   await new Promise((done) => host.process.once("exit", done));
-  host = await startHost({ cpus: 4, data, env });
+  host = await startHost({ cpus: 8, data, env });
 }
 
 test("windows of one that shares records close by the records, by the wall clock, and when no more come", async () => {

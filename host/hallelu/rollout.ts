@@ -65,6 +65,8 @@ export class Rollout {
   private trialAt = performance.now();
   /** As long as the registry is being told that the trial is over. */
   private confirming: Promise<void> | undefined;
+  /** Whether that is of all that are on trial. */
+  private isAll = true;
   /** As long as the registry is being told of the version that works, which may fail; never rejects. */
   registering: Promise<void> | undefined;
   /** Resolves when the registry knows of the last version that was rolled back; never, if that does not come about in this process. */
@@ -236,6 +238,7 @@ export class Rollout {
   /** Ten times a second. */
   tick(now: number): void {
     if (this.trialIsOver(now)) this.confirm().catch(() => {});
+    else if (this.hasWaited) this.confirm(this.parts.versions.waiting).catch(() => {});
   }
 
   /** Resolves when the trial of its kernel is over. Rejects with `stream-on-trial` if that may take long, as no records come. */
@@ -260,19 +263,33 @@ export class Rollout {
     return shards.lowest >= versions.current.from + TRIAL_FRAMES || now - this.trialAt > TRIAL_MS;
   }
 
-  /** The version that is on trial will not be rolled back any more. Rejects if the registry cannot be written: it stays on trial then. */
-  confirm(): Promise<void> {
-    this.confirming ??= this.confirmed().finally(() => (this.confirming = undefined));
+  /** Whether only what has taken in nothing yet is on trial for a reason: those that it replaced have applied all of their frames. */
+  private get hasWaited(): boolean {
+    const { versions, shards } = this.parts;
+    const { trial, waiting } = versions;
+    if (!trial || trial === waiting || this.registering || !shards.areReady) return false;
+    return shards.lowest >= versions.current.from;
+  }
+
+  /**
+   * The version that is on trial will not be rolled back any more, nor those after it, but for `next` and what follows that. Rejects if the registry
+   * cannot be written: it stays on trial then.
+   */
+  confirm(next?: VersionRecord): Promise<void> {
+    const { confirming } = this;
+    if (confirming) return next || this.isAll ? confirming : confirming.then(() => this.confirm());
+    this.isAll = next === undefined;
+    this.confirming = this.confirmed(next).finally(() => (this.confirming = undefined));
     return this.confirming;
   }
 
-  private async confirmed(): Promise<void> {
+  private async confirmed(next: VersionRecord | undefined): Promise<void> {
     const { versions, registration, shards, note } = this.parts;
     // What the registry cannot be told of is rolled back, and must not be confirmed before that.
     while (this.registering) await this.registering;
     const { trial } = versions;
     if (!trial) return;
-    versions.endTrial();
+    versions.endTrial(next);
     try {
       // Neither its output nor what is saved of it may be there before the registry knows.
       await registration.write();

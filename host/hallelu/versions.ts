@@ -67,7 +67,7 @@ export class Versions {
 
   /** The first one that may be rolled back, with all after it: one that was replaced before it was proven is not proven by that. */
   get trial(): VersionRecord | undefined {
-    const { trial = this.ending } = this.record;
+    const trial = this.ending ?? this.record.trial;
     return trial === undefined ? undefined : this.find(trial);
   }
 
@@ -134,10 +134,22 @@ export class Versions {
     return added;
   }
 
-  /** The registry is to be told that the trial is over, by whatever is written from here on. Until it knows, all is on trial as before. */
-  endTrial(): void {
+  /** The first of those on trial that have no frame before the current one's. */
+  get waiting(): VersionRecord | undefined {
+    const { trial, current } = this;
+    return (
+      trial && this.lasting.find(({ version, from }) => version >= trial.version && from >= current.from)
+    );
+  }
+
+  /**
+   * The registry is to be told that the trial is over, by whatever is written from here on, of all or of those before `next`. Until it knows, all
+   * is on trial as before.
+   */
+  endTrial(next?: VersionRecord): void {
     this.ending ??= this.record.trial;
-    delete this.record.trial;
+    if (next) this.record.trial = next.version;
+    else delete this.record.trial;
   }
 
   /** The registry knows. */

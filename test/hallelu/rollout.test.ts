@@ -357,6 +357,27 @@ async function full() {
   return { ...all, jah };
 }
 
+test("a version that was replaced stays when its frames went well, though the one behind it takes in nothing", async () => {
+  const { stream, rows, push, worker, swap } = host();
+  const jah = worker();
+  await push(1);
+  jah.work();
+  await swap("b.ts");
+  await push(2);
+  const swapped = swap("c.ts");
+  await turns();
+  stream.tick(performance.now());
+  await turns();
+  assert.equal([stream.versions.trial?.version, rows], [2, ["1:0"]], "its frames are still to come");
+  jah.work();
+  await swapped;
+  stream.tick(performance.now());
+  await turns();
+  assert.equal([stream.versions.trial?.version, stream.versions.confirmed], [3, 2]);
+  assert.equal(rows, ["1:0", "2:1", "2:2"]);
+  await stream.remove();
+});
+
 test("no frame is begun while too much output is kept back, and they go on when it is let go", async () => {
   const { stream, rows, jah } = await full();
   assert.is(stream.lowest, 5);

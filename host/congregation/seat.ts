@@ -98,7 +98,7 @@ export class Seat {
 }
 
 function hostsOf({ hosts }: Membership, self: string): ClusterHost[] {
-  return hosts.map(({ name, url, cpus, memoryBytes, version, epoch, state }) => ({
+  return hosts.map(({ name, url, cpus, memoryBytes, version, epoch, state, folder }) => ({
     name,
     url,
     state: state === "up" ? "up" : "lost",
@@ -107,6 +107,7 @@ function hostsOf({ hosts }: Membership, self: string): ClusterHost[] {
     version,
     epoch,
     isSelf: name === self,
+    folder,
   }));
 }
 

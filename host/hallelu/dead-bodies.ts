@@ -2,15 +2,14 @@
  * The records of frames that were set aside. The log may be trimmed, so they are copied to `dead/FRAME` in the stream's folder before
  * the registry says that they were, and both before any owner passes the frame; they stay there until their user retries or drops them.
  */
-import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { HallelujahError, messageOf } from "../core/errors.ts";
-import { makeFolder, replaceFile } from "../store/durable.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { DeadLetterInfo } from "../wire/http.ts";
 import { type DeadLetter, type DeadLetters, lacking, type Stop } from "./dead-letters.ts";
 import type { Frames } from "./frames.ts";
+import type { Home } from "./home.ts";
 import type { StreamRecord } from "./record.ts";
 
 /** Pause before records that could not be kept are tried again, ms. */
@@ -19,7 +18,8 @@ const RETRY_MS = 1_000;
 export interface DeadBodiesParts {
   /** The stream's folder. */
   folder: string;
-  log: Log;
+  home: Pick<Home, "keep" | "read" | "drop">;
+  log: StreamLog;
   frames: Pick<Frames, "retry" | "shapes">;
   dead: DeadLetters;
   /** Writes the record to the registry, or rejects. */
@@ -69,12 +69,9 @@ export class DeadBodies {
   }
 
   private async keep(letter: DeadLetter): Promise<void> {
-    const { log, dead, save, onKept, note } = this.parts;
+    const { home, log, dead, save, onKept, note } = this.parts;
     const { kind: source, body } = await log.read(letter.frame);
-    if (body.length) {
-      makeFolder(join(this.parts.folder, "dead"));
-      await replaceFile(this.pathOf(letter.frame), body);
-    }
+    if (body.length) await home.keep(fileOf(letter.frame), body);
     dead.tell(letter, { sum: crc32(body), source });
     await save();
     dead.kept(letter);
@@ -112,10 +109,10 @@ export class DeadBodies {
       const message = `frame ${frame} holds no records itself: they lie in the source that the stream reads, or it says that time passes`;
       throw new HallelujahError("dead-letter-elsewhere", message);
     }
-    const path = this.pathOf(frame);
+    const path = join(this.parts.folder, fileOf(frame));
     let body: Buffer;
     try {
-      body = await readFile(path);
+      body = await this.parts.home.read(fileOf(frame));
     } catch (cause) {
       throw damaged(path, messageOf(cause), cause);
     }
@@ -153,7 +150,7 @@ export class DeadBodies {
       for (const letter of letters) delete letter.done;
       throw error;
     }
-    await rm(this.pathOf(letters[0].frame), { force: true });
+    await this.parts.home.drop(fileOf(letters[0].frame));
   }
 
   private find(frame: number): DeadLetter[] {
@@ -163,15 +160,15 @@ export class DeadBodies {
     throw new HallelujahError("dead-letter-unknown", message);
   }
 
-  private pathOf(frame: number): string {
-    return join(this.parts.folder, "dead", String(frame));
-  }
-
   private queued<T>(work: () => Promise<T>): Promise<T> {
     const result = this.last.then(work);
     this.last = result.catch(() => {});
     return result;
   }
+}
+
+function fileOf(frame: number): string {
+  return join("dead", String(frame));
 }
 
 function damaged(path: string, why: string, cause?: unknown): HallelujahError {

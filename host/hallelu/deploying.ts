@@ -9,7 +9,6 @@ import { STREAMS_MAX } from "../core/limits.ts";
 import { parseRetain, RETAIN_DEFAULT } from "../core/retain.ts";
 import { replaceFile } from "../store/durable.ts";
 import type { Journal } from "../store/journal.ts";
-import type { Registry } from "../store/registry.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import { type Offer, STREAM_NAME, type StreamInfo } from "../wire/http.ts";
 import { admit } from "./admission.ts";
@@ -19,12 +18,14 @@ import type { Feeding } from "./feeding.ts";
 import type { Frames } from "./frames.ts";
 import { hasOutput, noOutput } from "./has-output.ts";
 import type { DeployRequest } from "./host.ts";
+import type { Home } from "./home.ts";
 import type { Neighbours } from "./neighbours.ts";
 import type { Opening } from "./opening.ts";
 import { streamFolder, type StreamRecord } from "./record.ts";
 import type { Roster } from "./roster.ts";
 import { misfitsOf } from "./shapes.ts";
 import { checkSink } from "./sinks.ts";
+import { isUrl } from "./sources.ts";
 import type { Stream } from "./stream.ts";
 import { infoOf } from "./stream-info.ts";
 
@@ -32,7 +33,8 @@ import { infoOf } from "./stream-info.ts";
 interface DeployingHost {
   data: string;
   cpus: number;
-  registry: Registry;
+  /** A home that is this host alone. */
+  localHome: (name: string) => Home;
   journal: Journal;
   roster: Roster;
   opening: Opening;
@@ -120,7 +122,7 @@ export class Deploying {
     request: DeployRequest,
     kernel: { wasm: Uint8Array; descriptor: KernelDescriptor; min: number; max: number; shares: boolean },
   ): Promise<StreamInfo> {
-    await this.host.neighbours()?.claim(name);
+    const home = await this.homeOf(name, request);
     let letGo = () => {};
     try {
       const shared = kernel.shares ? this.host.roster.find(request.from!).stream.frames : undefined;
@@ -128,19 +130,35 @@ export class Deploying {
       if (shared) letGo = shared.hold();
       if (kernel.descriptor.time) await shared?.beginTimed();
       const record = await this.prepare(name, request, kernel, shared);
-      await this.host.registry.put(`streams/${name}`, record, 0);
-      const running = await this.host.opening.open(record, kernel.descriptor);
+      await home.write(record);
+      const running = await this.host.opening.open(home, record, kernel.descriptor);
       if (record.shares) running.stream.recall();
       if (record.max > 0) running.stream.wake();
       await this.host.feeding.feed(running);
       this.host.journal.info({ stream: name }, `deployed ${record.file}`);
       return infoOf(running);
     } catch (error) {
-      await this.undo(name);
+      await this.undo(name, home);
       throw error;
     } finally {
       letGo();
     }
+  }
+
+  /** Where a new stream is kept, with its name: in the cluster, but for what depends on a stream of this host alone. */
+  private async homeOf(name: string, { from, source = [] }: DeployRequest): Promise<Home> {
+    const { data, localHome, roster } = this.host;
+    const neighbours = this.host.neighbours();
+    if (!neighbours) return localHome(name);
+    if (from !== undefined && !roster.find(from).home.isShared) {
+      await neighbours.claim(name);
+      return localHome(name);
+    }
+    const isBound = source.some((each) => !isUrl(each));
+    return neighbours.newHome(name, data, {
+      ...(from === undefined ? {} : { from }),
+      ...(isBound ? { isBound } : {}),
+    });
   }
 
   /** Makes its folder, with the kernel; `shared` is whose log it shares. */
@@ -181,13 +199,17 @@ export class Deploying {
     };
   }
 
-  private async undo(name: string): Promise<void> {
+  private async undo(name: string, home: Home): Promise<void> {
     const running = this.host.roster.get(name);
     this.host.roster.delete(name);
     running?.stop.abort();
     if (running) await Promise.all([running.stream.remove(), ...running.feeding]);
-    await this.host.registry.delete(`streams/${name}`).catch(() => {});
-    await this.host.neighbours()?.release(name);
+    const isRemoved = await home.remove().then(
+      () => true,
+      () => false,
+    );
+    // What is left in the cluster is removed when that answers: until then the name stays.
+    if (isRemoved || !home.isShared) await this.host.neighbours()?.release(name);
     rmSync(streamFolder(this.host.data, name), { recursive: true, force: true });
   }
 }

@@ -1,9 +1,7 @@
 /** What goes into a stream and out of it by itself: its sources, the output of another stream, its sinks. */
-import { join } from "node:path";
 import { type HallelujahError, messageOf } from "../core/errors.ts";
 import { BACKLOG_BYTES_MAX, SOURCE_OPEN_MS } from "../core/limits.ts";
 import type { Journal } from "../store/journal.ts";
-import { streamFolder } from "./record.ts";
 import { whenRoom } from "./room.ts";
 import type { Running } from "./running.ts";
 import { runSink, type SinkStanding } from "./sinks.ts";
@@ -15,7 +13,6 @@ const ROOM_MS = 100;
 
 /** The host, as far as this needs it. */
 interface FeedingHost {
-  data: string;
   journal: Journal;
   /** Throws `stream-unknown`. */
   find: (name: string) => Running;
@@ -51,10 +48,9 @@ export class Feeding {
     if (record.from !== undefined && !record.shares)
       watched(this.followStream(running, record.from).catch((error) => this.followed(stream, error)));
     for (const [i, target] of record.sink.entries()) {
-      const position = join(streamFolder(this.host.data, name), `sink-${i}.json`);
       const read = (from: number) => stream.outputs.read(from, stop.signal);
       const stands = (standing: SinkStanding) => this.sinkStands(running, i, standing);
-      feeding.push(runSink(target, name, position, read, stop.signal, stands));
+      feeding.push(runSink(target, name, running.home.positions(i), read, stop.signal, stands));
     }
     return opened;
   }

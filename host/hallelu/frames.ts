@@ -4,10 +4,10 @@
  */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { parseRetain } from "../core/retain.ts";
-import type { Log } from "../store/log.ts";
+import { type StreamLog, VOID_KIND } from "../store/stream-log.ts";
 import { damagedError } from "../store/segments.ts";
 import { trimmableBelow } from "../store/retention.ts";
-import { NO_SOURCE } from "../wire/batch.ts";
+import { NO_CLOCK, NO_SOURCE } from "../wire/batch.ts";
 import type { FrameDone } from "../wire/jah.ts";
 import type { LiveTask, Mapped } from "../wire/live.ts";
 import { Chains } from "./chains.ts";
@@ -32,7 +32,7 @@ import { misfitOf, Shapes, type StreamSource } from "./shapes.ts";
 const TIME_KIND = 0xffff;
 
 export interface FramesParts {
-  log: Log;
+  log: StreamLog;
   tally: Tally;
   /** Whose log this is, if it is that of another stream: nothing is logged here then, unless it takes that one's place (`inherit`). */
   owner?: Frames;
@@ -62,7 +62,7 @@ export class Frames {
   readonly rate = new Rates();
   private readonly record: StreamRecord;
   private readonly parts: FramesParts;
-  private readonly log: Log;
+  private readonly log: StreamLog;
   private intake: Intake;
   private readonly chains = new Chains();
   /** References of frames that lie in files: their index there. */
@@ -450,10 +450,11 @@ export class Frames {
     const { dead } = this.parts;
     const { kind: source, path, offset, bytes, sum } = this.log.place(frame);
     const voids = [...dead.voidsOf(frame), ...held];
+    if (source === VOID_KIND) return { task: timeTask(frame, -Infinity), clock: NO_CLOCK };
     if (source === TIME_KIND) {
       const head = this.timeFrames.get(frame)!;
-      const task = timeTask(frame, head, countsFor(this.timeReader, head));
-      return voids.length ? { ...task, voids } : task;
+      const time = timeOf(head, countsFor(this.timeReader, head));
+      return { task: timeTask(frame, time), clock: head.clock, ...(voids.length ? { voids } : {}) };
     }
     const { kind, again } = this.shapes.sources[source];
     const index = this.references.get(frame) ?? 0;
@@ -511,7 +512,12 @@ export class Frames {
 }
 
 /** A frame without records. */
-function timeTask(frame: number, { clock, time }: TimeHead, counts: boolean): LiveTask {
-  const at = !counts || time === "open" ? -Infinity : time === "end" ? Infinity : time;
-  return { task: { kind: "time", frame, source: NO_SOURCE, time: at, ended: 0 }, clock };
+function timeTask(frame: number, time: number): LiveTask["task"] {
+  return { kind: "time", frame, source: NO_SOURCE, time, ended: 0 };
+}
+
+/** How far a frame brings its clock. */
+function timeOf({ time }: TimeHead, counts: boolean): number {
+  if (!counts || time === "open") return -Infinity;
+  return time === "end" ? Infinity : time;
 }

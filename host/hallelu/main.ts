@@ -8,6 +8,7 @@ import type { ClusterHost, FromHallelu, ToHallelu } from "../wire/congregation.t
 import type { Forwarding } from "./api/forward.ts";
 import { serve } from "./api/server.ts";
 import { Jahs } from "./jahs.ts";
+import type { Leading } from "./leading.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { Streams } from "./streams.ts";
 
@@ -50,20 +51,23 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     jahs,
     registry,
     journal,
-    clusterHosts: () => hosts,
+    clusterHosts: () => hosts?.map(({ folder: _, ...shown }) => shown),
     neighbours: () => neighbours,
     url: () => url,
     tellLoads: (loads) => tell({ type: "loads", streams: loads }),
+    onMoved: () => leading?.look(),
     ...(HALLELUJAH_PARK_AFTER_MS ? { parkAfterMs: Number(HALLELUJAH_PARK_AFTER_MS) } : {}),
     ...(HALLELUJAH_CHECKPOINT_BYTES ? { checkpointBytes: Number(HALLELUJAH_CHECKPOINT_BYTES) } : {}),
     ...(HALLELUJAH_FRAME_TIMEOUT_MS ? { frameTimeoutMs: Number(HALLELUJAH_FRAME_TIMEOUT_MS) } : {}),
   });
   await streams.resume();
   let forwarding: Forwarding | undefined;
+  let leading: Leading | undefined;
   if (message.cluster) {
     // Loaded by hosts of a cluster alone.
-    const [{ Neighbours }, { Forwarding }] = await Promise.all([
+    const [{ Neighbours }, { Leading }, { Forwarding }] = await Promise.all([
       import("./neighbours.ts"),
+      import("./leading.ts"),
       import("./api/forward.ts"),
     ]);
     const joining = new Neighbours({
@@ -74,6 +78,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
       ...(message.token === undefined ? {} : { token: message.token }),
     });
     neighbours = joining;
+    leading = new Leading({ neighbours: joining, streams, journal });
     forwarding = new Forwarding(joining, (name) => streams.has(name));
     seated = async () => {
       await joining.open();
@@ -91,6 +96,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
   stop = async () => {
     server.close();
     forwarding?.close();
+    await leading?.close();
     await streams.close();
     await neighbours?.close();
     tell({ type: "stopped" });

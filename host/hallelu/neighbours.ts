@@ -6,12 +6,20 @@ import { Backoff } from "../core/backoff.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import type { Journal } from "../store/journal.ts";
 import { type Cluster, joinCluster } from "../substrate/cluster.ts";
-import { Directory } from "../substrate/directory.ts";
+import {
+  type DirectoryEntry,
+  Directory,
+  isLed,
+  type LedEntry,
+  STREAMS_PREFIX,
+} from "../substrate/directory.ts";
 import { hostOfNew } from "../substrate/placement.ts";
 import { ClusterRegistry } from "../substrate/registry.ts";
 import type { ClusterHost, ClusterPlace } from "../wire/congregation.ts";
 import { VIA } from "../wire/headers.ts";
 import type { StreamInfo } from "../wire/http.ts";
+import { ClusterHome } from "./cluster-home.ts";
+import { streamFolder } from "./record.ts";
 
 /** Pauses between attempts to reach the cluster, ms. */
 const RETRY_MS = 250;
@@ -46,7 +54,7 @@ export class Neighbours {
   private readonly silent = new Set<string>();
   /** Settles when names are given back that are not this host's any more. */
   private tidying: Promise<void> | undefined;
-  private changed = () => {};
+  private readonly listeners = new Set<() => void>();
 
   constructor(parts: NeighboursParts) {
     this.parts = parts;
@@ -62,9 +70,12 @@ export class Neighbours {
         this.cluster ??= await joinCluster({ ...place, name: `hallelujah ${place.host}, streams` });
         this.registry ??= await ClusterRegistry.open(this.cluster, place.cluster);
         const directory = new Directory(this.registry, { host: place.host, folder: place.folder });
-        for (const name of own()) await this.claimOwn(directory, name);
+        // Those that the cluster keeps may be known there under another name of this host.
+        for (const name of new Set([...own(), ...directory.own])) await this.claimOwn(directory, name);
         this.directory = directory;
+        this.registry.watch(STREAMS_PREFIX, () => this.changed());
         this.tidy();
+        this.changed();
         break;
       } catch (error) {
         const why = messageOf(error);
@@ -91,9 +102,13 @@ export class Neighbours {
     this.changed();
   }
 
-  /** `listener` is called from now on whenever the hosts have changed. */
+  /** `listener` is called from now on whenever hosts have changed, or who leads which stream. */
   onChange(listener: () => void): void {
-    this.changed = listener;
+    this.listeners.add(listener);
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener();
   }
 
   /** Whether another host is still there, and where it was. */
@@ -120,7 +135,7 @@ export class Neighbours {
     if (host === undefined) return undefined;
     const found = this.others.find((each) => each.name === host);
     if (found) return found;
-    const message = `${name} is a stream of host ${host}, which is not there; it goes on when that is (hallelujah hosts)`;
+    const message = `${name} is led by host ${host}, which is not there; it goes on when another host has taken it over, or that one is back (hallelujah hosts)`;
     throw new HallelujahError("host-lost", message);
   }
 
@@ -148,6 +163,47 @@ export class Neighbours {
     await this.known(name).claim(name);
   }
 
+  /** Where new streams of the cluster are made, and others taken over; undefined until the cluster is reached. */
+  get seat():
+    | { cluster: Cluster; directory: Directory; place: ClusterPlace; hosts: ClusterHost[] }
+    | undefined {
+    const { cluster, directory, hosts } = this;
+    return cluster && directory && { cluster, directory, place: this.parts.place, hosts };
+  }
+
+  /** Who leads a stream, as the cluster says. */
+  entryOf(name: string): DirectoryEntry | undefined {
+    return this.directory?.get(name);
+  }
+
+  /** Makes a name that of a new stream, which the cluster keeps, of which this host has the folder. Rejects as `claim` does, or as `ClusterHome.open`. */
+  async newHome(
+    name: string,
+    data: string,
+    more: Pick<DirectoryEntry, "from" | "isBound">,
+  ): Promise<ClusterHome> {
+    const entry = await this.known(name).create(name, more);
+    try {
+      return await this.homeOf(name, entry, data);
+    } catch (error) {
+      await this.release(name);
+      throw error;
+    }
+  }
+
+  /** The home of a stream that this host leads. */
+  homeOf(name: string, entry: LedEntry, data: string): Promise<ClusterHome> {
+    const { cluster, parts } = this;
+    return ClusterHome.open({
+      cluster: cluster!,
+      place: parts.place,
+      data,
+      folder: streamFolder(data, name),
+      name,
+      entry,
+    });
+  }
+
   private known(name: string): Directory {
     if (this.directory) return this.directory;
     const message = `this host does not reach its cluster yet, and so cannot tell whether another one has a stream ${name}; try again in a moment`;
@@ -170,7 +226,7 @@ export class Neighbours {
     const { signal } = this.closing;
     this.tidying ??= (async () => {
       const backoff = new Backoff(RETRY_MS, RETRY_MS_MAX);
-      const left = () => this.directory!.own.filter((name) => !this.parts.isOurs(name));
+      const left = () => this.directory!.own.filter((name) => !this.parts.isOurs(name) && !this.isLed(name));
       while (!signal.aborted && left().length) {
         try {
           for (const name of left()) await this.directory!.release(name);
@@ -181,6 +237,11 @@ export class Neighbours {
     })().finally(() => {
       this.tidying = undefined;
     });
+  }
+
+  private isLed(name: string): boolean {
+    const entry = this.entryOf(name);
+    return entry !== undefined && isLed(entry);
   }
 
   /** How the streams of the other hosts stand that are there. */

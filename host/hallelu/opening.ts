@@ -3,9 +3,8 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import type { Journal } from "../store/journal.ts";
-import { Log } from "../store/log.ts";
-import { Outputs } from "../store/outputs.ts";
 import { type DecodedFolder, DecodedFrames } from "./decoded.ts";
+import type { Home } from "./home.ts";
 import type { Jahs } from "./jahs.ts";
 import { streamFolder, type StreamRecord } from "./record.ts";
 import type { Roster } from "./roster.ts";
@@ -25,6 +24,8 @@ interface OpeningHost {
   freeCpus: () => number;
   /** Writes what is known of a stream to the registry. */
   write: (running: Running) => Promise<void>;
+  /** Another host may lead a stream by now. */
+  onMoved: () => void;
 }
 
 export class Opening {
@@ -35,16 +36,19 @@ export class Opening {
   }
 
   /** From then on it is in the roster. Rejects if its folder, or the stream whose records it shares, cannot be read. */
-  async open(record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
+  async open(home: Home, record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
     const folder = streamFolder(this.host.data, record.name);
-    const outputs = await Outputs.open(join(folder, "output"));
-    const lateOutputs = await Outputs.open(join(folder, "late"));
     const own = record.shares ? undefined : new Tally();
-    const log = own && (await Log.open(join(folder, "log"), { digest: own }));
+    const [outputs, lateOutputs, log] = await Promise.all([
+      home.openOutputs("output"),
+      home.openOutputs("late"),
+      own && home.openLog(own),
+    ]);
     // Nothing is waited for from here on: a reprocess may take its place at any time.
     const owner = record.shares ? this.host.roster.find(record.from!).stream : undefined;
     if (owner) record.sources = owner.record.sources; // one list, which grows with it
     const running: Omit<Running, "stream"> = {
+      home,
       stop: new AbortController(),
       feeding: [],
       sinks: record.sink.map(() => ({ row: 0 })),
@@ -53,6 +57,7 @@ export class Opening {
     const stream = new Stream(record, {
       kernel,
       folder,
+      home,
       ...(owner
         ? { owner, ...owner.shared }
         : {
@@ -71,13 +76,14 @@ export class Opening {
 
   /** What a stream has of its host; `running` will have it, and `name` is known to users. */
   partsOf(running: Running, name: string): HostParts {
-    const { jahs, journal, cpus, freeCpus, pace } = this.host;
+    const { jahs, journal, cpus, freeCpus, pace, onMoved } = this.host;
     const { parkAfterMs, frameTimeoutMs, checkpointBytes } = pace;
     return {
       jahs,
       cpus,
       freeCpus,
       save: () => this.host.write(running),
+      onMoved,
       note: (level, message, details) => journal[level]({ stream: name, ...details }, message),
       ...(parkAfterMs === undefined ? {} : { parkAfterMs }),
       ...(frameTimeoutMs === undefined ? {} : { frameTimeoutMs }),

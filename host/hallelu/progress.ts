@@ -4,7 +4,7 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { OUTPUT_BYTES_WAITING } from "../core/limits.ts";
 import { untilDone } from "../core/promises.ts";
 import { Assembler, type FrameOutput } from "../shuffle/assembler.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { FromLiveJah } from "../wire/live.ts";
 import { FrameCounts } from "./counts.ts";
@@ -20,7 +20,7 @@ import { wayOut } from "./unavailable.ts";
 export interface ProgressParts {
   /** The kernel that a frame belongs to. */
   kernelOf: (frame: number) => KernelDescriptor;
-  log: Log;
+  log: StreamLog;
   outputs: Outputs;
   lateOutputs: Outputs;
   frames: Frames;

@@ -5,7 +5,7 @@
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { WAKE_PATIENCE_MS } from "../core/limits.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { StreamState } from "../wire/http.ts";
 import type { Answer, QueryRequest } from "./host.ts";
 import type { Jah } from "./jahs.ts";
@@ -32,7 +32,7 @@ interface QuestionedStream {
 }
 
 interface QuestionParts {
-  log: Log;
+  log: StreamLog;
   frameTimeoutMs: number;
   /** Where the watchdog of a Jah says what it was at for too long. */
   stuckFile: (jah: Jah) => string;

@@ -5,7 +5,7 @@
 import { basename, join } from "node:path";
 import { messageOf } from "../core/errors.ts";
 import { ROOM_RETRY_MS_MAX } from "../core/limits.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { StreamState } from "../wire/http.ts";
 import type { Failure } from "../wire/jah.ts";
 import type { FromLiveJah, Restored } from "../wire/live.ts";
@@ -49,7 +49,7 @@ interface RecoveringStream {
 }
 
 interface RecoveryParts {
-  log: Log;
+  log: StreamLog;
   registration: Registration;
   failures: Failures;
   /** An event of the stream's life. */

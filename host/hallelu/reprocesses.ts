@@ -1,12 +1,10 @@
 /** The reprocesses of a host's streams: begun, gone on with, ended, and what it takes that one takes over (reprocess.ts). */
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { replaceFile } from "../store/durable.ts";
 import type { Journal } from "../store/journal.ts";
-import type { Registry } from "../store/registry.ts";
 import type { ReprocessInfo } from "../wire/http.ts";
 import type { CheckedKernel } from "./builder.ts";
 import type { ReprocessRequest } from "./host.ts";
@@ -22,14 +20,14 @@ import type { HostParts } from "./stream-parts.ts";
 /** What this does in the folders of streams. */
 export interface ReprocessFiles {
   write: (path: string, bytes: Uint8Array) => Promise<void>;
-  remove: (path: string) => Promise<void>;
+  remove: (running: Running, name: string) => Promise<void>;
   located: typeof located;
   readModule: typeof readModule;
 }
 
 const FILES: ReprocessFiles = {
   write: replaceFile,
-  remove: (path) => rm(path, { recursive: true, force: true }),
+  remove: ({ home }, name) => (name.startsWith("dead/") ? home.drop(name) : home.dropShard(name)),
   located,
   readModule,
 };
@@ -42,7 +40,6 @@ export interface ReprocessingHost {
   data: string;
   cpus: number;
   jahs: Jahs;
-  registry: Registry;
   journal: Journal;
   /** Whether a stream is there, and may be worked on. */
   isThere: (running: Running) => boolean;
@@ -84,7 +81,7 @@ export class Reprocesses {
       const version = stream.versions.next;
       const path = join(stream.folder, `kernel-${version}.wasm`);
       await this.files.write(path, wasm);
-      await this.files.remove(join(stream.folder, folderOf(version)));
+      await this.files.remove(running, folderOf(version));
       const file = request.file ?? descriptor.file;
       const kernel = { version, path, sum: crc32(wasm), file };
       const { frames } = stream;
@@ -137,7 +134,16 @@ export class Reprocesses {
       },
       (until) => {
         const { outputs, lateOutputs, folder } = blue;
-        const parts = { kernel, folder, owner: blue, ...blue.shared, outputs, lateOutputs, until };
+        const parts = {
+          kernel,
+          folder,
+          home: running.home,
+          owner: blue,
+          ...blue.shared,
+          outputs,
+          lateOutputs,
+          until,
+        };
         return new Stream(record, { ...this.host.partsOf(running, name), ...parts });
       },
     );
@@ -191,7 +197,7 @@ export class Reprocesses {
     const record = () => succeeded(blue.record, green.record, cut);
     try {
       if (!this.host.isThere(running)) throw new TypeError(`${name} is being removed`);
-      await this.host.registry.put(`streams/${name}`, record());
+      await running.home.write(record());
       running.stream = green;
       running.reprocess = undefined;
       green.succeed(blue, record());
@@ -204,13 +210,13 @@ export class Reprocesses {
 
   /** Removes what does not count any more of a stream's folder, when nobody has it open: the Jahs of `holder` may still. */
   dropOld(running: Running, holder?: Stream): void {
-    const { record, folder, name } = running.stream;
+    const { record, name } = running.stream;
     const { dropped = [] } = record;
     if (!dropped.length) return;
     const drop = async () => {
       while (holder && this.host.jahs.isEnding(holder))
         await new Promise((done) => setTimeout(done, ENDING_MS));
-      await Promise.all(dropped.map((each) => this.files.remove(join(folder, each))));
+      await Promise.all(dropped.map((each) => this.files.remove(running, each)));
       const now = running.stream.record;
       now.dropped = (now.dropped ?? []).filter((each) => !dropped.includes(each));
       await this.host.write(running);

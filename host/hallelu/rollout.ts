@@ -9,7 +9,7 @@ import { fitState } from "../compiler/fit.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { TRIAL_FRAMES, TRIAL_MS, WAKE_PATIENCE_MS } from "../core/limits.ts";
 import { within } from "../core/promises.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { StateFit } from "../wire/fit.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Frames } from "./frames.ts";
@@ -33,7 +33,7 @@ const CONFIRM_RETRY_MS = 1_000;
 export interface RolloutParts {
   record: { readonly name: string };
   versions: Versions;
-  log: Log;
+  log: StreamLog;
   frames: Frames;
   shards: Shards;
   progress: Progress;

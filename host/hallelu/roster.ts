@@ -7,6 +7,8 @@ export class Roster {
   private readonly running = new Map<string, Running>();
   /** Names that are being deployed or removed. */
   private readonly changing = new Set<string>();
+  /** Names whose streams are about to be opened here, and why they are not yet. */
+  private readonly awaited = new Map<string, string>();
   private readonly changed: () => void;
 
   /** `changed` hears of streams that came or went. */
@@ -31,10 +33,16 @@ export class Roster {
     return this.running.get(name);
   }
 
-  /** Throws `stream-unknown`. */
+  /** Throws `stream-unknown`, or `stream-opening` if it is about to be opened. */
   find(name: string): Running {
     const found = this.running.get(name);
     if (found) return found;
+    const why = this.awaited.get(name);
+    if (why !== undefined)
+      throw new HallelujahError(
+        "stream-opening",
+        `${name} is about to be opened here: ${why}; try again in a moment`,
+      );
     const meant = nearest(name, this.running.keys());
     const hint = meant ? `; did you mean ${meant}?` : "; hallelujah ps lists them";
     throw new HallelujahError(
@@ -71,6 +79,12 @@ export class Roster {
   delete(name: string): void {
     this.running.delete(name);
     this.changed();
+  }
+
+  /** Whoever asks for a stream is told that it is about to be opened; or, without `why`, that it is not. */
+  await(name: string, why: string | undefined): void {
+    if (why === undefined) this.awaited.delete(name);
+    else this.awaited.set(name, why);
   }
 
   isChanging(name: string): boolean {

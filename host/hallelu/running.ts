@@ -1,9 +1,11 @@
 /** A stream of this host, and what goes on beside it. */
+import type { Home } from "./home.ts";
 import type { Reprocess } from "./reprocess.ts";
 import type { SinkStanding } from "./sinks.ts";
 import type { Stream } from "./stream.ts";
 
 export interface Running {
+  home: Home;
   /** Another one from when a reprocess has taken over. */
   stream: Stream;
   /** One that is under way. */

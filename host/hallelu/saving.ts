@@ -2,19 +2,19 @@
  * What one stream has saved: what each checkpoint remembers of it, how far all of them are, and what the registry says of state that moved to
  * another Jah or was brought together in one.
  */
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { messageOf } from "../core/errors.ts";
 import { untilDone } from "../core/promises.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { Standing } from "../wire/live.ts";
 import type { Checkpoints } from "./checkpoints.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import type { Frames } from "./frames.ts";
+import type { Home } from "./home.ts";
 import type { Jah } from "./jahs.ts";
 import type { Progress } from "./progress.ts";
 import type { Registration, StreamRecord } from "./record.ts";
+import type { Replicas } from "./replicas.ts";
 import type { Rollout } from "./rollout.ts";
 import type { Shards } from "./shards.ts";
 import type { Versions } from "./versions.ts";
@@ -29,7 +29,6 @@ const LOOK_MS = 100;
 /** The stream, as far as this needs it. */
 interface SavedStream {
   readonly record: StreamRecord;
-  readonly folder: string;
   readonly kernel: KernelDescriptor;
   readonly versions: Versions;
   readonly dead: DeadLetters;
@@ -44,7 +43,9 @@ interface SavedStream {
 }
 
 interface SavingParts {
-  log: Log;
+  log: StreamLog;
+  home: Pick<Home, "drop" | "dropShard">;
+  replicas: Replicas;
   registration: Registration;
   /** Is aborted when the stream never works again in this process. */
   over: AbortSignal;
@@ -72,12 +73,8 @@ export class Saving {
 
   /** A shard was saved: what all have saved need not be counted frame by frame any more, nor be in the log. */
   saved(): void {
-    const { record, checkpoints, progress, frames, shards, dead, versions } = this.stream;
-    const { log, registration } = this.parts;
-    const saved = shards.keepers.map(({ stored, jah }) => ({
-      stored,
-      known: jah && checkpoints.saved.get(jah),
-    }));
+    const { record, progress, frames } = this.stream;
+    const saved = this.savedOnes;
     if (saved.some(({ known }) => !known)) return;
     const frame = Math.min(...saved.map(({ known }) => known!.frame));
     if (frame <= record.frame) return;
@@ -85,22 +82,38 @@ export class Saving {
     record.counts = progress.counts.below(frame);
     progress.counts.close(frame);
     record.clocks = frames.time.saved;
+    this.trim();
+    const now = performance.now();
+    if (now - this.recordedAt < RECORD_MS) return;
+    this.recordedAt = now;
+    void this.parts.registration.save();
+  }
+
+  private get savedOnes() {
+    const { shards, checkpoints } = this.stream;
+    return shards.keepers.map(({ stored, jah }) => ({ stored, known: jah && checkpoints.saved.get(jah) }));
+  }
+
+  /** Forgets what of the log no shard needs any more. */
+  trim(): void {
+    const { record, frames, shards, dead, versions } = this.stream;
+    const { log, home, replicas } = this.parts;
+    const saved = this.savedOnes;
+    if (saved.some(({ known }) => !known)) return;
     // The checkpoint before is used if the last one is damaged; where there is none, the log is, from where it would do.
-    const needed = saved.map(({ stored, known }) => known!.before ?? (stored.start ? known!.frame : 0));
+    const needed = saved.map(({ stored, known }) =>
+      Math.min(known!.before ?? (stored.start ? known!.frame : 0), replicas.neededFor(stored)),
+    );
     frames
       .trimTo(Math.min(...needed), shards.unavailable.length > 0)
       .then(() => {
         dead.forgetBelow(log.first);
         for (const module of versions.forget(log.first)) {
           delete record.moduleSums?.[module];
-          this.drop(module);
+          this.dropped(module, home.drop(module));
         }
       })
       .catch((error: unknown) => this.stream.note("warn", `the log cannot be trimmed: ${messageOf(error)}`));
-    const now = performance.now();
-    if (now - this.recordedAt < RECORD_MS) return;
-    this.recordedAt = now;
-    void registration.save();
   }
 
   /** A Jah that took up several shards has them together: when that is saved, and the registry says so, it is one. */
@@ -110,9 +123,10 @@ export class Saving {
     while (jah.state === "working") {
       try {
         const { frame } = await this.savedInTime(jah);
+        await this.replicated(jah, frame);
         const left = shards.gathered(jah, frame);
         await registration.write();
-        for (const folder of left) this.drop(folder);
+        for (const folder of left) this.dropShard(folder);
         shards.gatheredSaved(jah);
         onGathered();
         return;
@@ -146,10 +160,11 @@ export class Saving {
     while (receiver.state === "working") {
       try {
         const { frame } = await receiver.call("save", undefined);
+        await this.replicated(receiver, frame);
         const before = shards.folderOf(donor);
         shards.moved(receiver, frame);
         await this.parts.registration.write();
-        if (!shards.storedOf(donor) && before !== undefined) this.drop(before);
+        if (!shards.storedOf(donor) && before !== undefined) this.dropShard(before);
         break;
       } catch (error) {
         await this.failed("what moved", receiver, error);
@@ -164,9 +179,19 @@ export class Saving {
     await new Promise((done) => setTimeout(done, SAVE_RETRY_MS));
   }
 
-  /** Removes what is not needed any more from the stream's folder. */
-  private drop(name: string): void {
-    rm(join(this.stream.folder, name), { recursive: true, force: true }).catch((error: unknown) =>
+  /** The registry may say that a Jah has state when another host could bring it back, too. */
+  private async replicated(jah: Jah, frame: number): Promise<void> {
+    const folder = this.stream.shards.folderOf(jah);
+    if (folder !== undefined) await this.parts.replicas.reached(folder, frame);
+  }
+
+  private dropShard(folder: string): void {
+    this.dropped(folder, this.parts.home.dropShard(folder));
+  }
+
+  /** What is not needed any more is being removed. */
+  private dropped(name: string, removing: Promise<void>): void {
+    removing.catch((error: unknown) =>
       this.stream.note("warn", `${name} cannot be removed: ${messageOf(error)}`),
     );
   }

@@ -2,7 +2,7 @@
  * Who holds which shard of one stream: its Jahs, the shards that nobody holds, and what each Jah was told of routings and of
  * the others.
  */
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { JahKind } from "../wire/congregation.ts";
 import { messageOf } from "../core/errors.ts";
 import type { LiveRouting, LiveStart, LiveTask, Restored, ToLiveJah } from "../wire/live.ts";
@@ -53,7 +53,7 @@ export class Shards {
   private readonly told = new Map<number, Set<number>>();
 
   /** `owner` hears of the Jahs that are claimed among `all`, of which there may be as many as `cpus`. They get the frames below `head` at first. */
-  constructor(record: StreamRecord, log: Log, head: number, owner: JahOwner, all: Jahs, cpus: number) {
+  constructor(record: StreamRecord, log: StreamLog, head: number, owner: JahOwner, all: Jahs, cpus: number) {
     this.record = record;
     this.cpus = cpus;
     this.owner = owner;
@@ -363,7 +363,7 @@ export class Shards {
 }
 
 /** Bytes of a frame; 0 if it is damaged. */
-function bytesIn(log: Log, frame: number): number {
+function bytesIn(log: StreamLog, frame: number): number {
   try {
     return log.place(frame).bytes;
   } catch {

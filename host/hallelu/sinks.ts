@@ -2,14 +2,14 @@
  * Where a stream's output goes by itself: a file on this host, or a URL that is called with batches of rows. A sink goes
  * on where it stopped, by the number of the next row, which is kept beside the stream; one that fails is tried again.
  */
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { type FileHandle, open, rename, stat } from "node:fs/promises";
+import { existsSync, statSync } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { Backoff } from "../core/backoff.ts";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { SINK_RETRY_MS, SINK_RETRY_MS_MAX, WEBHOOK_PATIENCE_MS } from "../core/limits.ts";
-import { isCount, seal, unseal } from "../store/sealed.ts";
 import type { OutputRows } from "./host.ts";
+import type { Position, Positions } from "./positions.ts";
 
 /** How a sink stands: the next row that it gets, and why it takes none for now. */
 export interface SinkStanding {
@@ -19,16 +19,6 @@ export interface SinkStanding {
 
 type Stands = (standing: SinkStanding) => void;
 type Read = (from: number) => AsyncIterable<OutputRows>;
-
-/** What files of positions begin with that were written before they had checksums. */
-const BEFORE_CHECKSUMS = '{"next":';
-const VERSION = 2;
-
-/** How far a sink has got: the next row, and for a file its length. */
-interface Position {
-  next: number;
-  bytes: number;
-}
 
 const HTTP = /^https?:\/\//;
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
@@ -61,7 +51,7 @@ function isFolder(path: string): boolean {
 export async function runSink(
   target: string,
   stream: string,
-  positionFile: string,
+  positions: Positions,
   read: Read,
   signal: AbortSignal,
   stands: Stands = () => {},
@@ -75,10 +65,10 @@ export async function runSink(
   };
   while (!signal.aborted) {
     try {
-      const position = readPosition(positionFile);
+      const position = await positions.read();
       row = position?.next ?? 0;
-      if (HTTP.test(target)) await callWebhook(target, stream, row, positionFile, read, signal, takes);
-      else await appendFile(target, position, positionFile, read, takes);
+      if (HTTP.test(target)) await callWebhook(target, stream, row, positions, read, signal, takes);
+      else await appendFile(target, position, positions, read, takes);
       return;
     } catch (error) {
       if (signal.aborted) return;
@@ -92,7 +82,7 @@ export async function runSink(
 async function appendFile(
   path: string,
   position: Position | undefined,
-  positionFile: string,
+  positions: Positions,
   read: Read,
   takes: (next: number) => void,
 ): Promise<void> {
@@ -105,14 +95,14 @@ async function appendFile(
     let at = Math.min(position?.bytes ?? size, size);
     await handle.truncate(at);
     const next = position?.next ?? 0;
-    if (position?.bytes !== at) await writePosition(positionFile, { next, bytes: at });
+    if (position?.bytes !== at) await positions.write({ next, bytes: at });
     takes(next);
-    marks = new Marks(handle, positionFile, takes);
+    marks = new Marks(handle, positions, takes);
     for await (const { from, count, bytes } of read(next)) {
       if (!(await isAt(path, handle))) {
         // What is there now, or will be, is gone on with at its end.
         await marks.settled();
-        await writePosition(positionFile, { next: from, bytes: Number.MAX_SAFE_INTEGER });
+        await positions.write({ next: from, bytes: Number.MAX_SAFE_INTEGER });
         throw new Error("it was moved or removed");
       }
       for (let done = 0; done < bytes.length; )
@@ -142,16 +132,16 @@ async function isAt(path: string, handle: FileHandle): Promise<boolean> {
  */
 class Marks {
   private readonly handle: FileHandle;
-  private readonly positionFile: string;
+  private readonly positions: Positions;
   private next: Position | undefined;
   private writing: Promise<void> | undefined;
   private failure: { cause: unknown } | undefined;
   private readonly kept: (next: number) => void;
 
   /** `kept` hears of each position that is kept. */
-  constructor(handle: FileHandle, positionFile: string, kept: (next: number) => void) {
+  constructor(handle: FileHandle, positions: Positions, kept: (next: number) => void) {
     this.handle = handle;
-    this.positionFile = positionFile;
+    this.positions = positions;
     this.kept = kept;
   }
 
@@ -174,7 +164,7 @@ class Marks {
         const position = this.next;
         this.next = undefined;
         await this.handle.datasync();
-        await writePosition(this.positionFile, position);
+        await this.positions.write(position);
         this.kept(position.next);
       }
     } catch (cause) {
@@ -189,14 +179,14 @@ async function callWebhook(
   url: string,
   stream: string,
   next: number,
-  positionFile: string,
+  positions: Positions,
   read: Read,
   signal: AbortSignal,
   takes: (next: number) => void,
 ): Promise<void> {
   for await (const { from, count, bytes } of read(next)) {
     await post(url, stream, from, bytes, signal);
-    await writePosition(positionFile, { next: from + count, bytes: 0 });
+    await positions.write({ next: from + count, bytes: 0 });
     takes(from + count);
   }
 }
@@ -241,28 +231,4 @@ async function post(
   if (response.ok) return;
   const askedMs = Number(response.headers.get("retry-after") ?? 0) * 1000 || 0;
   throw new Refusal(`${url} answered ${response.status} to row ${from}`, askedMs);
-}
-
-/** Undefined before the first start. */
-function readPosition(path: string): Position | undefined {
-  if (!existsSync(path)) return undefined;
-  try {
-    const { next, bytes } = unseal(readFileSync(path), BEFORE_CHECKSUMS) as Record<string, unknown>;
-    if (isCount(next) && isCount(bytes)) return { next, bytes };
-    throw new Error("it is no position");
-  } catch (cause) {
-    const message = `${path} cannot be read, so that nobody knows how far this sink has got: ${messageOf(cause)}; bring it back from a backup`;
-    throw new HallelujahError("sink-failed", message, { cause });
-  }
-}
-
-async function writePosition(path: string, position: Position): Promise<void> {
-  const handle = await open(`${path}.new`, "w");
-  try {
-    await handle.writeFile(seal({ version: VERSION, ...position }));
-    await handle.datasync();
-  } finally {
-    await handle.close();
-  }
-  await rename(`${path}.new`, path);
 }

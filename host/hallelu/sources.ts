@@ -25,6 +25,11 @@ export type SourceEvent =
 const URL_PATTERN = /^https?:\/\//;
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 
+/** Whether a source is the same on every host. */
+export function isUrl(source: string): boolean {
+  return URL_PATTERN.test(source);
+}
+
 /** What of one pattern is read; a URL is fetched when its turn comes. */
 type Group = { url: string } | { sources: Source[] };
 

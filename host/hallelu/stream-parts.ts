@@ -1,9 +1,10 @@
 /** What a stream is made of, and what it has of its host. */
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { DecodedFrames } from "./decoded.ts";
 import type { Frames } from "./frames.ts";
+import type { Home } from "./home.ts";
 import type { Jahs } from "./jahs.ts";
 import type { readModule } from "./module.ts";
 import type { StreamRecord } from "./record.ts";
@@ -24,6 +25,8 @@ export interface HostParts extends Pace {
   /** Writes the record to the registry. */
   save: (record: StreamRecord) => Promise<void>;
   note: (level: "info" | "warn" | "error", message: string, more?: object) => void;
+  /** Another host may lead the stream by now. */
+  onMoved?: () => void;
 }
 
 export interface StreamParts extends HostParts {
@@ -34,7 +37,8 @@ export interface StreamParts extends HostParts {
    * this number, which only grows.
    */
   until?: () => number;
-  log: Log;
+  log: StreamLog;
+  home: Home;
   /** What is known of all frames that were logged. */
   tally: Tally;
   /** What is decoded of the log for those that share it. */

@@ -15,7 +15,7 @@ import {
   STATE_BYTES_MAX,
   TURN_MS,
 } from "../core/limits.ts";
-import type { Log } from "../store/log.ts";
+import type { StreamLog } from "../store/stream-log.ts";
 import type { Extent } from "../store/retention.ts";
 import type { Outputs } from "../store/outputs.ts";
 import type { JahKind, StreamLoad } from "../wire/congregation.ts";
@@ -38,6 +38,7 @@ import { Questions } from "./questions.ts";
 import type { Rates } from "./rates.ts";
 import { applyChange, Registration, type StreamRecord } from "./record.ts";
 import { Recovery } from "./recovery.ts";
+import { Replicas } from "./replicas.ts";
 import { Rollout } from "./rollout.ts";
 import { Saving } from "./saving.ts";
 import { Scaler } from "./scaler.ts";
@@ -77,7 +78,7 @@ export class Stream implements JahOwner {
   /** Time without work after which it is parked, ms. */
   parkAfterMs: number;
   private readonly parts: StreamParts;
-  private readonly log: Log;
+  private readonly log: StreamLog;
   private readonly failures: Failures;
   private readonly registration: Registration;
   private readonly lifecycle = new Lifecycle();
@@ -103,6 +104,7 @@ export class Stream implements JahOwner {
   /** Of a stream that is reprocessed. */
   readonly drain: Drain;
   private readonly saving: Saving;
+  private readonly replicas: Replicas;
   private readonly recovery: Recovery;
   private readonly questions: Questions;
 
@@ -112,6 +114,7 @@ export class Stream implements JahOwner {
     this.record = record;
     this.parts = parts;
     this.log = log;
+    this.replicas = new Replicas(parts.home.isShared);
     this.answered = log.next;
     this.until = parts.until;
     this.parkAfterMs = parts.parkAfterMs ?? PARK_AFTER_MS;
@@ -170,6 +173,7 @@ export class Stream implements JahOwner {
     });
     const bodies = new DeadBodies(record, {
       folder,
+      home: parts.home,
       log,
       frames,
       dead,
@@ -231,6 +235,8 @@ export class Stream implements JahOwner {
     });
     this.saving = new Saving(this, {
       log,
+      home: parts.home,
+      replicas: this.replicas,
       registration,
       over: this.over.signal,
       onGathered: () => this.recovery.gathered(),
@@ -282,7 +288,7 @@ export class Stream implements JahOwner {
 
   /** Whether frames are logged that are not applied everywhere. */
   get isBehind(): boolean {
-    return this.lowest < this.head;
+    return this.lowest < Math.min(this.head, this.log.end);
   }
 
   /**
@@ -464,7 +470,7 @@ export class Stream implements JahOwner {
   }
 
   /** What a stream needs that shares the records. */
-  get shared(): { log: Log; tally: Tally } {
+  get shared(): { log: StreamLog; tally: Tally } {
     return { log: this.log, tally: this.parts.tally };
   }
 
@@ -541,6 +547,11 @@ export class Stream implements JahOwner {
   startOf(jah: Jah): Omit<LiveStart, "type" | "jah"> {
     const { store, shards } = this.shards.startOf(jah);
     const at = (folder: string) => join(this.folder, folder);
+    const folders = [...(store === undefined ? [] : [store]), ...(shards ?? []).map((shard) => shard.store)];
+    const replicas = folders.flatMap((folder) => {
+      const replica = this.parts.home.replicaOf(folder);
+      return replica ? [[at(folder), replica]] : [];
+    });
     return {
       stream: this.name,
       versions: this.versions.live(this.log.first, this.frames.shapes.sources),
@@ -550,6 +561,7 @@ export class Stream implements JahOwner {
       stateBytesMax: STATE_BYTES_MAX,
       frameTimeoutMs: this.frameTimeoutMs,
       stuckFile: this.failures.stuckFile(jah),
+      ...(replicas.length ? { replicas: Object.fromEntries(replicas) } : {}),
       ...(store === undefined ? undefined : { store: at(store) }),
       ...(shards ? { shards: shards.map((shard) => ({ ...shard, store: at(shard.store) })) } : undefined),
     };
@@ -565,6 +577,7 @@ export class Stream implements JahOwner {
   }
 
   lost(jah: Jah, reason: string): void {
+    this.replicas.left(this.shards.folderOf(jah));
     this.recovery.lost(jah, reason);
   }
 
@@ -601,6 +614,12 @@ export class Stream implements JahOwner {
       case "unsaved":
         this.checkpoints.failed(jah, message.failure.message);
         break;
+      case "replicated":
+        this.replicated(jah, message);
+        break;
+      case "unreplicated":
+        this.unreplicated(jah, message);
+        break;
       case "imported":
         this.scaler.imported(jah);
         break;
@@ -618,6 +637,26 @@ export class Stream implements JahOwner {
         this.recovery.failed(jah, message);
         break;
     }
+  }
+
+  private replicated(jah: Jah, message: Extract<FromLiveJah, { type: "replicated" }>): void {
+    const folder = this.shards.folderOf(jah);
+    if (folder === undefined) return;
+    this.replicas.made(folder, message);
+    this.saving.trim();
+  }
+
+  private unreplicated(
+    jah: Jah,
+    { code, message, isOver }: Extract<FromLiveJah, { type: "unreplicated" }>,
+  ): void {
+    if (code === "stream-moved") return this.parts.onMoved?.();
+    const then = isOver
+      ? "it stays on this host alone until the stream is started again"
+      : "it is tried again";
+    this.note(isOver ? "error" : "warn", `its state does not get to the cluster, ${then}: ${message}`, {
+      jah: jah.id,
+    });
   }
 
   // --- what its parts do -----------------------------------------------------------------------------------------

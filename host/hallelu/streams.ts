@@ -1,10 +1,11 @@
 /** All streams of this host: what clients ask for, handed to who carries it out on them. See host.ts for the contract. */
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { HallelujahError, isDiskFull, messageOf } from "../core/errors.ts";
 import { parseRetain } from "../core/retain.ts";
 import { sdkVersion } from "../core/version.ts";
 import { type Journal, readJournal } from "../store/journal.ts";
 import type { Registry } from "../store/registry.ts";
+import type { LedEntry } from "../substrate/directory.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
 import type {
   ClusterHostInfo,
@@ -20,6 +21,7 @@ import type {
 import { Asking } from "./asking.ts";
 import { Backups } from "./backups.ts";
 import { Builder, type CheckedKernel } from "./builder.ts";
+import type { ClusterHome } from "./cluster-home.ts";
 import { checkName, Deploying } from "./deploying.ts";
 import { Feeding } from "./feeding.ts";
 import { checkOutput } from "./has-output.ts";
@@ -34,12 +36,14 @@ import type {
   VisitRequest,
   VisitResult,
 } from "./host.ts";
+import { type Home, LocalHome } from "./home.ts";
 import { aloneInfo, hasProcess, jahInfo } from "./host-info.ts";
 import type { Jahs } from "./jahs.ts";
+import type { LedStreams } from "./leading.ts";
 import { readModule } from "./module.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { Opening } from "./opening.ts";
-import { isRecordOf, located, streamFolder } from "./record.ts";
+import { isRecordOf, located, streamFolder, type StreamRecord } from "./record.ts";
 import { refuseIfReprocessing, Reprocesses } from "./reprocesses.ts";
 import { Roster } from "./roster.ts";
 import type { Running } from "./running.ts";
@@ -67,9 +71,17 @@ export interface StreamsOptions extends Pace {
   neighbours?: () => Neighbours | undefined;
   /** Where the API is served. */
   url?: () => string;
+  /** Another host may lead a stream by now. */
+  onMoved?: () => void;
 }
 
-export class Streams implements Host {
+/** A stream that is to be opened. */
+interface Homed {
+  record: StreamRecord;
+  home: Home;
+}
+
+export class Streams implements Host, LedStreams {
   private readonly options: StreamsOptions;
   private readonly roster = new Roster(() => this.streamsChanged());
   private readonly opening: Opening;
@@ -104,12 +116,13 @@ export class Streams implements Host {
       pace: options,
       freeCpus: () => this.freeCpus,
       write,
+      onMoved: () => options.onMoved?.(),
     });
-    this.feeding = new Feeding({ data, journal, find: (name) => roster.find(name) });
+    this.feeding = new Feeding({ journal, find: (name) => roster.find(name) });
     this.deploying = new Deploying({
       data,
       cpus,
-      registry,
+      localHome: (name) => this.localHome(name),
       journal,
       roster,
       opening: this.opening,
@@ -128,7 +141,6 @@ export class Streams implements Host {
       data,
       cpus,
       jahs,
-      registry,
       journal,
       isThere: (running) => !this.isClosed && roster.has(running),
       isBusy: () => this.backups.isBusy,
@@ -154,27 +166,101 @@ export class Streams implements Host {
       );
       return [];
     });
+    const homed = records.map((record) => ({ record, home: this.localHome(record.name) }));
+    await this.openAll(homed, (name, error) =>
+      this.options.journal.error({ stream: name }, `it cannot be opened: ${messageOf(error)}`),
+    );
+  }
+
+  private localHome(name: string): LocalHome {
+    const { data, registry } = this.options;
+    return new LocalHome(name, streamFolder(data, name), registry);
+  }
+
+  /** Opens streams and has them go on, each after the one that it depends on. */
+  private async openAll(all: Homed[], failed: (name: string, error: unknown) => void): Promise<void> {
     const holds = new Map<string, () => void>();
-    // The stream whose log it is comes before those that share it, which none shares in turn.
-    for (const record of records.toSorted((a, b) => Number(a.shares ?? false) - Number(b.shares ?? false))) {
-      try {
-        const running = await this.opening.open(record, readModule(record));
-        const { stream } = running;
-        // One that cannot be opened needs the log for ever.
-        for (const { name } of records.filter(({ shares, from }) => shares && from === record.name))
-          holds.set(name, stream.frames.hold());
-        holds.get(record.name)?.();
-        this.reprocesses.dropOld(running);
-        stream.recall();
-        if (stream.error !== undefined) continue;
-        this.reprocesses.resume(running);
-        if (stream.isBehind) stream.busy();
-        else await stream.park();
-        this.feeding.feed(running);
-      } catch (error) {
-        this.options.journal.error({ stream: record.name }, `it cannot be opened: ${messageOf(error)}`);
-      }
-    }
+    for (const rank of ranksOf(all))
+      await Promise.all(
+        rank.map(async ({ record, home }) => {
+          try {
+            const running = await this.opening.open(home, record, readModule(record));
+            // One that cannot be opened needs the log for ever.
+            for (const other of all)
+              if (other.record.shares && other.record.from === record.name)
+                holds.set(other.record.name, running.stream.frames.hold());
+            holds.get(record.name)?.();
+            await this.goOn(running);
+          } catch (error) {
+            failed(record.name, error);
+          }
+        }),
+      );
+  }
+
+  /** A stream that was just opened goes on where it was. */
+  private async goOn(running: Running): Promise<void> {
+    const { stream } = running;
+    this.reprocesses.dropOld(running);
+    stream.recall();
+    if (stream.error !== undefined) return;
+    this.reprocesses.resume(running);
+    if (stream.isBehind) stream.busy();
+    else await stream.park();
+    this.feeding.feed(running);
+  }
+
+  // --- streams of the cluster ------------------------------------------------------------------------------------
+
+  led(): Map<string, LedEntry> {
+    const led = this.roster.all.flatMap(({ stream, home }): [string, LedEntry][] =>
+      "entry" in home ? [[stream.name, (home as ClusterHome).entry]] : [],
+    );
+    return new Map(led);
+  }
+
+  isChanging(name: string): boolean {
+    return this.roster.isChanging(name);
+  }
+
+  awaited(name: string, why: string | undefined): void {
+    this.roster.await(name, why);
+  }
+
+  async takeUp(entries: Map<string, LedEntry>, failed: (name: string, why: string) => void): Promise<void> {
+    const neighbours = this.options.neighbours!()!;
+    const homed: Homed[] = [];
+    await Promise.all(
+      [...entries].map(async ([name, entry]) => {
+        try {
+          const home = await neighbours.homeOf(name, entry, this.options.data);
+          const record = await home.takeUp();
+          if (record) homed.push({ record, home });
+          else {
+            await home.remove();
+            await neighbours.release(name);
+          }
+        } catch (error) {
+          failed(name, messageOf(error));
+        }
+      }),
+    );
+    await this.openAll(homed, (name, error) => failed(name, messageOf(error)));
+  }
+
+  async letGo(name: string): Promise<void> {
+    const running = this.roster.find(name);
+    this.options.journal.warn({ stream: name }, "another host leads it now");
+    await this.end(running);
+    (running.home as ClusterHome).close();
+  }
+
+  /** Nothing of a stream goes on here, nor is anything saved. */
+  private async end(running: Running): Promise<void> {
+    this.roster.delete(running.stream.name);
+    running.stop.abort();
+    await running.reprocess?.remove();
+    await Promise.all([running.stream.remove(), ...running.feeding]);
   }
 
   private tick(): void {
@@ -226,7 +312,7 @@ export class Streams implements Host {
     if (!this.roster.has(running)) return;
     const { reprocess } = record;
     const kept = reprocess ? { ...record, reprocess: { ...reprocess, sources: [] } } : record;
-    await this.options.registry.put(`streams/${record.name}`, kept);
+    await running.home.write(kept);
   }
 
   /** The module that a request names. */
@@ -330,13 +416,9 @@ export class Streams implements Host {
       throw new HallelujahError("stream-needed", message);
     }
     await this.roster.change(name, async () => {
-      this.roster.delete(name);
-      running.stop.abort();
-      await running.reprocess?.remove();
-      await Promise.all([running.stream.remove(), ...running.feeding]);
-      await this.options.registry.delete(`streams/${name}`);
+      await this.end(running);
+      await running.home.remove(keepData);
       await this.options.neighbours?.()?.release(name);
-      if (!keepData) rmSync(streamFolder(this.options.data, name), { recursive: true, force: true });
       this.options.journal.info({ stream: name }, "removed");
     });
   }
@@ -451,6 +533,18 @@ export class Streams implements Host {
     await Promise.all(all.filter(({ stream }) => stream.record.shares).map(close));
     await Promise.all(all.filter(({ stream }) => !stream.record.shares).map(close));
   }
+}
+
+/** Streams by how many others each depends on, one by way of another: those of none come first. */
+function ranksOf(all: Homed[]): Homed[][] {
+  const byName = new Map(all.map((each) => [each.record.name, each]));
+  const ranks: Homed[][] = [];
+  const rankOf = ({ record: { from } }: Homed): number => {
+    const needed = from === undefined ? undefined : byName.get(from);
+    return needed ? 1 + rankOf(needed) : 0;
+  };
+  for (const each of all) (ranks[rankOf(each)] ??= []).push(each);
+  return ranks;
 }
 
 /** Rows that are on their way would be lost with an error: where there are no more, who asks again is told why. */

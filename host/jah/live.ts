@@ -9,7 +9,8 @@ import type { Watchdog } from "../core/watchdog.ts";
 import { createMemory } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
 import { HttpPeers } from "../shuffle/http-peers.ts";
-import type { PageStore } from "../store/page-store.ts";
+import type { ShardStore } from "../store/page-store.ts";
+import type { ReplicaEvent } from "../store/replica.ts";
 import { openPages } from "../store/pages.ts";
 import { type Batch, decodeBatch, encodeBatch, ROUTED, TRANSFER, VOIDED } from "../wire/batch.ts";
 import type { Channel } from "../wire/channel.ts";
@@ -87,7 +88,7 @@ export class LiveJah {
     secret: string,
     channel: Pick<Channel<FromLiveJah, ToLiveJah>, "send" | "end">,
     watchdog: Watchdog,
-    open: (folder: string) => Promise<PageStore> = openPages,
+    open: (folder: string) => Promise<ShardStore> = openPages,
   ): Promise<LiveJah> {
     const newMemory = () => createMemory(start.stateBytesMax);
     const restored = await restoreShards(start.shards ?? [], newMemory, start.begin, open);
@@ -99,7 +100,7 @@ export class LiveJah {
   private constructor(
     memory: WebAssembly.Memory,
     restored: RestoredShard[],
-    store: PageStore | undefined,
+    store: ShardStore | undefined,
     start: LiveStart,
     secret: string,
     channel: Pick<Channel<FromLiveJah, ToLiveJah>, "send" | "end">,
@@ -161,6 +162,8 @@ export class LiveJah {
         },
         wake: () => this.wake(),
       });
+    const replica = start.replicas?.[own?.told.store ?? start.store ?? ""];
+    if (replica) store?.replicate?.(replica.module, replica.target, (event) => channel.send(toldOf(event)));
     this.timer = setInterval(() => {
       this.tellDone(); // large frames would be told of all at once
       this.tellWork();
@@ -568,6 +571,15 @@ function changed(
   const { from, to } = held!;
   const rest = move.from > from ? { from, to: move.from } : { from: move.to, to };
   return rest.from < rest.to ? rest : undefined;
+}
+
+function toldOf(event: ReplicaEvent): FromLiveJah {
+  if (event.kind === "replicated") {
+    const { frame, before, bytes, ms } = event;
+    return { type: "replicated", frame, bytes, ms, ...(before === undefined ? {} : { before }) };
+  }
+  const { code, message, isOver } = event;
+  return { type: "unreplicated", code, message, isOver };
 }
 
 function noWork(): Work {

@@ -5,7 +5,7 @@
 import { HallelujahError } from "../core/errors.ts";
 import type { KernelInstance } from "../kernel/instance.ts";
 import * as map from "../kernel/memory-map.ts";
-import { type Batch, PART_BYTES_MAX, partsOf, VOIDED } from "../wire/batch.ts";
+import { type Batch, NO_CLOCK, PART_BYTES_MAX, partsOf, VOIDED } from "../wire/batch.ts";
 import type { OwnerOutput } from "../wire/jah.ts";
 
 /** What came of a frame; the stages are its parts, then the closings of each table. */
@@ -70,6 +70,7 @@ export class Owner {
 
   private passTime({ kind, clock, time }: Pick<Batch, "kind" | "clock" | "time">, applied: Applied): void {
     const { exports } = this.kernel;
+    if (clock === NO_CLOCK) return;
     if (clock >= map.CLOCKS_MAX) throw new HallelujahError("internal", `there is no clock ${clock}`);
     exports.advanceClock(clock, time);
     for (let table = 0; table < this.tables; table++) {

@@ -2,13 +2,13 @@
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import * as map from "../kernel/memory-map.ts";
 import { growForPages, putPage } from "../kernel/pages.ts";
-import type { PageStore } from "../store/page-store.ts";
+import type { ShardStore } from "../store/page-store.ts";
 import { openPages } from "../store/pages.ts";
 import type { Restored, ShardOnDisk } from "../wire/live.ts";
 import type { Meta } from "./checkpointer.ts";
 
 export interface RestoredShard {
-  store: PageStore;
+  store: ShardStore;
   memory: WebAssembly.Memory;
   /** Of the checkpoint that was read; undefined if there is none yet. */
   meta?: Meta;
@@ -35,7 +35,7 @@ export async function restoreShards(
   shards: readonly ShardOnDisk[],
   newMemory: () => WebAssembly.Memory,
   begin = 0,
-  open: (folder: string) => Promise<PageStore> = openPages,
+  open: (folder: string) => Promise<ShardStore> = openPages,
 ): Promise<RestoredShard[]> {
   const restored: RestoredShard[] = [];
   for (const shard of shards) {
@@ -52,7 +52,7 @@ export async function restoreShards(
 
 async function restore(
   shard: ShardOnDisk,
-  store: PageStore,
+  store: ShardStore,
   memory: WebAssembly.Memory,
   begin: number,
 ): Promise<RestoredShard> {

@@ -161,6 +161,10 @@ export class Log implements StreamLog {
     return this.segments.next;
   }
 
+  get end(): number {
+    return this.next;
+  }
+
   /** Bytes on disk. */
   get bytes(): number {
     return this.segments.bytes;

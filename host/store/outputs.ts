@@ -6,6 +6,7 @@
 import { HallelujahError } from "../core/errors.ts";
 import { OUTPUT_BYTES_KEPT } from "../core/limits.ts";
 import { type Digest, Log } from "./log.ts";
+import { type StreamLog, VOID_KIND } from "./stream-log.ts";
 
 export interface Rows {
   /** Number of the first row. */
@@ -47,13 +48,13 @@ export class Outputs {
   next: number;
   /** The last frame whose output is here; -1 if there is none. */
   lastFrame: number;
-  private readonly log: Log;
+  private readonly log: StreamLog;
   private readonly bytesKept: number;
   private wakers = new Set<() => void>();
   /** What readers are told behind the last row, where no more will come. */
   private ended: Error | undefined;
 
-  private constructor(log: Log, bytesKept: number, first: number, last: Head | undefined) {
+  private constructor(log: StreamLog, bytesKept: number, first: number, last: Head | undefined) {
     this.log = log;
     this.bytesKept = bytesKept;
     this.first = first;
@@ -61,13 +62,20 @@ export class Outputs {
     this.lastFrame = last?.frame ?? -1;
   }
 
-  /** Rejects with `log-damaged` or `log-version`. */
-  static async open(folder: string, bytesKept = OUTPUT_BYTES_KEPT, segmentBytes?: number): Promise<Outputs> {
-    const last = new LastRow();
+  /** Those in a folder of this host. Rejects with `log-damaged` or `log-version`. */
+  static open(folder: string, bytesKept = OUTPUT_BYTES_KEPT, segmentBytes?: number): Promise<Outputs> {
     const options = segmentBytes === undefined ? {} : { segmentBytes };
-    const log = await Log.open(folder, { ...options, durable: false, digest: last });
-    const first = log.next > log.first ? (await headOf(log, log.first)).from : (last.head?.next ?? 0);
-    return new Outputs(log, bytesKept, first, last.head);
+    return Outputs.over((digest) => Log.open(folder, { ...options, durable: false, digest }), bytesKept);
+  }
+
+  /** Those in a log, which `open` opens. */
+  static async over(
+    open: (digest: Digest) => Promise<StreamLog>,
+    bytesKept = OUTPUT_BYTES_KEPT,
+  ): Promise<Outputs> {
+    const last = new LastRow();
+    const log = await open(last);
+    return new Outputs(log, bytesKept, await firstRow(log, last.head?.next ?? 0), last.head);
   }
 
   /** Adds the rows of a frame; to be called in the order of frames, one at a time. */
@@ -95,7 +103,7 @@ export class Outputs {
 
   private async trim(): Promise<void> {
     await this.log.trim(this.log.next - Math.ceil((this.log.next - this.log.first) / 4));
-    this.first = (await headOf(this.log, this.log.first)).from;
+    this.first = await firstRow(this.log, this.next);
   }
 
   /** Rows from number `from` on, which may be yet to come, until `signal`. Throws `output-trimmed`, or why there are no more. */
@@ -118,16 +126,17 @@ export class Outputs {
         await this.grown(signal);
         continue;
       }
-      const { head, body } = await this.readEntry((entry ??= await this.entryOf(next)), next);
+      entry ??= await this.entryOf(next);
+      const { kind, head, body } = await this.readEntry(entry++, next);
+      if (kind === VOID_KIND) continue;
       const { from: row, next: end } = parseHead(head);
       yield { from: next, count: end - next, bytes: behindLines(body, next - row) };
       next = end;
-      entry++;
     }
   }
 
   /** It may be trimmed at any time, before it is read and while. */
-  private async readEntry(entry: number, row: number): ReturnType<Log["read"]> {
+  private async readEntry(entry: number, row: number): ReturnType<StreamLog["read"]> {
     try {
       return await this.log.read(entry);
     } catch (error) {
@@ -141,8 +150,11 @@ export class Outputs {
     let high = this.log.next - 1;
     while (low < high) {
       const middle = Math.max(this.log.first, (low + high + 1) >> 1);
-      const { head } = await this.readEntry(middle, row);
-      if (parseHead(head).from <= row) low = middle;
+      // A number that holds nothing goes with the entry behind it.
+      let at = middle;
+      let read = await this.readEntry(at, row);
+      while (read.kind === VOID_KIND && at < high) read = await this.readEntry(++at, row);
+      if (read.kind !== VOID_KIND && parseHead(read.head).from <= row) low = at;
       else high = middle - 1;
     }
     return low;
@@ -165,8 +177,13 @@ export class Outputs {
   }
 }
 
-async function headOf(log: Log, entry: number): Promise<Head> {
-  return parseHead((await log.read(entry)).head);
+/** The lowest row that a log has; `next` if it has none. */
+async function firstRow(log: StreamLog, next: number): Promise<number> {
+  for (let entry = log.first; entry < log.next; entry++) {
+    const { kind, head } = await log.read(entry);
+    if (kind !== VOID_KIND) return parseHead(head).from;
+  }
+  return next;
 }
 
 function parseHead(head: Buffer | undefined): Head {

@@ -73,3 +73,6 @@ export interface ReplicatedStore extends PageStore {
    */
   replicate(module: string, target: unknown, told: (event: ReplicaEvent) => void): void;
 }
+
+/** A store that a Jah works with: one in memory, as tests have it, cannot be taken elsewhere. */
+export type ShardStore = PageStore & Partial<Pick<ReplicatedStore, "replicate">>;

@@ -29,6 +29,8 @@ export interface StreamLog {
   readonly first: number;
   /** The number of the next entry. All below are kept: nothing of them is void later. */
   readonly next: number;
+  /** Behind the last number that holds something: all from here on are void. */
+  readonly end: number;
   /** Bytes on disk. */
   readonly bytes: number;
   /** What can be trimmed only as a whole (retention.ts). */

@@ -101,6 +101,7 @@ export class ClusterLog implements StreamLog {
   /** JetStream has nothing below, as far as this process knows. */
   private purgedTo: number;
   private trimming: Promise<void> = Promise.resolve();
+  end: number;
 
   private constructor(parts: ClusterLogParts, stream: LogStream, claim: Claim, cache: Log, begun: Term) {
     this.parts = parts;
@@ -112,6 +113,7 @@ export class ClusterLog implements StreamLog {
     this.points = trimPoints(cache);
     this.bytesSincePoint = cache.bytesFrom(this.points.at(-1) ?? cache.first);
     this.purgedTo = begun.first;
+    this.end = endOf(cache);
     this.flight = flightOf(begun);
     this.stopWatching = stream.link.watch(() => {
       if (this.flight?.messages && !stream.link.isUp)
@@ -135,6 +137,11 @@ export class ClusterLog implements StreamLog {
     } catch (cause) {
       throw stream.error(cause);
     }
+  }
+
+  /** Whether a log is there. Rejects as `remove` does. */
+  static isThere(connection: Cluster, names: LogNames): Promise<boolean> {
+    return LogStream.isThere(connection, names);
   }
 
   /** Removes a log from JetStream, which nobody has open. Rejects with `cluster-foreign`, `cluster-refused` or `cluster-unreachable`. */
@@ -341,6 +348,7 @@ export class ClusterLog implements StreamLog {
     this.progressAt = performance.now();
     for (const { entries: placed, bytes, done, isDigest } of jobs) {
       if (isDigest) this.points.push(number - 1);
+      else if (placed.length) this.end = number + placed.length;
       this.bytesSincePoint = isDigest ? 0 : this.bytesSincePoint + bytes;
       done({ number });
       number += placed.length;
@@ -400,6 +408,14 @@ export class ClusterLog implements StreamLog {
     this.stopWatching();
     await this.cache.close();
   }
+}
+
+/** See `StreamLog.end`. */
+function endOf(log: Log): number {
+  let end = log.next;
+  // What is damaged here holds something, as far as is known.
+  while (end > log.first && !log.damageFrom(end - 1) && log.place(end - 1).kind === VOID_KIND) end--;
+  return end;
 }
 
 function flightOf({ term, number }: Term): Flight {

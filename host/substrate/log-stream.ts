@@ -89,6 +89,18 @@ export class LogStream {
     }
   }
 
+  /** Whether it is there. Rejects as `open` does. */
+  static async isThere(cluster: Cluster, names: LogNames): Promise<boolean> {
+    const js = jetstream(cluster.connection, { timeout: CLUSTER_ANSWER_MS });
+    const manager = await js.jetstreamManager(false);
+    const name = nameOf(names);
+    try {
+      return (await lookUp(manager, name)) !== undefined;
+    } catch (cause) {
+      throw errorOf(cause, `the log ${name}`, cluster.url);
+    }
+  }
+
   /** Removes it with all that is in it, if it is there. Rejects as `open` does. */
   static async remove(cluster: Cluster, names: LogNames): Promise<void> {
     const js = jetstream(cluster.connection, { timeout: CLUSTER_ANSWER_MS });

@@ -21,3 +21,35 @@ export function hostOfNew(
     loadOf(a) - loadOf(b) || Number(b.name === here) - Number(a.name === here) || (a.name < b.name ? -1 : 1);
   return hosts.toSorted(rank)[0]?.name ?? here;
 }
+
+export function takeovers(
+  hosts: readonly { name: string; folder: string; cpus: number; state: string }[],
+  entries: ReadonlyMap<
+    string,
+    { host: string; folder: string; identity?: string; from?: string; isBound?: true }
+  >,
+  self: string,
+): string[] {
+  const up = hosts.filter(({ state }) => state === "up");
+  const folders = new Set(up.map(({ folder }) => folder));
+  const rootOf = (name: string): string => {
+    const from = entries.get(name)?.from;
+    return from !== undefined && entries.has(from) ? rootOf(from) : name;
+  };
+  const groups = new Map<string, string[]>();
+  for (const name of [...entries.keys()].toSorted()) {
+    const root = rootOf(name);
+    groups.set(root, [...(groups.get(root) ?? []), name]);
+  }
+  const placed = [...entries.values()].filter(({ folder }) => folders.has(folder)).map(({ host }) => host);
+  const mine: string[] = [];
+  for (const [, names] of groups) {
+    const all = names.map((name) => entries.get(name)!);
+    if (all.some(({ folder, identity, isBound }) => folders.has(folder) || identity === undefined || isBound))
+      continue;
+    const host = hostOfNew(up, placed, "");
+    for (const _ of names) placed.push(host);
+    if (host === self) mine.push(...names);
+  }
+  return mine;
+}

@@ -10,7 +10,7 @@
  *   +16  f64 start: where the frame's first record starts in its source
  *   +24  f64 end: just behind its last record
  *   +32  f64 time: the greatest event time of the frame's records, ms since 1970; -Infinity if there is none
- *   +40  u32 clock: the source of event time that it advances
+ *   +40  u32 clock: the source of event time that it advances; NO_CLOCK where it says nothing of time
  *   +44  u32 routing under which it was made (live streams; 0 in a run)
  *   +48  u32 version of the kernel that made it (live streams; 0 in a run)
  *   +52  u32 0
@@ -36,6 +36,9 @@ const PARTITIONS = 256;
 
 /** The source of a frame that holds no records. */
 export const NO_SOURCE = 0xffff_ffff;
+
+/** The clock of a frame that holds nothing at all. */
+export const NO_CLOCK = 0xffff_ffff;
 
 export interface Batch {
   kind: number;

@@ -41,6 +41,8 @@ export interface ClusterHost {
   /** Grows with each process that takes the name. */
   epoch: number;
   isSelf: boolean;
+  /** Of its data folder. */
+  folder: string;
 }
 
 /** The place of a host in its cluster. */

@@ -17,7 +17,7 @@ export interface LiveRouting {
 /** A frame that a Jah maps. */
 export interface LiveTask {
   task: FrameTask;
-  /** The source of event time that it advances. */
+  /** The source of event time that it advances; NO_CLOCK if none. */
   clock: number;
   /** Its records do not advance the clock, which others share. */
   still?: boolean;
@@ -80,6 +80,13 @@ export interface LiveVersion {
   columns: { name: string; type: string; optional: boolean }[];
 }
 
+/** Who takes the checkpoints of a shard elsewhere, and where to: see `ReplicatedStore.replicate`. */
+export interface ReplicaStart {
+  /** File of the module. */
+  module: string;
+  target: object;
+}
+
 export interface LiveStart {
   type: "start";
   jah: number;
@@ -100,6 +107,8 @@ export interface LiveStart {
    * in whose folder it is kept; those of the others come to it when it is at their frames. Folders may hold more.
    */
   shards?: ShardOnDisk[];
+  /** Of each folder above, if its checkpoints are taken elsewhere. */
+  replicas?: Record<string, ReplicaStart>;
   /** Time that a frame may take, ms; and the file that says which one took longer, before the Jah is killed. */
   frameTimeoutMs: number;
   stuckFile: string;
@@ -165,6 +174,10 @@ export type FromLiveJah =
   | { type: "prepared"; frame: number }
   /** It is durable; the one before it, if any, is kept as well. */
   | { type: "saved"; frame: number; before?: number; bytes: number; ms: number }
+  /** The checkpoint of this frame is kept elsewhere, too, and so is the one of frame `before`. */
+  | { type: "replicated"; frame: number; before?: number; bytes: number; ms: number }
+  /** It does not get there; unless `isOver`, it is tried again. */
+  | { type: "unreplicated"; code: string; message: string; isOver: boolean }
   /** It could not be made, and is tried again; nothing is lost. */
   | { type: "unsaved"; failure: Failure }
   /** State was taken in: the move of this routing is complete. */

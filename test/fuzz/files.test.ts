@@ -12,6 +12,7 @@ import { holderOf, lockFolder } from "../../host/congregation/lock.ts";
 import { restoreBackup } from "../../host/doctor/restore.ts";
 import { archiveOf, BACKUP_FILE } from "../../host/hallelu/backup.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
+import { filePositions } from "../../host/hallelu/positions.ts";
 import { runSink } from "../../host/hallelu/sinks.ts";
 import { readJournal } from "../../host/store/journal.ts";
 import { Marker } from "../../host/store/marker.ts";
@@ -117,7 +118,7 @@ async function askedOf(target: string, position: string): Promise<number> {
   // It would be tried again for ever.
   const stop = new AbortController();
   let complaint: string | undefined;
-  await runSink(target, "s", position, read, stop.signal, ({ error }) => {
+  await runSink(target, "s", filePositions(position), read, stop.signal, ({ error }) => {
     complaint ??= error;
     if (error !== undefined) stop.abort();
   });

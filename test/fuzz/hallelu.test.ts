@@ -9,12 +9,14 @@ import { parseRetain } from "../../host/core/retain.ts";
 import { DeadBodies } from "../../host/hallelu/dead-bodies.ts";
 import { DeadLetters } from "../../host/hallelu/dead-letters.ts";
 import { Failures, type FailuresParts } from "../../host/hallelu/failures.ts";
+import { LocalHome } from "../../host/hallelu/home.ts";
 import { cutBody } from "../../host/hallelu/intake.ts";
 import type { Jah } from "../../host/hallelu/jahs.ts";
 import type { Frames } from "../../host/hallelu/frames.ts";
 import { isRecordOf, located, type StreamRecord } from "../../host/hallelu/record.ts";
 import { Shapes } from "../../host/hallelu/shapes.ts";
 import { Log } from "../../host/store/log.ts";
+import { MemoryRegistry } from "../../host/store/registry.ts";
 import { scratch } from "../run.ts";
 import { cases, damage, noise, outcomeNow, outcomeOf } from "./mutate.ts";
 
@@ -167,7 +169,8 @@ test("the records of a dead letter are what was written, or are said to be damag
   await log.append({ kind: 3, body: [body], records: 2 });
   const dead = new DeadLetters([], () => 1);
   const record = { name: "s", dead: [] } as unknown as StreamRecord;
-  const parts = { folder: path, log, dead, save: async () => {}, isOver: () => false, note: () => {} };
+  const home = new LocalHome("s", path, new MemoryRegistry());
+  const parts = { folder: path, home, log, dead, save: async () => {}, isOver: () => false, note: () => {} };
   const frames = { retry: async () => 0 } as unknown as Frames;
   const letters = new DeadBodies(record, { ...parts, frames, onKept: () => {}, fail: () => {} });
   letters.setAside({ frame: 0, from: 0, to: 256, stage: "map", message: "it stops" });

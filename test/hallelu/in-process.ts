@@ -1,5 +1,6 @@
 /** What tests of streams stand on: a record, a log that only counts, and Jahs that are in this process. */
 import type { KernelDescriptor } from "../../host/compiler/descriptor.ts";
+import type { Home } from "../../host/hallelu/home.ts";
 import type { Jah, Jahs } from "../../host/hallelu/jahs.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
 import type { StreamSource } from "../../host/hallelu/shapes.ts";
@@ -53,6 +54,9 @@ export function logOf(bytes = BYTES) {
   const log = {
     first: 0,
     next: 0,
+    get end() {
+      return log.next;
+    },
     extents: [],
     place: (number: number) => ({
       kind: kinds[number] ?? 0,
@@ -77,6 +81,15 @@ export function logOf(bytes = BYTES) {
   };
   return log;
 }
+
+/** A home of which nothing is read. */
+export const HOME = {
+  isShared: false,
+  replicaOf: () => undefined,
+  keep: async () => {},
+  drop: async () => {},
+  dropShard: async () => {},
+} as unknown as Home;
 
 /** Frames to be logged. */
 export const framesOf = (count: number) =>

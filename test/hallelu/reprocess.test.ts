@@ -22,7 +22,9 @@ import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
 import { Versions } from "../../host/hallelu/versions.ts";
 import type { ToLiveJah } from "../../host/wire/live.ts";
+import { LocalHome } from "../../host/hallelu/home.ts";
 import {
+  HOME,
   attached,
   did,
   framesOf,
@@ -109,6 +111,7 @@ function hostOf(blueRecord = recordOf(), folder = "") {
       lateOutputs: { ...outputs, lastFrame: -1 },
       kernel: KERNEL,
       folder,
+      home: HOME,
       ...more,
     } as unknown as StreamParts);
   const blue = open(blueRecord);
@@ -486,6 +489,7 @@ function reprocessing(changes: Partial<StreamRecord> = {}) {
   const host = hostOf(recordOf(changes), folder);
   const registry = new MemoryRegistry();
   const running: Running = {
+    home: new LocalHome("s", folder, registry),
     stream: host.blue,
     stop: new AbortController(),
     feeding: [],
@@ -497,7 +501,6 @@ function reprocessing(changes: Partial<StreamRecord> = {}) {
     data: folder,
     cpus: 2,
     jahs: host.jahs,
-    registry,
     journal: { info: () => {}, warn: () => {}, error: () => {} } as unknown as Journal,
     isThere: () => fake.isThere,
     isBusy: () => false,

@@ -9,7 +9,18 @@ import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
 import type { LiveVersion, ToLiveJah } from "../../host/wire/live.ts";
-import { attached, did, framesOf, KERNEL, logOf, ready, recordOf, type Routed, turns } from "./in-process.ts";
+import {
+  HOME,
+  attached,
+  did,
+  framesOf,
+  KERNEL,
+  logOf,
+  ready,
+  recordOf,
+  type Routed,
+  turns,
+} from "./in-process.ts";
 
 const test = suite("host/hallelu/rollout.ts: versions take over, and go back");
 
@@ -113,6 +124,7 @@ function host({ lastFrame = -1, dead = [] as DeadLetter[], kinds = [] as number[
     kernel: KERNEL,
     readModule: () => KERNEL,
     folder: "",
+    home: HOME,
     cpus: 1,
     freeCpus: () => 0,
     save: async (changed: StreamRecord) => {

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import type { OutputRows } from "../../host/hallelu/host.ts";
+import { filePositions } from "../../host/hallelu/positions.ts";
 import { runSink, type SinkStanding } from "../../host/hallelu/sinks.ts";
 
 const root = mkdtempSync(join(tmpdir(), "hallelujah-sinks-"));
@@ -45,7 +46,8 @@ const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 test("a file goes on behind what was there, and where a killed process left it", async () => {
   const path = join(root, "rows.ndjson");
   const position = join(root, "rows.json");
-  const run = (last: number) => runSink(path, "s", position, rowsTo(last), new AbortController().signal);
+  const run = (last: number) =>
+    runSink(path, "s", filePositions(position), rowsTo(last), new AbortController().signal);
   writeFileSync(path, '{"row":-1}\n');
   await run(4);
   assert.equal(rowsOf(readFileSync(path, "utf8")), [-1, ...upTo(4)]);
@@ -65,9 +67,9 @@ test("rows written before the first position are not doubled", async () => {
     stop.abort();
     throw new Error("the process ends here");
   };
-  await runSink(path, "s", position, broken, stop.signal);
+  await runSink(path, "s", filePositions(position), broken, stop.signal);
   appendFileSync(path, '{"row":0}\n{"row":1}\n');
-  await runSink(path, "s", position, rowsTo(4), new AbortController().signal);
+  await runSink(path, "s", filePositions(position), rowsTo(4), new AbortController().signal);
   assert.equal(rowsOf(readFileSync(path, "utf8")), [-1, ...upTo(4)]);
 });
 
@@ -92,7 +94,7 @@ test("the position never counts rows that a loss of power would take away", asyn
     }
   };
   try {
-    await runSink(path, "s", position, rowsTo(50), new AbortController().signal);
+    await runSink(path, "s", filePositions(position), rowsTo(50), new AbortController().signal);
   } finally {
     handles.datasync = real;
   }
@@ -128,13 +130,13 @@ async function hook(...statuses: number[]): Promise<Hook> {
 test("a webhook gets each batch until it takes it, always the same under its key", async () => {
   const { url, calls, server } = await hook(500, 0, 429, 200, 503);
   const stop = new AbortController();
-  await runSink(url, "s", join(root, "hook.json"), rowsTo(6), stop.signal);
+  await runSink(url, "s", filePositions(join(root, "hook.json")), rowsTo(6), stop.signal);
   const bodies = new Map(calls.map(({ key, body }) => [key, body]));
   for (const { key, body } of calls) assert.is(body, bodies.get(key));
   assert.equal([...bodies.values()].flatMap(rowsOf), upTo(6));
   assert.is(calls.length, 3 + 4);
   // After a restart it goes on with the next.
-  await runSink(url, "s", join(root, "hook.json"), rowsTo(8), stop.signal);
+  await runSink(url, "s", filePositions(join(root, "hook.json")), rowsTo(8), stop.signal);
   assert.equal(rowsOf(calls.at(-1)!.body), [6, 7]);
   server.close();
 });
@@ -142,8 +144,13 @@ test("a webhook gets each batch until it takes it, always the same under its key
 test("a webhook that refuses rows is called again, and each change is said with the next row", async () => {
   const { url, calls, server } = await hook(200, 400, 404);
   const told: SinkStanding[] = [];
-  await runSink(url, "s", join(root, "no.json"), rowsTo(4), new AbortController().signal, (standing) =>
-    told.push(standing),
+  await runSink(
+    url,
+    "s",
+    filePositions(join(root, "no.json")),
+    rowsTo(4),
+    new AbortController().signal,
+    (standing) => told.push(standing),
   );
   assert.equal(
     calls.map(({ key }) => key),
@@ -162,7 +169,7 @@ test("a sink that waits ends at once when it is to", async () => {
   const { url, server } = await hook(...Array<number>(100).fill(500));
   const stop = new AbortController();
   let tries = 0;
-  await runSink(url, "s", join(root, "ends.json"), rowsTo(2), stop.signal, ({ error }) => {
+  await runSink(url, "s", filePositions(join(root, "ends.json")), rowsTo(2), stop.signal, ({ error }) => {
     assert.ok(error);
     if (++tries === 3) stop.abort();
   });
@@ -203,7 +210,7 @@ test("a file is gone on with when its folder comes back, and behind what is in a
     while (!standing || !is(standing)) await new Promise<void>((done) => (changed = done));
   };
   const taken = (row: number) => until((now) => now.row === row && now.error === undefined);
-  const sink = runSink(path, "s", position, read, stop.signal, (now) => {
+  const sink = runSink(path, "s", filePositions(position), read, stop.signal, (now) => {
     standing = now;
     changed();
   });

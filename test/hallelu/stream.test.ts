@@ -8,7 +8,7 @@ import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import type { VisitPlan } from "../../host/hallelu/visit.ts";
 import type { LiveStart, ToLiveJah } from "../../host/wire/live.ts";
-import { attached, framesOf, KERNEL, logOf, ready, recordOf } from "./in-process.ts";
+import { HOME, attached, framesOf, KERNEL, logOf, ready, recordOf } from "./in-process.ts";
 
 const test = suite("host/hallelu/stream.ts: one stream, its Jahs in this process");
 
@@ -29,6 +29,7 @@ function streamOf(
     lateOutputs: outputs,
     kernel: KERNEL,
     folder: "",
+    home: HOME,
     cpus: 2,
     freeCpus: () => 0,
     save,

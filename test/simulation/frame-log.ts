@@ -22,6 +22,9 @@ export class FrameLog {
   get next(): number {
     return this.log.next;
   }
+  get end(): number {
+    return this.log.end;
+  }
   place(frame: number) {
     if (frame < this.floor) throw new Broken(`frame ${frame} is needed, and was trimmed below ${this.floor}`);
     return { ...this.log.place(frame), bytes: FRAME_BYTES };

@@ -15,6 +15,7 @@ import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";
 import { Tally } from "../../host/hallelu/tally.ts";
 import { restoreShards } from "../../host/jah/restore.ts";
+import type { Home } from "../../host/hallelu/home.ts";
 import { Log } from "../../host/store/log.ts";
 import type { StreamLoad } from "../../host/wire/congregation.ts";
 import type { FromLiveJah } from "../../host/wire/live.ts";
@@ -164,7 +165,6 @@ export class HostSimulation {
       say,
       isThere: (running) => !this.closing && this.isThere(running),
       jahs: () => this.processes.jahs,
-      writer: () => this.registry.writer as unknown as ReprocessingHost["registry"],
       writes: () => {
         const { boot } = this;
         return (running) => this.write(running, boot);
@@ -578,7 +578,16 @@ export class HostSimulation {
       digest: tally,
     });
     const log = new FrameLog(opened);
-    const ofHost = { stop: new AbortController(), feeding: [], sinks: [], diskFull: false };
+    const { writer } = this.registry;
+    const home = {
+      isShared: false,
+      write: (kept: StreamRecord) => writer.put(`streams/${name}`, kept),
+      replicaOf: () => undefined,
+      keep: async () => {},
+      drop: async () => {},
+      dropShard: async () => {},
+    } as unknown as Home;
+    const ofHost = { home, stop: new AbortController(), feeding: [], sinks: [], diskFull: false };
     const since = { frames: -1, at: this.now };
     const more = { ...ofHost, log, grows: false, progress: since, highest: { frame: -1, at: this.now } };
     const running = { ...known, ...more, reprocess: undefined, cutting: undefined } as unknown as Running;
@@ -590,6 +599,7 @@ export class HostSimulation {
       lateOutputs: NO_OUTPUT,
       kernel: this.descriptor,
       folder: `/nowhere/${name}`,
+      home,
     });
     this.streams.set(name, running);
     this.watch(running.stream);

@@ -28,7 +28,6 @@ export interface ReprocessingParts {
   say(what: string): void;
   isThere(running: Running): boolean;
   jahs(): Jahs;
-  writer(): ReprocessingHost["registry"];
   /** What the host that runs now has to write records with. */
   writes(): (running: Running) => Promise<void>;
   partsOf(running: Running, name: string): Pick<StreamParts, "jahs" | "cpus" | "freeCpus" | "save" | "note">;
@@ -67,7 +66,6 @@ export class SimulatedReprocesses {
       data: "/nowhere",
       cpus: parts.cpus,
       jahs: parts.jahs(),
-      registry: parts.writer(),
       journal: { info: () => {}, warn: () => {}, error: () => {} },
       isThere: (running: Running) => parts.isThere(running),
       isBusy: () => false,
@@ -81,9 +79,9 @@ export class SimulatedReprocesses {
         await alive();
         parts.kernels.keep(path, Buffer.from(bytes).toString());
       },
-      remove: async (path) => {
+      remove: async ({ stream }, name) => {
         await alive();
-        this.remove(path);
+        this.remove(join(stream.folder, name));
       },
       located: (record) => record,
       readModule: () => parts.descriptor,

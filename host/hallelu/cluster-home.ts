@@ -1,0 +1,364 @@
+/**
+ * A stream whose home is the cluster. Its log and its outputs are JetStream's, with files of this host as caches; all else is values of one JetStream
+ * stream of its own:
+ *
+ *   record           JSON: what the registry of a single host has, with the epoch of the leader that wrote it
+ *   file.NAME.PART   what is kept of its folder and never changes: modules, records that were set aside
+ *   sink.N           how far a sink has got
+ *   SHARD.           the snapshots of a shard (substrate/snapshots.ts)
+ *
+ * A host that becomes the leader writes the record first: whoever led before writes it no more. Then it brings its folder to what the cluster has.
+ */
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { HallelujahError } from "../core/errors.ts";
+import { FRAME_BYTES } from "../core/limits.ts";
+import { replaceFile } from "../store/durable.ts";
+import type { Digest } from "../store/log.ts";
+import { Outputs } from "../store/outputs.ts";
+import { isCount, seal, unseal } from "../store/sealed.ts";
+import type { StreamLog } from "../store/stream-log.ts";
+import type { Cluster } from "../substrate/cluster.ts";
+import { ClusterLog, type ClusterLogParts } from "../substrate/cluster-log.ts";
+import { ClusterValues } from "../substrate/cluster-values.ts";
+import type { LedEntry } from "../substrate/directory.ts";
+import { hydrate } from "../substrate/hydrate.ts";
+import { LateLog } from "../substrate/late-log.ts";
+import { REPLICA, type ReplicaTarget, type StateNames, valuesOf } from "../substrate/replica-target.ts";
+import { removeSnapshots } from "../substrate/snapshots.ts";
+import type { ClusterPlace } from "../wire/congregation.ts";
+import type { ReplicaStart } from "../wire/live.ts";
+import { type Home, keepFile, type OutputPart } from "./home.ts";
+import { type Position, type Positions, unreadable } from "./positions.ts";
+import { isRecordOf, located, type StreamRecord } from "./record.ts";
+
+/** Says which leadership the folder of a stream is of. */
+const MARK = "HOME";
+const RECORD = "record";
+
+export interface ClusterHomeParts {
+  cluster: Cluster;
+  place: ClusterPlace;
+  /** The data folder of this host, and that of the stream in it. */
+  data: string;
+  folder: string;
+  name: string;
+  /** As this host leads it. */
+  entry: LedEntry;
+}
+
+interface Written {
+  epoch: number;
+  host: string;
+  record: StreamRecord;
+}
+
+export class ClusterHome implements Home {
+  readonly isShared = true;
+  private readonly parts: ClusterHomeParts;
+  private readonly values: ClusterValues;
+  private readonly writer: string = crypto.randomUUID();
+  private writes = 0;
+  /** The number of the record that this process wrote last; 0 before it has. */
+  private revision = 0;
+  /** The record that is to be written, the write that is under way or was last, and the one behind it. */
+  private wanted: StreamRecord | undefined;
+  private current: Promise<void> = Promise.resolve();
+  private next: Promise<void> | undefined;
+  /** Modules that are kept. */
+  private readonly modules = new Set<string>();
+
+  private constructor(parts: ClusterHomeParts, values: ClusterValues) {
+    this.parts = parts;
+    this.values = values;
+  }
+
+  get entry(): LedEntry {
+    return this.parts.entry;
+  }
+
+  /** Rejects as `ClusterValues.open` does. */
+  static async open(parts: ClusterHomeParts): Promise<ClusterHome> {
+    return new ClusterHome(parts, await ClusterValues.open(parts.cluster, valuesOf(namesOf(parts))));
+  }
+
+  /**
+   * Takes the stream over from whoever led it before, and brings the folder up to date. Resolves with its record; undefined if it has none, as it was
+   * never deployed whole, or is being removed. Rejects with `stream-moved`, `snapshot-lost`, `registry-damaged`, or as `ClusterValues` does.
+   */
+  async takeUp(): Promise<StreamRecord | undefined> {
+    const { data, name, entry, folder } = this.parts;
+    const found = await this.claim();
+    if (!found) return undefined;
+    if (!isOf(folder, entry)) {
+      const shards = new Set(
+        [...found.stored, ...(found.reprocess?.stored ?? [])].map((each) => each.folder),
+      );
+      clear(folder, shards);
+      await this.restoreFiles();
+      for (const shard of shards) await this.hydrate(shard);
+      await this.mark();
+    }
+    for (const module of modulesOf(found)) this.modules.add(module);
+    return located(found, data, name);
+  }
+
+  /** The folder is of this leadership from now on. */
+  private async mark(): Promise<void> {
+    const { folder, entry } = this.parts;
+    await replaceFile(join(folder, MARK), seal({ format: 1, identity: entry.identity, epoch: entry.epoch }));
+  }
+
+  private async claim(): Promise<StreamRecord | undefined> {
+    const { name, entry } = this.parts;
+    for (;;) {
+      const found = await this.values.get(RECORD);
+      if (!found) return undefined;
+      const { epoch, host, record } = this.parse(found.bytes);
+      if (epoch > entry.epoch) throw movedError(name, host, epoch);
+      this.revision = found.number;
+      try {
+        await this.put(record);
+        this.wanted = record;
+        return record;
+      } catch (error) {
+        if ((error as HallelujahError).code !== "revision-conflict") throw error;
+      }
+    }
+  }
+
+  private parse(bytes: Buffer): Written {
+    const { name } = this.parts;
+    try {
+      const { epoch, host, record } = JSON.parse(bytes.toString()) as Partial<Written>;
+      if (isCount(epoch) && typeof host === "string" && isRecordOf(name, record))
+        return { epoch, host, record };
+    } catch {}
+    throw new HallelujahError(
+      "registry-damaged",
+      `the record of ${name} in the cluster is not what Hallelujah wrote there, or another version did; put back what was there, or remove the stream`,
+    );
+  }
+
+  /** A shard's newest snapshot takes the place of what is in its folder; without one the log has all. */
+  private async hydrate(shard: string): Promise<void> {
+    const { place, entry, folder } = this.parts;
+    const leader = { epoch: entry.epoch, host: place.host };
+    const done = await hydrate({ values: this.values, shard }, leader, join(folder, shard));
+    if (!done) await rm(join(folder, shard), { recursive: true, force: true });
+  }
+
+  // --- the record ------------------------------------------------------------------------------------------------
+
+  /** One write at a time; those that are asked for meanwhile are one more. */
+  write(record: StreamRecord): Promise<void> {
+    this.wanted = structuredClone(record);
+    this.next ??= this.current
+      .catch(() => {})
+      .then(() => {
+        this.next = undefined;
+        this.current = this.writeWanted();
+        return this.current;
+      });
+    return this.next;
+  }
+
+  private async writeWanted(): Promise<void> {
+    const record = this.wanted!;
+    if (!this.revision) await this.mark(); // it is new
+    for (const module of modulesOf(record)) {
+      if (this.modules.has(module)) continue;
+      await this.putFile(module, await readFile(join(this.parts.folder, module)));
+      this.modules.add(module);
+    }
+    try {
+      await this.put(record);
+    } catch (error) {
+      if ((error as HallelujahError).code !== "revision-conflict") throw error;
+      throw movedError(this.parts.name);
+    }
+  }
+
+  private async put(record: StreamRecord): Promise<void> {
+    const { name, place, entry } = this.parts;
+    const write = this.nextWrite();
+    const bytes = Buffer.from(JSON.stringify({ epoch: entry.epoch, host: place.host, write, record }));
+    if (bytes.length > this.values.bytesMax)
+      throw new HallelujahError(
+        "registry-too-large",
+        `the record of ${name} takes ${bytes.length} bytes, and the servers of the cluster take ${this.values.bytesMax}; drop dead letters, or let nats-server take more (max_payload)`,
+      );
+    this.revision = await this.values.put(RECORD, bytes, this.revision);
+  }
+
+  /** Makes what is written differ each time, so that a write whose answer was lost is known again. */
+  private nextWrite(): string {
+    return `${this.writer}.${++this.writes}`;
+  }
+
+  // --- its log, outputs and files --------------------------------------------------------------------------------
+
+  openLog(digest: Digest): Promise<StreamLog> {
+    return ClusterLog.open(this.logParts("log", digest));
+  }
+
+  openOutputs(part: OutputPart): Promise<Outputs> {
+    return Outputs.over((digest) => LateLog.open(this.logParts(part, digest)));
+  }
+
+  private logParts(part: "log" | OutputPart, digest: Digest): ClusterLogParts {
+    const { cluster, place, folder, entry } = this.parts;
+    return {
+      ...this.logNames(part),
+      connection: cluster,
+      folder: join(folder, part),
+      host: place.host,
+      epoch: entry.epoch,
+      digest,
+    };
+  }
+
+  private logNames(part: "log" | OutputPart): StateNames {
+    const names = namesOf(this.parts);
+    return part === "log" ? names : { ...names, identity: `${names.identity}-${part}` };
+  }
+
+  async keep(file: string, bytes: Uint8Array): Promise<void> {
+    await keepFile(this.parts.folder, file, bytes);
+    await this.putFile(file, bytes);
+  }
+
+  read(file: string): Promise<Buffer> {
+    return readFile(join(this.parts.folder, file));
+  }
+
+  async drop(file: string): Promise<void> {
+    await rm(join(this.parts.folder, file), { force: true });
+    await this.values.removeAll(`${fileName(file)}.`);
+  }
+
+  private async putFile(file: string, bytes: Uint8Array): Promise<void> {
+    const count = Math.max(1, Math.ceil(bytes.length / FRAME_BYTES));
+    for (let i = 0; i < count; i++)
+      await this.values.put(`${fileName(file)}.${i}`, bytes.subarray(i * FRAME_BYTES, (i + 1) * FRAME_BYTES));
+  }
+
+  /** Brings all that is kept to the folder. */
+  private async restoreFiles(): Promise<void> {
+    const parts = new Map<string, string[]>();
+    for (const name of await this.values.list("file.")) {
+      const [, file, part] = name.split(".");
+      const names = parts.get(file) ?? [];
+      names[Number(part)] = name;
+      parts.set(file, names);
+    }
+    for (const [file, names] of parts) {
+      const found = await Promise.all(names.map((name) => this.values.get(name)));
+      // What is not whole is found when it is read: each file has a checksum in the record.
+      const bytes = Buffer.concat(found.map((each) => each?.bytes ?? Buffer.alloc(0)));
+      await keepFile(this.parts.folder, Buffer.from(file, "base64url").toString(), bytes);
+    }
+  }
+
+  // --- sinks and shards ------------------------------------------------------------------------------------------
+
+  positions(sink: number): Positions {
+    const name = `sink.${sink}`;
+    const { name: stream, place } = this.parts;
+    let number = 0;
+    return {
+      read: async () => {
+        const found = await this.values.get(name);
+        number = found?.number ?? 0;
+        if (!found) return undefined;
+        try {
+          const { next, bytes, folder } = JSON.parse(found.bytes.toString()) as Position & { folder: string };
+          if (!isCount(next) || !isCount(bytes)) throw new Error("it is no position");
+          // The file of another host: that of this one is gone on with at its end.
+          return { next, bytes: folder === place.folder ? bytes : Number.MAX_SAFE_INTEGER };
+        } catch (cause) {
+          throw unreadable(`${name} of ${stream} in the cluster`, cause, "put back what was there");
+        }
+      },
+      write: async ({ next, bytes }) => {
+        const text = JSON.stringify({ next, bytes, folder: place.folder, write: this.nextWrite() });
+        try {
+          number = await this.values.put(name, Buffer.from(text), number);
+        } catch (error) {
+          if ((error as HallelujahError).code !== "revision-conflict") throw error;
+          throw movedError(stream);
+        }
+      },
+    };
+  }
+
+  replicaOf(shard: string): ReplicaStart {
+    const { place, entry } = this.parts;
+    const { url, replicas, host } = place;
+    const { epoch } = entry;
+    const target: ReplicaTarget = { ...namesOf(this.parts), url, replicas, shard, host, epoch };
+    return { module: REPLICA, target };
+  }
+
+  async dropShard(shard: string): Promise<void> {
+    // A removal names no revision: whoever does not lead the stream any more removes nothing.
+    if (this.wanted) await this.write(this.wanted);
+    await rm(join(this.parts.folder, shard), { recursive: true, force: true });
+    await removeSnapshots({ values: this.values, shard });
+  }
+
+  // --- its end ---------------------------------------------------------------------------------------------------
+
+  async remove(keepsFolder = false): Promise<void> {
+    const { cluster, folder } = this.parts;
+    await this.current.catch(() => {});
+    // From here on there is no such stream, and whoever finds the rest removes it.
+    await this.values.remove(RECORD, Infinity);
+    for (const part of ["log", "output", "late"] as const)
+      await ClusterLog.remove(cluster, this.logNames(part));
+    this.values.close();
+    await ClusterValues.remove(cluster, valuesOf(namesOf(this.parts)));
+    if (!keepsFolder) rmSync(folder, { recursive: true, force: true });
+  }
+
+  close(): void {
+    this.values.close();
+  }
+}
+
+function namesOf({ place, name, entry }: ClusterHomeParts): StateNames {
+  return { cluster: place.cluster, stream: name, identity: entry.identity };
+}
+
+function modulesOf({ moduleSums, reprocess }: StreamRecord): string[] {
+  return [...Object.keys(moduleSums ?? {}), ...Object.keys(reprocess?.moduleSums ?? {})];
+}
+
+/** Whether a folder is as this leadership left it, or nobody else has led the stream since. */
+function isOf(folder: string, { identity, epoch }: LedEntry): boolean {
+  try {
+    const mark = unseal(readFileSync(join(folder, MARK)), "{") as { identity?: unknown; epoch?: unknown };
+    return mark.identity === identity && mark.epoch === epoch;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes what may be of another time, but the state of `shards`, of whose pages those need not come again that are alike, and caches of logs. */
+function clear(folder: string, shards: ReadonlySet<string>): void {
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder))
+    if (!shards.has(name) && !["log", "output", "late"].includes(name))
+      rmSync(join(folder, name), { recursive: true, force: true });
+}
+
+/** A letter of NATS for each that a path may have. */
+function fileName(file: string): string {
+  return `file.${Buffer.from(file).toString("base64url")}`;
+}
+
+function movedError(stream: string, host?: string, epoch?: number): HallelujahError {
+  const who = host === undefined ? "by another host" : `by host ${host} (epoch ${epoch})`;
+  return new HallelujahError("stream-moved", `${stream} is led ${who} now; ask again`);
+}

@@ -5,7 +5,7 @@ import { parseRetain } from "../core/retain.ts";
 import { sdkVersion } from "../core/version.ts";
 import { type Journal, readJournal } from "../store/journal.ts";
 import type { Registry } from "../store/registry.ts";
-import type { StreamLoad } from "../wire/congregation.ts";
+import type { ClusterHost, StreamLoad } from "../wire/congregation.ts";
 import type {
   ClusterHostInfo,
   DeadLetterInfo,
@@ -34,7 +34,7 @@ import type {
   VisitRequest,
   VisitResult,
 } from "./host.ts";
-import { aloneInfo, hasProcess, jahInfo } from "./host-info.ts";
+import { aloneInfo, clusterHostInfo, hasProcess, jahInfo } from "./host-info.ts";
 import type { Jahs } from "./jahs.ts";
 import { readModule } from "./module.ts";
 import type { Neighbours } from "./neighbours.ts";
@@ -63,7 +63,7 @@ export interface StreamsOptions extends Pace {
   /** Tells the Congregation how streams stand. */
   tellLoads: (streams: StreamLoad[]) => void;
   /** The hosts of the cluster; undefined where there is none. */
-  clusterHosts?: () => ClusterHostInfo[] | undefined;
+  clusterHosts?: () => ClusterHost[] | undefined;
   neighbours?: () => Neighbours | undefined;
   /** Where the API is served. */
   url?: () => string;
@@ -419,7 +419,7 @@ export class Streams implements Host {
 
   hosts(): ClusterHostInfo[] {
     const { clusterHosts, url, cpus } = this.options;
-    return clusterHosts?.() ?? [aloneInfo(url?.() ?? "", cpus.length)];
+    return clusterHosts?.()?.map(clusterHostInfo) ?? [aloneInfo(url?.() ?? "", cpus.length)];
   }
 
   jahs(): JahInfo[] {

@@ -98,16 +98,16 @@ export class Seat {
 }
 
 function hostsOf({ hosts }: Membership, self: string): ClusterHost[] {
-  return hosts.map(({ name, url, cpus, memoryBytes, version, epoch, state, folder }) => ({
+  return hosts.map(({ name, url, cpus, memoryBytes, version, folder, epoch, state }) => ({
     name,
     url,
     state: state === "up" ? "up" : "lost",
     cpus,
     memoryBytes,
     version,
+    folder,
     epoch,
     isSelf: name === self,
-    folder,
   }));
 }
 

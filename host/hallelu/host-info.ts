@@ -1,6 +1,7 @@
 /** A host and its Jahs as users see them. */
 import { hostname, totalmem } from "node:os";
 import { sdkVersion } from "../core/version.ts";
+import type { ClusterHost } from "../wire/congregation.ts";
 import type { ClusterHostInfo, JahInfo } from "../wire/http.ts";
 import type { Jah } from "./jahs.ts";
 
@@ -34,6 +35,12 @@ export function jahInfo(jah: Jah, now: number): JahInfo {
     bytesPerSecond: recent ? Math.round((recent.mappedBytes * 1000) / Math.max(1, workMs)) : 0,
     memoryBytes: work?.residentBytes ?? 0,
   };
+}
+
+/** What users see of a host of the cluster. */
+export function clusterHostInfo(host: ClusterHost): ClusterHostInfo {
+  const { name, url, state, cpus, memoryBytes, version, epoch, isSelf } = host;
+  return { name, url, state, cpus, memoryBytes, version, epoch, isSelf };
 }
 
 /** This host, where it is in no cluster. */

@@ -51,7 +51,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     jahs,
     registry,
     journal,
-    clusterHosts: () => hosts?.map(({ folder: _, ...shown }) => shown),
+    clusterHosts: () => hosts,
     neighbours: () => neighbours,
     url: () => url,
     tellLoads: (loads) => tell({ type: "loads", streams: loads }),

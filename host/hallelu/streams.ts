@@ -6,7 +6,7 @@ import { sdkVersion } from "../core/version.ts";
 import { type Journal, readJournal } from "../store/journal.ts";
 import type { Registry } from "../store/registry.ts";
 import type { LedEntry } from "../substrate/directory.ts";
-import type { StreamLoad } from "../wire/congregation.ts";
+import type { ClusterHost, StreamLoad } from "../wire/congregation.ts";
 import type {
   ClusterHostInfo,
   DeadLetterInfo,
@@ -37,7 +37,7 @@ import type {
   VisitResult,
 } from "./host.ts";
 import { type Home, LocalHome } from "./home.ts";
-import { aloneInfo, hasProcess, jahInfo } from "./host-info.ts";
+import { aloneInfo, clusterHostInfo, hasProcess, jahInfo } from "./host-info.ts";
 import type { Jahs } from "./jahs.ts";
 import type { LedStreams } from "./leading.ts";
 import { readModule } from "./module.ts";
@@ -67,7 +67,7 @@ export interface StreamsOptions extends Pace {
   /** Tells the Congregation how streams stand. */
   tellLoads: (streams: StreamLoad[]) => void;
   /** The hosts of the cluster; undefined where there is none. */
-  clusterHosts?: () => ClusterHostInfo[] | undefined;
+  clusterHosts?: () => ClusterHost[] | undefined;
   neighbours?: () => Neighbours | undefined;
   /** Where the API is served. */
   url?: () => string;
@@ -501,7 +501,7 @@ export class Streams implements Host, LedStreams {
 
   hosts(): ClusterHostInfo[] {
     const { clusterHosts, url, cpus } = this.options;
-    return clusterHosts?.() ?? [aloneInfo(url?.() ?? "", cpus.length)];
+    return clusterHosts?.()?.map(clusterHostInfo) ?? [aloneInfo(url?.() ?? "", cpus.length)];
   }
 
   jahs(): JahInfo[] {

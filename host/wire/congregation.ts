@@ -28,7 +28,7 @@ export interface StreamLoad {
   jahs: { jah: number; kind: JahKind; idleMs: number }[];
 }
 
-/** A host of the cluster, as users see it. */
+/** A host of the cluster. */
 export interface ClusterHost {
   name: string;
   /** Where it serves its API. */
@@ -38,11 +38,11 @@ export interface ClusterHost {
   memoryBytes: number;
   /** Of Hallelujah. */
   version: string;
+  /** Of its data folder: a host that starts again is the same. Not shown to users. */
+  folder: string;
   /** Grows with each process that takes the name. */
   epoch: number;
   isSelf: boolean;
-  /** Of its data folder. */
-  folder: string;
 }
 
 /** The place of a host in its cluster. */

@@ -33,10 +33,14 @@ const standing = async ({ client }: TestHost) =>
     .map(({ name, state, isSelf }) => `${name} ${state}${isSelf ? " self" : ""}`)
     .join(", ");
 
+/** What users see of a host. */
+const SHOWN = ["cpus", "epoch", "isSelf", "memoryBytes", "name", "state", "url", "version"];
+
 test("a host that is in no cluster lists itself", async () => {
   const host = await startHost();
   const [self, ...others] = await host.client.hosts();
   assert.equal(others, []);
+  assert.equal(Object.keys(self).toSorted(), SHOWN);
   assert.equal([self.url, self.cpus, self.state, self.isSelf], [host.url, 4, "up", true]);
   assert.is(await codeOf(host.client.deploy("none", { kernel: KERNEL, host: "other" })), "host-lost");
   await host.client.deploy("here", { kernel: KERNEL, host: self.name });
@@ -98,6 +102,7 @@ if (hasNatsServer) {
     const c = await startHost({ args: cluster("c") });
     try {
       await until(async () => (await c.client.hosts()).length === 3);
+      for (const host of await c.client.hosts()) assert.equal(Object.keys(host).toSorted(), SHOWN);
       await c.client.deploy("words", { kernel: KERNEL, host: "a" });
       assert.is(await codeOf(c.client.deploy("none", { kernel: KERNEL, host: "z" })), "host-lost");
       // A client that knows one host alone, which has nothing of the stream.

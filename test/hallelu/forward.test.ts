@@ -64,7 +64,7 @@ async function between(there: Handler): Promise<Between> {
   neighbours.elsewhere = (name) => (name === "there" ? b : undefined);
   const hear = (state: "up" | "lost") =>
     neighbours.hear([
-      { ...b, state, cpus: 1, memoryBytes: 1, version: "0", epoch: 1, isSelf: false, folder: "" },
+      { ...b, state, cpus: 1, memoryBytes: 1, version: "0", folder: "b", epoch: 1, isSelf: false },
     ]);
   hear("up");
   forwarding = new Forwarding(neighbours, (name) => name === "here");

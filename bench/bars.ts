@@ -63,6 +63,8 @@ export const bars: Bar[] = [
   { figure: "visit-sql", peer: null, ratioMin: 3, words: ">= 3x as fast" },
   { figure: "dev-save", peer: null, valueMax: 500, words: "<= 500 ms" },
   { figure: "swap-pause", peer: null, valueMax: 20, words: "<= 20 ms" },
+  { figure: "takeovers", peer: "search", valueMax: 50, words: "<= 50 ms" },
+  { figure: "takeovers-half", peer: "search", valueMax: 50, words: "<= 50 ms" },
   { figure: "log-push-small", peer: null, valueMin: 6_000, words: ">= 6,000 requests/s" },
 ];
 

@@ -21,6 +21,14 @@ export function isDiskFull(error: unknown): boolean {
   return code === "ENOSPC" || code === "EDQUOT" || code === "disk-full" || isDiskFull(cause);
 }
 
+/** What a host waits for: its cluster, or to hear that it does not lead a stream any more. */
+const PASSING: readonly unknown[] = ["cluster-unreachable", "cluster-refused", "stream-moved"];
+
+/** Whether what was not done can be done later, without anybody doing anything about it here. */
+export function isPassing(error: unknown): boolean {
+  return isDiskFull(error) || (error instanceof HallelujahError && PASSING.includes(error.code));
+}
+
 /** The candidate nearest to `name` by edit distance (Levenshtein 1966), if one is near enough to be meant. */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;

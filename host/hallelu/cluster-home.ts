@@ -310,11 +310,14 @@ export class ClusterHome implements Home {
 
   // --- its end ---------------------------------------------------------------------------------------------------
 
+  async forget(): Promise<void> {
+    await this.current.catch(() => {});
+    await this.values.remove(RECORD, Infinity);
+  }
+
   async remove(keepsFolder = false): Promise<void> {
     const { cluster, folder } = this.parts;
-    await this.current.catch(() => {});
-    // From here on there is no such stream, and whoever finds the rest removes it.
-    await this.values.remove(RECORD, Infinity);
+    await this.forget();
     for (const part of ["log", "output", "late"] as const)
       await ClusterLog.remove(cluster, this.logNames(part));
     this.values.close();

@@ -152,6 +152,11 @@ export class Frames {
     return this.log.next;
   }
 
+  /** Behind the last frame that holds something. */
+  get end(): number {
+    return this.log.end;
+  }
+
   /** The frames below this may be handed out: those from there on are about to be decoded by the stream whose log it is, or heard of. */
   get ready(): number {
     return Math.min(this.heardOf, this.owner?.decoded?.awaitedBy(this) ?? Infinity);
@@ -385,16 +390,16 @@ export class Frames {
   async endClock(file: number): Promise<void> {
     const clock = this.time.clockOfFile(file);
     // The last clock ends with the last of those that share it.
-    if (!(this.time.isShared(clock) && file + 1 < this.time.files)) await this.end(clock);
+    if (!(this.time.isShared(clock) && file + 1 < this.time.files)) await this.endOf(clock);
   }
 
   /** No more records are pushed; the frame that says so. */
   private async endPushes(): Promise<number> {
-    return this.end(PUSHES);
+    return this.endOf(PUSHES);
   }
 
   /** No more records come of a clock; the frame that says so, or the last one. */
-  private async end(clock: number): Promise<number> {
+  private async endOf(clock: number): Promise<number> {
     const head: TimeHead = { clock, time: "end" };
     if (!this.time.hasEnded(clock) && this.isTimed) return this.logTime([head]);
     this.time.logged(head, Date.now());

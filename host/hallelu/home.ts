@@ -34,6 +34,8 @@ export interface Home {
   replicaOf(shard: string): ReplicaStart | undefined;
   /** Removes the state of a shard, in its folder and elsewhere. */
   dropShard(shard: string): Promise<void>;
+  /** There is no such stream any more: what is left of it is removed by `remove`, or, if this process ends before, by whoever finds it. */
+  forget(): Promise<void>;
   /** Removes all of the stream, which nobody has open; its folder stays if `keepsFolder`. */
   remove(keepsFolder?: boolean): Promise<void>;
 }
@@ -87,8 +89,12 @@ export class LocalHome implements Home {
     await rm(join(this.folder, shard), { recursive: true, force: true });
   }
 
+  forget(): Promise<void> {
+    return this.registry.delete(`streams/${this.name}`);
+  }
+
   async remove(keepsFolder = false): Promise<void> {
-    await this.registry.delete(`streams/${this.name}`);
+    await this.forget(); // it may have been written meanwhile
     if (!keepsFolder) rmSync(this.folder, { recursive: true, force: true });
   }
 }

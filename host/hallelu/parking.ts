@@ -19,7 +19,7 @@ export interface Parked {
   readonly shards: Shards;
   readonly scaler: Scaler;
   readonly frames: { readonly time: EventTime };
-  readonly progress: Pick<Progress, "counts">;
+  readonly progress: Pick<Progress, "counts" | "outputUpTo">;
   readonly rollout: Pick<Rollout, "registering" | "isUnproven" | "confirm" | "unsavedFrom">;
   /** The lowest frame that is not applied everywhere. */
   readonly lowest: number;
@@ -60,6 +60,8 @@ async function park(stream: Parked): Promise<void> {
   const single = scaler.single();
   stream.settle();
   await single;
+  // Where its output cannot be written for now, questions are answered meanwhile.
+  await stream.progress.outputUpTo(stream.lowest).catch(() => {});
   const release = await stream.turn();
   try {
     if (shards.areTogether) await saveState(stream, shards.owners as Jah[]);

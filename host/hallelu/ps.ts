@@ -39,9 +39,9 @@ export interface Reported {
   /** Whether it has to take in frames by itself. */
   readonly hasWork: boolean;
   readonly backlogBytes: number;
-  /** The lowest frame that is not applied everywhere, and the one that is logged next. */
+  /** The lowest frame that is not applied everywhere, and behind the last that holds something. */
   readonly lowest: number;
-  readonly frames: { readonly next: number; readonly decodedCount: number };
+  readonly frames: { readonly end: number; readonly decodedCount: number };
   /** When it last had something to do, ms. */
   readonly lastWorkAt: number;
 }
@@ -83,6 +83,7 @@ export function infoOf(stream: Reported): StreamInfo {
   const backlogBytes = backlogOf(stream);
   const seconds = rates.secondsFor(backlogBytes);
   const counts = stream.progress.counts.total;
+  const frames = Math.max(stream.lowest, stream.frames.end);
   return {
     name: record.name,
     state: stream.shown,
@@ -115,8 +116,8 @@ export function infoOf(stream: Reported): StreamInfo {
     checkpoints: { frame: record.frame, ...stream.checkpoints.made },
     lateOutputs: stream.lateOutputs.next,
     ...(record.source.length ? { inputsRead: record.read ?? 0 } : {}),
-    frame: stream.isBehind && !stream.hasWork ? stream.frames.next : stream.lowest,
-    frames: stream.frames.next,
+    frame: stream.isBehind && !stream.hasWork ? frames : stream.lowest,
+    frames,
     ...(record.shares ? { decodedFrames: stream.frames.decodedCount } : {}),
     ...(error === undefined ? {} : { error }),
   };

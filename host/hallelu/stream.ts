@@ -7,7 +7,7 @@
  */
 import { join } from "node:path";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { HallelujahError, isDiskFull, messageOf } from "../core/errors.ts";
+import { HallelujahError, isPassing, messageOf } from "../core/errors.ts";
 import {
   BACKLOG_BYTES_MAX,
   FRAME_TIMEOUT_MS,
@@ -733,8 +733,8 @@ export class Stream implements JahOwner {
   private letTimePass(): void {
     if (!this.kernel.time || !this.mayRun || this.lifecycle.isParking || this.isBehind || this.until) return;
     this.frames.letTimePass(this.shards.nextClose).catch((error: unknown) => {
-      // Where the disk is full, the next tick tries again.
-      if (!isDiskFull(error)) this.fail(`its log cannot be written: ${messageOf(error)}`);
+      // The next tick tries again.
+      if (!isPassing(error)) this.fail(`its log cannot be written: ${messageOf(error)}`);
     });
   }
 

@@ -53,6 +53,8 @@ import { Swapping } from "./swapping.ts";
 
 /** How often streams are looked at, ms. */
 const TICK_MS = 100;
+/** How often it is looked whether the processes of a stream have ended, ms. */
+const ENDING_MS = 10;
 /** Ticks from one look at a stream that rests to the next: there may be very many of them. */
 const RESTING_EVERY = 10;
 /** Every so many ticks the Congregation is told how streams stand. */
@@ -261,6 +263,10 @@ export class Streams implements Host, LedStreams {
     running.stop.abort();
     await running.reprocess?.remove();
     await Promise.all([running.stream.remove(), ...running.feeding]);
+    // Nobody writes to its folder any more.
+    const all = [running.stream, ...(running.reprocess ? [running.reprocess.green] : [])];
+    while (all.some((stream) => this.options.jahs.isEnding(stream)))
+      await new Promise((done) => setTimeout(done, ENDING_MS));
   }
 
   private tick(): void {
@@ -416,6 +422,7 @@ export class Streams implements Host, LedStreams {
       throw new HallelujahError("stream-needed", message);
     }
     await this.roster.change(name, async () => {
+      await running.home.forget();
       await this.end(running);
       await running.home.remove(keepData);
       await this.options.neighbours?.()?.release(name);

@@ -8,6 +8,8 @@
 import { randomUUID } from "node:crypto";
 import { HallelujahError } from "../core/errors.ts";
 import type { Registry } from "../store/registry.ts";
+import { hostsIn } from "./membership.ts";
+import { takeovers } from "./placement.ts";
 
 export const STREAMS_PREFIX = "streams/";
 
@@ -103,6 +105,21 @@ export class Directory {
       const entry = { ...this.self, epoch: 1, identity: randomUUID().slice(0, 8), ...more };
       if (await this.write(name, entry, there)) return entry;
     }
+  }
+
+  /**
+   * Streams that this host is to take over now, in order, with their entries. None while it is not known what has happened before all that is known: a
+   * host could be there again by now whose stream is known to be taken over by it.
+   */
+  get orphans(): Map<string, LedEntry> {
+    const orphans = new Map<string, LedEntry>();
+    if (!this.registry.isWhole) return orphans;
+    const { all } = this;
+    for (const name of takeovers(hostsIn(this.registry), all, this.self.host)) {
+      const entry = all.get(name)!;
+      if (isLed(entry)) orphans.set(name, entry);
+    }
+    return orphans;
   }
 
   /** Makes this host the next leader of a stream, if its entry is still the one that is given. Answers whether it is. */

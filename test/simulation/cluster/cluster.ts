@@ -4,7 +4,7 @@ import { random } from "../../run.ts";
 import { Broken } from "../rules.ts";
 import { Host, type HostParts } from "./host.ts";
 import type { Sent } from "./led-log.ts";
-import { Network } from "./network.ts";
+import { type Link, Network } from "./network.ts";
 import { canMove, ClusterRules } from "./rules.ts";
 import type { ClusterScenario } from "./scenario.ts";
 import { replaceBuckets, Servers } from "./servers.ts";
@@ -22,6 +22,8 @@ const SETTLE_MS = 20_000;
 /** Time in which nothing moves then, ms. */
 const REST_MS = 3_000;
 const LOOK_MS = 500;
+/** Of streams how many read files of their host, and as many have their state there alone. */
+const STUCK_SHARE = { storm: 0.1, clocks: 0.1, outage: 0.1, groups: 0.02 };
 
 export class ClusterSimulation {
   readonly story: string[] = [];
@@ -32,6 +34,8 @@ export class ClusterSimulation {
   private readonly servers = new Servers();
   private readonly hosts = new Map<string, Host>();
   private broken: unknown;
+  /** Whether nothing goes wrong any more. */
+  private isHealed = false;
   private isOver = false;
   /** Numbers of producers that are acknowledged, by stream. */
   private readonly sent = new Map<string, number[]>();
@@ -42,7 +46,17 @@ export class ClusterSimulation {
     this.network = new Network(this.chance);
     const { network, servers, hosts } = this;
     const note = (line: string) => this.note(line);
-    this.rules = new ClusterRules({ scenario, network, servers, hosts, note });
+    const fail = (error: unknown) => {
+      this.broken ??= error;
+    };
+    this.rules = new ClusterRules({
+      scenario,
+      network,
+      servers,
+      hosts,
+      fail,
+      moves: (name) => this.disturb(hosts.get(name)!),
+    });
     for (let i = 0; i < scenario.hosts; i++) {
       const name = `h${i}`;
       const cpus = 1 + this.pick(4);
@@ -58,7 +72,7 @@ export class ClusterSimulation {
     const { ms, kind } = this.scenario;
     const restores = [this.network.rule(), replaceBuckets()];
     try {
-      for (const host of this.hosts.values()) this.start(host);
+      for (const host of this.hosts.values()) this.begin(host);
       await this.until(() => [...this.hosts.values()].every(({ isUp }) => isUp), SETTLE_MS, "hosts join");
       this.deploy();
       const { streams } = this.scenario;
@@ -69,7 +83,11 @@ export class ClusterSimulation {
       await this.network.clock.run(() => this.fails() || this.now >= end);
       this.heal();
       const healedAt = this.now;
-      await this.until(() => this.waitsFor(healedAt) === undefined, SETTLE_MS, () => this.waitsFor(healedAt)!);
+      await this.until(
+        () => this.waitsFor(healedAt) === undefined,
+        SETTLE_MS,
+        () => this.waitsFor(healedAt)!,
+      );
       const { moves } = this.rules.counts;
       const restedAt = this.now + REST_MS;
       await this.network.clock.run(() => this.fails() || this.now >= restedAt);
@@ -129,11 +147,10 @@ export class ClusterSimulation {
 
   // --- what there is ---------------------------------------------------------------------------------------------
 
-  private start(host: Host): void {
-    const { kind } = this.scenario;
-    const spread = kind === "clocks" ? 1 : 0.15;
-    host.speed = kind === "clocks" ? 2 ** ((this.chance() * 2 - 1) * 1.5) : 1 + (this.chance() * 2 - 1) * spread;
-    host.start();
+  /** Of a clock: others differ from it by less than a cluster allows, or by much more. */
+  private speed(): number {
+    const spread = this.scenario.kind === "clocks" ? 1.5 : 0.2;
+    return 2 ** ((this.chance() * 2 - 1) * spread);
   }
 
   /** Streams on hosts, some of which take in others; some cannot move. */
@@ -142,10 +159,10 @@ export class ClusterSimulation {
     const hosts = [...this.hosts.values()];
     const places: Host[] = [];
     for (let i = 0; i < streams; i++) {
-      const from = i && this.chance() < (kind === "groups" ? 0.7 : 0.3) ? this.pick(i) : undefined;
+      const from = i && this.chance() < (kind === "groups" ? 0.9 : 0.3) ? this.pick(i) : undefined;
       const host = from === undefined ? hosts[this.pick(hosts.length)] : places[from];
       places.push(host);
-      const isBound = this.chance() < 0.1;
+      const isBound = this.chance() < STUCK_SHARE[kind];
       const more = { ...(from === undefined ? {} : { from: `s${from}` }), ...(isBound ? { isBound } : {}) };
       this.create(host, `s${i}`, more as Partial<DirectoryEntry>);
     }
@@ -153,12 +170,14 @@ export class ClusterSimulation {
 
   private create(host: Host, name: string, more: Partial<DirectoryEntry>): void {
     const { process, directory } = host;
-    const isAlone = this.chance() < 0.1;
+    const isAlone = this.chance() < STUCK_SHARE[this.scenario.kind];
     process!.run(() => {
       if (isAlone) return void directory!.claim(name);
       void directory!.create(name, more).then((entry) => {
         this.rules.watch(name, entry);
-        this.note(`${name} is deployed on ${host.name}${more.from ? `, from ${more.from}` : ""}${more.isBound ? ", bound" : ""}`);
+        this.note(
+          `${name} is deployed on ${host.name}${more.from ? `, from ${more.from}` : ""}${more.isBound ? ", bound" : ""}`,
+        );
         for (let producer = 0; producer < PRODUCERS; producer++) this.push(name, { producer, sequence: 1 });
       });
     });
@@ -216,9 +235,10 @@ export class ClusterSimulation {
     else if (host.process.isStopped) this.goOn(host);
   }
 
-  private begin(host: Host): void {
+  private begin(host: Host, speed = this.speed()): void {
     this.note(`${host.name} is started`);
-    this.start(host);
+    host.speed = speed;
+    host.start();
   }
 
   private kill(host: Host): void {
@@ -246,8 +266,23 @@ export class ClusterSimulation {
     host.process!.goOn();
   }
 
-  private cut({ name, link }: Host): void {
-    link.cut = this.chance() < 0.5 ? "loses" : "holds";
+  /** Something happens to a host right when it takes streams over, and what others had sent when they did may come at the same time. */
+  private disturb(host: Host): void {
+    if (this.scenario.kind !== "groups" || this.isHealed || this.chance() < 0.3) return;
+    for (const { link } of this.hosts.values())
+      if (link.cut === "holds") this.network.clock.later(this.chance() * 5, () => link.heal());
+    // While it writes entries, or while it opens streams.
+    this.network.clock.later(this.chance() * (this.chance() < 0.5 ? 5 : 50), () => {
+      const roll = this.chance();
+      if (!host.process || this.isHealed) return;
+      if (roll < 0.1) this.kill(host);
+      else if (roll < 0.3) this.stop(host);
+      else this.cut(host, "holds");
+    });
+  }
+
+  private cut({ name, link }: Host, cut: Link["cut"] = this.chance() < 0.5 ? "loses" : "holds"): void {
+    link.cut = cut;
     this.note(`${name} is cut off, which ${link.cut} messages`);
     this.network.clock.later(LOST_MS * this.chance() * 3, () => {
       if (!link.cut) return;
@@ -257,11 +292,11 @@ export class ClusterSimulation {
   }
 
   private cutAll(): void {
-    if (this.chance() < 0.7) return;
+    if (this.chance() < 0.5) return;
     const cut = this.chance() < 0.5 ? "loses" : "holds";
     this.note(`the servers are away, which ${cut} messages`);
     for (const { link } of this.hosts.values()) link.cut = cut;
-    this.network.clock.later(LOST_MS * this.chance() * 3, () => {
+    this.network.clock.later(LOST_MS * this.chance() ** 2 * 3, () => {
       this.note("the servers are back");
       for (const { link } of this.hosts.values()) link.heal();
     });
@@ -286,24 +321,28 @@ export class ClusterSimulation {
   /** Nothing goes wrong any more. Some hosts that are not there stay away for good. */
   private heal(): void {
     this.note("nothing goes wrong any more");
+    this.isHealed = true;
     const hosts = [...this.hosts.values()];
     for (const host of hosts) {
       Object.assign(host.link, { moreMs: 2, lagMs: 0 });
       if (host.link.cut) host.link.heal();
-      host.speed = 1;
+      if (host.isLeaving) host.kill();
       host.process?.pace(1);
       if (host.process?.isStopped) this.goOn(host);
-      else if (!host.process && this.chance() < 0.5) this.begin(host);
+      else if (!host.process && this.chance() < 0.5) this.begin(host, 1);
     }
-    if (hosts.every(({ process }) => !process)) this.begin(hosts[0]);
+    if (hosts.every(({ process }) => !process)) this.begin(hosts[0], 1);
   }
 
   /** What is not as it will be; undefined if all is. */
   private waitsFor(healedAt: number): string | undefined {
+    // Who was not heard of before is taken for lost up to then.
+    if (this.now < healedAt + 2 * LOST_MS) return "those are known that are not there";
     const hosts = [...this.hosts.values()];
     const there = hosts.filter(({ process }) => process);
-    for (const { name, isUp } of there)
-      if (!isUp || this.rules.hosts.get(name)?.state !== "up") return `${name} is in the cluster`;
+    for (const { name, isUp, process } of there)
+      if (!isUp || process!.unheard || this.rules.hosts.get(name)?.state !== "up")
+        return `${name} is in the cluster, and knows what it should`;
     for (const [name, entry] of this.rules.streams) {
       const host = there.find(({ folder }) => folder === entry.folder);
       const group = this.rules.groupOf(name).map((each) => this.rules.streams.get(each)!);

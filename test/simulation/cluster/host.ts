@@ -4,13 +4,14 @@ import { Leading, type LedStreams } from "../../../host/hallelu/leading.ts";
 import type { Neighbours } from "../../../host/hallelu/neighbours.ts";
 import type { Journal } from "../../../host/store/journal.ts";
 import { Directory, type LedEntry, STREAMS_PREFIX } from "../../../host/substrate/directory.ts";
-import { Membership } from "../../../host/substrate/membership.ts";
+import { HOSTS_PREFIX, Membership } from "../../../host/substrate/membership.ts";
 import { ClusterRegistry } from "../../../host/substrate/registry.ts";
 import { LedStream } from "./led-stream.ts";
 import { Link, type Network, Process } from "./network.ts";
 import { clusterOf, type Servers } from "./servers.ts";
 
 export const BUCKET = "cluster";
+export const BEATS = "beats";
 /** Time after which a process that has ended by itself is started again, ms. */
 const RESTART_MS = 700;
 
@@ -34,6 +35,8 @@ export class Host {
   process: Process | undefined;
   membership: Membership | undefined;
   directory: Directory | undefined;
+  /** Whether it is giving its name back. */
+  isLeaving = false;
   private leading: Leading | undefined;
   private readonly parts: HostParts;
 
@@ -68,12 +71,14 @@ export class Host {
     this.membership = undefined;
     this.directory = undefined;
     this.leading = undefined;
+    this.isLeaving = false;
     this.streams.clear();
   }
 
   /** Gives its name back, and ends. */
   leave(): void {
     const { process, membership, leading } = this;
+    this.isLeaving = true;
     process!.run(() => {
       const end = () => {
         if (this.process === process) this.kill();
@@ -89,7 +94,7 @@ export class Host {
     const onOutdated = (why: string) => this.fail(process, why);
     const facts = { name, url: name, cpus, memoryBytes: 1, version: "1", folder: this.folder };
     const membership = await Membership.join(
-      { cluster, registry, bucket: "beats", lostMs, onOutdated, note: (_, line) => note(`${name}: ${line}`) },
+      { cluster, registry, bucket: BEATS, lostMs, onOutdated, note: (_, line) => note(`${name}: ${line}`) },
       facts,
     );
     const directory = new Directory(registry, { host: name, folder: this.folder });
@@ -97,7 +102,7 @@ export class Host {
     const neighbours = {
       onChange: (listener: () => void) => listeners.push(listener),
       get seat() {
-        return { directory, hosts: membership.hosts, place: { host: name } };
+        return { directory };
       },
     };
     const journal = {
@@ -115,7 +120,7 @@ export class Host {
     const look = () => {
       for (const listener of listeners) listener();
     };
-    registry.watch("hosts/", look);
+    registry.watch(HOSTS_PREFIX, look);
     registry.watch(STREAMS_PREFIX, look);
     look();
     note(`${name} is in the cluster, epoch ${membership.epoch}`);

@@ -45,8 +45,11 @@ export class Process {
   speed: number;
   readonly out: Lane = { at: 0 };
   readonly in: Lane = { at: 0 };
+  readonly id: number;
   requests = 0;
   heard = 0;
+  /** What it is being told and has not heard yet. */
+  unheard = 0;
   isDead = false;
   /** What its clock said at a time. */
   private said: { ms: number; at: number };
@@ -54,6 +57,7 @@ export class Process {
 
   constructor(network: Network, link: Link, speed: number) {
     this.network = network;
+    this.id = ++network.processes;
     this.link = link;
     this.speed = speed;
     this.said = { ms: network.chance() * 1e6, at: network.clock.now };
@@ -111,6 +115,8 @@ class Timer {
 export class Network {
   readonly clock = new VirtualClock();
   readonly chance: () => number;
+  /** How many were started. */
+  processes = 0;
   private current: Process | undefined;
 
   constructor(chance: () => number) {
@@ -160,8 +166,12 @@ export class Network {
     const arrive = () => {
       if (link.cut) return link.hold(arrive);
       to.heard++;
-      to.run(hear);
+      to.run(() => {
+        to.unheard--;
+        hear();
+      });
     };
+    to.unheard++;
     lane.at = Math.max(lane.at, this.clock.now + link.leastMs + this.chance() * link.moreMs + link.lagMs);
     this.clock.later(lane.at - this.clock.now, arrive);
   }

@@ -1,12 +1,12 @@
 /** The rules that no cluster may break, whatever happens to its hosts; `Broken` says which one was. */
 import { type DirectoryEntry, isLed, STREAMS_PREFIX } from "../../../host/substrate/directory.ts";
 import { type Message, read, termIn } from "../../../host/substrate/log-message.ts";
-import type { HostEntry } from "../../../host/substrate/membership.ts";
+import { HOSTS_PREFIX, type HostEntry } from "../../../host/substrate/membership.ts";
 import { Broken } from "../rules.ts";
-import { BUCKET, type Host } from "./host.ts";
+import { BEATS, BUCKET, type Host } from "./host.ts";
 import { recordsAsOfNow, recordsIn, type Sent } from "./led-log.ts";
 import { apply, emptyState, type LedStream, namesOf } from "./led-stream.ts";
-import type { Network } from "./network.ts";
+import type { Network, Process } from "./network.ts";
 import type { ClusterScenario } from "./scenario.ts";
 import type { LogMessages, Servers } from "./servers.ts";
 
@@ -15,20 +15,25 @@ export interface RulesParts {
   network: Network;
   servers: Servers;
   hosts: ReadonlyMap<string, Host>;
-  note: (line: string) => void;
+  /** A host takes a stream over. */
+  moves: (host: string) => void;
+  /** A rule is broken, by what the servers were asked to do. */
+  fail: (error: unknown) => void;
 }
 
 export class ClusterRules {
-  readonly counts: { moves: number; losses: number; acknowledged: number; healed: number } = {
+  readonly counts: { moves: number; losses: number; acknowledged: number; mended: number } = {
     moves: 0,
     losses: 0,
     acknowledged: 0,
-    healed: 0,
+    mended: 0,
   };
   private readonly parts: RulesParts;
   /** Entries as the servers have them. */
   readonly hosts: Map<string, HostEntry> = new Map();
   readonly streams: Map<string, DirectoryEntry> = new Map();
+  /** The epoch as of which a host held its lease when another process read its beat, 0 if it did not. */
+  private readonly seen = new Map<string, number>();
   /** When a host, by its folder, was last not there, as the servers have it; and when a stream got its host. */
   private readonly awayAt = new Map<string, number>();
   private readonly placedAt = new Map<string, number>();
@@ -37,11 +42,29 @@ export class ClusterRules {
 
   constructor(parts: RulesParts) {
     this.parts = parts;
-    parts.servers.bucket(BUCKET).onWrite = (key, text) => {
-      const value = text === undefined ? undefined : (JSON.parse(text) as { value: unknown }).value;
-      if (key.startsWith("hosts/")) this.hostWritten(value as HostEntry);
-      if (key.startsWith(STREAMS_PREFIX))
-        this.streamWritten(key.slice(STREAMS_PREFIX.length), value as DirectoryEntry);
+    parts.servers.bucket(BUCKET).onWrite = this.watched(
+      (key: string, text: string | undefined, by: Process) => {
+        const value = text === undefined ? undefined : (JSON.parse(text) as { value: unknown }).value;
+        if (key.startsWith(HOSTS_PREFIX)) this.hostWritten(value as HostEntry, by);
+        if (key.startsWith(STREAMS_PREFIX))
+          this.streamWritten(key.slice(STREAMS_PREFIX.length), value as DirectoryEntry);
+      },
+    );
+    parts.servers.bucket(BEATS).onRead = (name, by) => {
+      const { process, membership } = parts.hosts.get(name)!;
+      const isHeld = process && membership && parts.network.as(process, () => membership.isHeld);
+      this.seen.set(`${by.id} ${name}`, isHeld ? membership.epoch : 0);
+    };
+  }
+
+  /** What breaks a rule is told, and not answered to whoever asked for it. */
+  private watched<A extends unknown[]>(watch: (...given: A) => void): (...given: A) => void {
+    return (...given) => {
+      try {
+        watch(...given);
+      } catch (error) {
+        this.parts.fail(error);
+      }
     };
   }
 
@@ -49,23 +72,21 @@ export class ClusterRules {
     return this.parts.network.clock.now;
   }
 
-  private hostWritten(entry: HostEntry): void {
+  private hostWritten(entry: HostEntry, by: Process): void {
     const { name, folder, state } = entry;
     if (state !== "up") this.awayAt.set(folder, Infinity);
     else if (this.awayAt.get(folder) === Infinity) this.awayAt.set(folder, this.now);
     this.hosts.set(name, entry);
-    if (state === "lost") this.lost(entry);
+    if (state === "lost") this.lost(entry, by);
   }
 
-  /** Others take a host for lost: it must not take itself for their peer any more. */
-  private lost({ name, epoch }: HostEntry): void {
-    const { network, scenario, hosts } = this.parts;
+  /** A host is taken for lost by another: when that read its beat, it must not have held its lease. */
+  private lost({ name, epoch }: HostEntry, by: Process): void {
+    const { scenario } = this.parts;
     this.counts.losses++;
     if (scenario.kind === "outage") throw new Broken(`${name} is taken for lost, and is there`);
-    if (scenario.kind === "clocks") return;
-    const { process, membership } = hosts.get(name)!;
-    if (process && membership?.epoch === epoch && network.as(process, () => membership.isHeld))
-      throw new Broken(`${name} is taken for lost, and holds its lease`);
+    if (scenario.kind !== "clocks" && this.seen.get(`${by.id} ${name}`) === epoch)
+      throw new Broken(`${name} is taken for lost, and held its lease`);
   }
 
   private isThere(folder: string): boolean {
@@ -92,12 +113,13 @@ export class ClusterRules {
   private moved(name: string, { host }: DirectoryEntry): void {
     const { folder } = this.streams.get(name)!;
     this.counts.moves++;
+    this.parts.moves(host);
     const group = this.groupOf(name);
     const stuck = group.find((each) => !canMove(this.streams.get(each)!));
     if (stuck !== undefined) throw new Broken(`${host} takes ${name}, and ${stuck} of its group cannot move`);
     const isSplit = group.some((each) => this.streams.get(each)!.folder !== folder);
     const wasAway = !this.isThere(folder) || (this.awayAt.get(folder) ?? -1) >= this.placedAt.get(name)!;
-    if (!wasAway && isSplit) this.counts.healed++;
+    if (!wasAway && isSplit) this.counts.mended++;
     if (!wasAway && !isSplit) throw new Broken(`${host} takes ${name}, whose host was there all the time`);
   }
 
@@ -117,14 +139,14 @@ export class ClusterRules {
     const { servers } = this.parts;
     const names = namesOf(name, entry);
     let [recorded, saved] = [0, 0];
-    servers.store(names.values).onPut = (value, bytes) => {
+    servers.store(names.values).onPut = this.watched((value: string, bytes: Buffer) => {
       if (value !== "record" && !value.endsWith(".head")) return;
       const { epoch } = JSON.parse(bytes.toString()) as { epoch: number };
       const last = value === "record" ? recorded : saved;
       if (epoch < last) throw new Broken(`${name}: ${value} is written as of epoch ${epoch} after ${last}`);
       if (value === "record") recorded = epoch;
       else saved = epoch;
-    };
+    });
   }
 
   acknowledge(name: string, { producer, sequence }: Sent): void {
@@ -188,12 +210,15 @@ export class ClusterRules {
         if (!sent) continue;
         const before = last[sent.producer] ?? 0;
         if (sent.sequence !== before + 1)
-          throw new Broken(`${name}: record ${sent.sequence} of producer ${sent.producer} comes after ${before}`);
+          throw new Broken(
+            `${name}: record ${sent.sequence} of producer ${sent.producer} comes after ${before}`,
+          );
         last[sent.producer] = sent.sequence;
       }
       this.checkAcknowledged(name, last);
       const open = [...hosts.values()].filter((host) => host.streams.has(name));
-      if (open.length > 1) throw new Broken(`${name} is open on ${open.map((host) => host.name).join(" and ")}`);
+      if (open.length > 1)
+        throw new Broken(`${name} is open on ${open.map((host) => host.name).join(" and ")}`);
       const folders = new Set(this.groupOf(name).map((each) => this.streams.get(each)!.folder));
       if (folders.size > 1) throw new Broken(`the group of ${name} is on ${folders.size} hosts`);
     }

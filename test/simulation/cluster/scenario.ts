@@ -22,7 +22,11 @@ const KINDS: ClusterKind[] = ["storm", "groups", "storm", "clocks", "groups", "s
 export function clusterScenarioOf(seed: number, given: Partial<ClusterScenario> = {}): ClusterScenario {
   const kind = given.kind ?? KINDS[seed % KINDS.length];
   const turn = Math.floor(seed / KINDS.length);
-  return { seed, kind, hosts: 2 + (turn % 4), streams: 2 + (turn % 5), ms: 15_000, ...given };
+  const sizes =
+    kind === "groups"
+      ? { hosts: 3 + (turn % 3), streams: 4 + (turn % 4) }
+      : { hosts: 2 + (turn % 4), streams: 2 + (turn % 5) };
+  return { seed, kind, ...sizes, ms: 15_000, ...given };
 }
 
 /** How a scenario is replayed. */

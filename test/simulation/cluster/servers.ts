@@ -26,17 +26,23 @@ export class Bucket {
   readonly entries = new Map<string, Kept>();
   private revision = 0;
   private readonly watchers = new Set<(key: string, kept: Kept, delta: number) => void>();
-  /** Hears of each change right when it is made. */
-  onWrite: (key: string, text: string | undefined, before: string | undefined) => void = () => {};
+  /** Hear of what a process asks for right when it is done. */
+  onWrite: (key: string, text: string | undefined, by: Process) => void = () => {};
+  onRead: (key: string, by: Process) => void = () => {};
 
-  write(key: string, text: string | undefined, expected?: number): number {
+  read(key: string, by: Process): Kept | undefined {
+    this.onRead(key, by);
+    return this.entries.get(key);
+  }
+
+  write(by: Process, key: string, text: string | undefined, expected?: number): number {
     const there = this.entries.get(key);
     if (expected !== undefined && (there?.revision ?? 0) !== expected) {
       // A key that was removed is made anew.
       if (expected !== 0 || there?.text !== undefined) throw wrongSequence();
     }
     const kept = { text, revision: ++this.revision };
-    this.onWrite(key, text, there?.text);
+    this.onWrite(key, text, by);
     this.entries.set(key, kept);
     for (const watcher of this.watchers) watcher(key, kept, 0);
     return kept.revision;
@@ -51,7 +57,11 @@ export class Bucket {
 }
 
 function wrongSequence(): JetStreamApiError {
-  return new JetStreamApiError({ code: 400, err_code: WRONG_LAST_SEQUENCE, description: "wrong last sequence" });
+  return new JetStreamApiError({
+    code: 400,
+    err_code: WRONG_LAST_SEQUENCE,
+    description: "wrong last sequence",
+  });
 }
 
 /** The messages of a log. */
@@ -60,7 +70,8 @@ export class LogMessages {
 
   publish(term: string, payload: Buffer, expect: { next: number } | { last: number | undefined }): number {
     const number = this.all.length;
-    if ("next" in expect ? expect.next !== number : expect.last !== this.lastTerm?.number) throw wrongSequence();
+    if ("next" in expect ? expect.next !== number : expect.last !== this.lastTerm?.number)
+      throw wrongSequence();
     this.all.push({ number, term, isTerm: "last" in expect, payload });
     return number;
   }
@@ -126,7 +137,11 @@ export function replaceBuckets(): () => void {
     Kvm,
     "create",
     () =>
-      async function (this: { js: { bucket: (name: string, options: object) => KV } }, name: string, options = {}) {
+      async function (
+        this: { js: { bucket: (name: string, options: object) => KV } },
+        name: string,
+        options = {},
+      ) {
         return this.js.bucket(name, options);
       },
   );
@@ -150,12 +165,15 @@ class KvOfProcess {
 
   status() {
     return this.ask(() => ({
-      streamInfo: { state: { messages: this.bucket.entries.size }, config: { description: this.description } },
+      streamInfo: {
+        state: { messages: this.bucket.entries.size },
+        config: { description: this.description },
+      },
     }));
   }
 
   put(key: string, text: string): Promise<number> {
-    return this.ask(() => this.bucket.write(key, text));
+    return this.ask(() => this.bucket.write(this.process, key, text));
   }
 
   create(key: string, text: string): Promise<number> {
@@ -163,16 +181,16 @@ class KvOfProcess {
   }
 
   update(key: string, text: string, expected: number, timeoutMs?: number): Promise<number> {
-    return this.ask(() => this.bucket.write(key, text, expected), timeoutMs);
+    return this.ask(() => this.bucket.write(this.process, key, text, expected), timeoutMs);
   }
 
   async delete(key: string, { previousSeq }: { previousSeq: number }): Promise<void> {
-    await this.ask(() => this.bucket.write(key, undefined, previousSeq));
+    await this.ask(() => this.bucket.write(this.process, key, undefined, previousSeq));
   }
 
   get(key: string) {
     return this.ask(() => {
-      const kept = this.bucket.entries.get(key);
+      const kept = this.bucket.read(key, this.process);
       return kept ? entryOf(key, kept, 0) : null;
     });
   }
@@ -287,7 +305,8 @@ export class ValuesOfProcess implements Values {
     return this.tried(() => {
       const there = this.store.values.get(name);
       // It may have been this one, sent before.
-      if (expected !== undefined && there && there.number > expected && there.bytes.equals(kept)) return there.number;
+      if (expected !== undefined && there && there.number > expected && there.bytes.equals(kept))
+        return there.number;
       return this.store.put(name, kept, expected);
     });
   }
@@ -321,7 +340,8 @@ export class ValuesOfProcess implements Values {
         return await this.process.network.request(this.process, serve);
       } catch (error) {
         if (error instanceof HallelujahError || jetStreamCode(error) !== undefined) throw error;
-        if (tries === TRIES) throw new HallelujahError("cluster-unreachable", messageOf(error), { cause: error });
+        if (tries === TRIES)
+          throw new HallelujahError("cluster-unreachable", messageOf(error), { cause: error });
       }
     }
   }

@@ -38,10 +38,15 @@ interface Found {
 export class Directory {
   private readonly registry: Registry;
   private readonly self: { host: string; folder: string };
+  /** All entries, if none has changed since they were read. */
+  private entries: ReadonlyMap<string, DirectoryEntry> | undefined;
 
   constructor(registry: Registry, self: { host: string; folder: string }) {
     this.registry = registry;
     this.self = self;
+    registry.watch(STREAMS_PREFIX, () => {
+      this.entries = undefined;
+    });
   }
 
   /** The other host that has a stream; undefined if none has, or this one. */
@@ -62,13 +67,15 @@ export class Directory {
   }
 
   /** All entries, by name. */
-  get all(): Map<string, DirectoryEntry> {
+  get all(): ReadonlyMap<string, DirectoryEntry> {
+    if (this.entries) return this.entries;
     const all = new Map<string, DirectoryEntry>();
     for (const key of this.registry.list(STREAMS_PREFIX)) {
       const name = key.slice(STREAMS_PREFIX.length);
       const entry = this.get(name);
       if (entry) all.set(name, entry);
     }
+    this.entries = all;
     return all;
   }
 

@@ -225,6 +225,7 @@ export class ClusterSimulation {
     const host = hosts[this.pick(hosts.length)];
     const roll = this.chance();
     if (!host.process) {
+      if (roll < 0.1) host.loseFolder();
       if (roll < 0.6) this.begin(host);
     } else if (roll < 0.2) this.kill(host);
     else if (roll < 0.45) this.stop(host);
@@ -236,7 +237,7 @@ export class ClusterSimulation {
   }
 
   private begin(host: Host, speed = this.speed()): void {
-    this.note(`${host.name} is started`);
+    this.note(`${host.name} is started with ${host.folder}`);
     host.speed = speed;
     host.start();
   }

@@ -22,6 +22,8 @@ export interface HostParts {
   cpus: number;
   lostMs: number;
   note: (line: string) => void;
+  /** When its streams are looked after, if that is not at once. */
+  joined?: Promise<void>;
   /** A stream was opened. */
   opened: (host: Host, name: string, stream: LedStream) => void;
 }
@@ -38,6 +40,7 @@ export class Host {
   /** Whether it is giving its name back. */
   isLeaving = false;
   private leading: Leading | undefined;
+  private folders = 1;
   private readonly parts: HostParts;
 
   constructor(parts: HostParts) {
@@ -49,7 +52,12 @@ export class Host {
   }
 
   get folder(): string {
-    return `folder of ${this.name}`;
+    return `folder ${this.folders} of ${this.name}`;
+  }
+
+  /** It begins with an empty data folder, as after the loss of a disk. */
+  loseFolder(): void {
+    this.folders++;
   }
 
   /** Whether it is in its cluster, and at work. */
@@ -110,6 +118,7 @@ export class Host {
       error: (more: { stream: string }, line: string) => note(`${name}: ${told(more, line)}`),
     };
     this.membership = membership;
+    await this.parts.joined;
     this.directory = directory;
     const leading = new Leading({
       neighbours: neighbours as unknown as Neighbours,

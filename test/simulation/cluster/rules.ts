@@ -74,6 +74,8 @@ export class ClusterRules {
 
   private hostWritten(entry: HostEntry, by: Process): void {
     const { name, folder, state } = entry;
+    const before = this.hosts.get(name)?.folder;
+    if (before !== undefined && before !== folder) this.awayAt.set(before, Infinity);
     if (state !== "up") this.awayAt.set(folder, Infinity);
     else if (this.awayAt.get(folder) === Infinity) this.awayAt.set(folder, this.now);
     this.hosts.set(name, entry);

@@ -48,6 +48,14 @@ export class Bucket {
     return kept.revision;
   }
 
+  /** What was there from the start. */
+  fill(values: ReadonlyMap<string, unknown>): void {
+    for (const [key, value] of values) {
+      const text = JSON.stringify({ hallelujah: 1, write: "first", value });
+      this.entries.set(key, { text, revision: ++this.revision });
+    }
+  }
+
   watch(watcher: (key: string, kept: Kept, delta: number) => void): () => void {
     const all = [...this.entries].sort(([, a], [, b]) => a.revision - b.revision);
     all.forEach(([key, kept], i) => watcher(key, kept, all.length - 1 - i));

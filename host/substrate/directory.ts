@@ -120,9 +120,12 @@ export class Directory {
    */
   get orphans(): Map<string, LedEntry> {
     const orphans = new Map<string, LedEntry>();
-    if (!this.registry.isWhole) return orphans;
+    const hosts = hostsIn(this.registry);
+    // Nor if another process has this host's name by now.
+    const isKnown = hosts.some(({ name, folder }) => name === this.self.host && folder === this.self.folder);
+    if (!this.registry.isWhole || !isKnown) return orphans;
     const { all } = this;
-    for (const name of takeovers(hostsIn(this.registry), all, this.self.host)) {
+    for (const name of takeovers(hosts, all, this.self.host)) {
       const entry = all.get(name)!;
       if (isLed(entry)) orphans.set(name, entry);
     }

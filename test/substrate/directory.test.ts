@@ -79,6 +79,12 @@ test("what is to be taken over is what a plan says, by entries and hosts of one 
   const late = Object.assign(Object.create(registry) as MemoryRegistry, { isWhole: false });
   assert.is(new Directory(late, { host: "a", folder: "folder a" }).orphans.size, 0);
 
+  assert.is(
+    new Directory(registry, { host: "a", folder: "folder z" }).orphans.size,
+    0,
+    "its name is another's",
+  );
+
   assert.ok(await a.take("s1", first));
   assert.equal(a.get("s1"), { ...first, host: "a", folder: "folder a", epoch: 2 });
   assert.not.ok(await b.take("s1", first), "it is led by another one by now");

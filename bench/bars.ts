@@ -65,6 +65,8 @@ export const bars: Bar[] = [
   { figure: "swap-pause", peer: null, valueMax: 20, words: "<= 20 ms" },
   { figure: "takeovers", peer: "search", valueMax: 50, words: "<= 50 ms" },
   { figure: "takeovers-half", peer: "search", valueMax: 50, words: "<= 50 ms" },
+  { figure: "messages", peer: "ten-hosts", ratioMin: 0.95, words: "as many as with 10" },
+  { figure: "messages-loss", peer: "ten-hosts", ratioMin: 0.95, words: "as many as with 10" },
   { figure: "log-push-small", peer: null, valueMin: 6_000, words: ">= 6,000 requests/s" },
 ];
 

@@ -14,6 +14,7 @@ import { againstPeer, alone, type Context, type Result } from "./results.ts";
 import { decoded } from "./decoded.ts";
 import { devSave } from "./dev.ts";
 import { reconfigure } from "./reconfigure.ts";
+import { messages } from "./messages.ts";
 import { placement } from "./placement.ts";
 import { recovery } from "./recovery.ts";
 import { reprocess } from "./reprocess.ts";
@@ -49,6 +50,7 @@ export const figures: Record<string, Figure> = {
   log: (settings) => log(settings),
   recovery: (settings) => recovery(settings),
   placement: async (settings) => (settings.peersOnly ? [] : placement(settings)),
+  messages: async (settings) => (settings.peersOnly ? [] : messages(settings)),
   decoded: async (settings) =>
     settings.peersOnly
       ? []

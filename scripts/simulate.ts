@@ -1,10 +1,13 @@
 /**
  * Whole hosts on virtual time (test/simulation/): `npm run simulate -- --seed 7` replays one and prints what happened;
- * with `--hosts N` the seeds that follow are run as well, each a host of its own, and what they took is printed.
+ * with `--hosts N` the seeds that follow are run as well, each a host of its own, and what they took is printed. With `--cluster` a cluster of several
+ * hosts is replayed.
  */
 import { Option, program } from "commander";
 import { HostSimulation, type Stopwatch } from "../test/simulation/host.ts";
 import { commandOf, type Scenario, scenarioOf } from "../test/simulation/scenario.ts";
+import { ClusterSimulation } from "../test/simulation/cluster/cluster.ts";
+import { type ClusterScenario, clusterScenarioOf } from "../test/simulation/cluster/scenario.ts";
 
 program
   .name("npm run simulate --")
@@ -15,16 +18,28 @@ program
   .option("--streams <n>", "streams of each at the start", Number)
   .option("--seconds <n>", "virtual time in which things happen", Number)
   .option("--steps <n>", "so many events at most", Number)
+  .option("--cluster", "the cluster of that seed, with its hosts")
   .addOption(
-    new Option("--kind <kind>", "what it goes through").choices(["storm", "moves", "waves", "vain", "crowd"]),
+    new Option("--kind <kind>", "what it goes through").choices([
+      "storm",
+      "moves",
+      "waves",
+      "vain",
+      "crowd",
+      "clocks",
+      "groups",
+      "outage",
+    ]),
   )
   .parse();
 const {
   seed: first,
   hosts,
   seconds,
+  cluster,
   ...rest
-} = program.opts<{ seed: number; hosts: number; seconds?: number } & Partial<Scenario>>();
+} = program.opts<{ seed: number; hosts: number; seconds?: number; cluster?: true } & Partial<Scenario>>();
+if (cluster) await replayCluster(first, rest as unknown as Partial<ClusterScenario>);
 const given: Partial<Scenario> = { ...rest, ...(seconds === undefined ? {} : { ms: seconds * 1000 }) };
 
 /** The real clock: while a simulation runs, performance.now is its own. */
@@ -88,6 +103,21 @@ for (const [kind, taken] of durations) {
   print(`  one decision of ${kind}: p50 ${p50} ms, p99 ${p99} ms, longest ${longest} ms (${taken.count})`);
 }
 process.exit(broken ? 1 : 0);
+
+/** Prints what happened to a cluster, and ends. */
+async function replayCluster(seed: number, { kind }: Partial<ClusterScenario>): Promise<never> {
+  const scenario = clusterScenarioOf(seed, kind ? { kind } : {});
+  const simulation = new ClusterSimulation(scenario);
+  const failure = await simulation.run().then(
+    () => undefined,
+    (error: Error) => error,
+  );
+  const { kind: of, hosts, streams } = scenario;
+  const parts = Object.entries(simulation.rules.counts).map(([what, count]) => `${count} ${what}`);
+  print(`${simulation.story.join("\n")}\n${of}, ${hosts} hosts, ${streams} streams: ${parts.join(", ")}`);
+  if (failure) print(`BROKEN: ${failure.message}`);
+  process.exit(failure ? 1 : 0);
+}
 
 function describe({ kind, cpus, streams }: Scenario): string {
   return `${kind}, ${cpus} CPUs, ${streams} streams at the start`;

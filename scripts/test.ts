@@ -24,6 +24,7 @@ const FIRST = [
   "flow/shards",
   "flow/supervision",
   "simulation/host",
+  "simulation/cluster",
   "state/datasets",
   "sql/duckdb",
   "state/swap",

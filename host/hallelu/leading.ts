@@ -6,7 +6,6 @@
 import { messageOf } from "../core/errors.ts";
 import type { Journal } from "../store/journal.ts";
 import { type Directory, type DirectoryEntry, isLed, type LedEntry } from "../substrate/directory.ts";
-import { takeovers } from "../substrate/placement.ts";
 import type { Neighbours } from "./neighbours.ts";
 
 /** How often it is looked when nothing is heard, ms: a stream that could not be opened is tried again then. */
@@ -75,19 +74,23 @@ export class Leading {
     this.announce(directory);
     for (const [name, entry] of streams.led())
       if (!isSame(directory.get(name), entry)) await streams.letGo(name);
-    const plan = takeovers(seat.hosts, directory.all, seat.place.host);
-    for (const name of plan) await this.take(directory, name);
+    await this.takeOver(directory);
     this.announce(directory);
     await this.open(this.missing(directory));
   }
 
-  private async take(directory: Directory, name: string): Promise<void> {
-    const entry = directory.get(name);
-    if (!entry || !isLed(entry) || !(await directory.take(name, entry))) return;
-    this.parts.journal.warn(
-      { stream: name },
-      `it is taken over from host ${entry.host}, epoch ${entry.epoch + 1}`,
-    );
+  /** As planned, or not at all: what is known by then of a stream may be more than what the plan was made by. */
+  private async takeOver(directory: Directory): Promise<void> {
+    const missed = new Set<string>();
+    for (const [name, entry] of directory.orphans) {
+      const { host, from, epoch } = entry;
+      // Who was quicker with the one that it takes in has that, too.
+      if ((from !== undefined && missed.has(from)) || !(await directory.take(name, entry))) {
+        missed.add(name);
+        continue;
+      }
+      this.parts.journal.warn({ stream: name }, `it is taken over from host ${host}, epoch ${epoch + 1}`);
+    }
   }
 
   /** Streams that this host leads and has not opened. */

@@ -9,6 +9,9 @@ import { makeFolder, replaceFile } from "./durable.ts";
 import { isCount, seal, unseal } from "./sealed.ts";
 
 export interface Registry {
+  /** Whether all that it says is as of one moment: nothing is known yet of which it is not known what came before. */
+  readonly isWhole: boolean;
+  /** The value is not to be changed. */
   get(key: string): { value: unknown; revision: number } | undefined;
   /** Keys that start with `prefix`, sorted. */
   list(prefix: string): string[];
@@ -54,6 +57,7 @@ const VERSION = 2;
 const BEFORE_CHECKSUMS = '{"version":1,';
 
 export class MemoryRegistry implements Registry {
+  readonly isWhole = true;
   protected entries = new Map<string, Kept>();
   protected revision = 0;
   private readonly watchers = new Watchers();

@@ -8,6 +8,8 @@
 import { randomUUID } from "node:crypto";
 import { HallelujahError } from "../core/errors.ts";
 import type { Registry } from "../store/registry.ts";
+import { hostsIn } from "./membership.ts";
+import { takeovers } from "./placement.ts";
 
 export const STREAMS_PREFIX = "streams/";
 
@@ -36,10 +38,15 @@ interface Found {
 export class Directory {
   private readonly registry: Registry;
   private readonly self: { host: string; folder: string };
+  /** All entries, if none has changed since they were read. */
+  private entries: ReadonlyMap<string, DirectoryEntry> | undefined;
 
   constructor(registry: Registry, self: { host: string; folder: string }) {
     this.registry = registry;
     this.self = self;
+    registry.watch(STREAMS_PREFIX, () => {
+      this.entries = undefined;
+    });
   }
 
   /** The other host that has a stream; undefined if none has, or this one. */
@@ -60,13 +67,15 @@ export class Directory {
   }
 
   /** All entries, by name. */
-  get all(): Map<string, DirectoryEntry> {
+  get all(): ReadonlyMap<string, DirectoryEntry> {
+    if (this.entries) return this.entries;
     const all = new Map<string, DirectoryEntry>();
     for (const key of this.registry.list(STREAMS_PREFIX)) {
       const name = key.slice(STREAMS_PREFIX.length);
       const entry = this.get(name);
       if (entry) all.set(name, entry);
     }
+    this.entries = all;
     return all;
   }
 
@@ -103,6 +112,24 @@ export class Directory {
       const entry = { ...this.self, epoch: 1, identity: randomUUID().slice(0, 8), ...more };
       if (await this.write(name, entry, there)) return entry;
     }
+  }
+
+  /**
+   * Streams that this host is to take over now, in order, with their entries. None while it is not known what has happened before all that is known: a
+   * host could be there again by now whose stream is known to be taken over by it.
+   */
+  get orphans(): Map<string, LedEntry> {
+    const orphans = new Map<string, LedEntry>();
+    const hosts = hostsIn(this.registry);
+    // Nor if another process has this host's name by now.
+    const isKnown = hosts.some(({ name, folder }) => name === this.self.host && folder === this.self.folder);
+    if (!this.registry.isWhole || !isKnown) return orphans;
+    const { all } = this;
+    for (const name of takeovers(hosts, all, this.self.host)) {
+      const entry = all.get(name)!;
+      if (isLed(entry)) orphans.set(name, entry);
+    }
+    return orphans;
   }
 
   /** Makes this host the next leader of a stream, if its entry is still the one that is given. Answers whether it is. */

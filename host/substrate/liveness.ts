@@ -62,10 +62,14 @@ export class Observer {
   }
 
   /**
-   * The beats as they were read just now, by member; 0 for none. Answers those that are lost, each with the beat that was its last. To be asked
-   * every `beatMs`.
+   * The beats as they were read just now, by member; 0 for none. `askedAt` is when they were asked for: they may be as old as that. Answers those that
+   * are lost, each with the beat that was its last. To be asked every `beatMs`.
    */
-  read(beats: ReadonlyMap<string, number>, now: number): { member: string; beat: number }[] {
+  read(
+    beats: ReadonlyMap<string, number>,
+    now: number,
+    askedAt: number = now,
+  ): { member: string; beat: number }[] {
     const wasAway = now - this.readAt > this.times.holdMs;
     this.readAt = now;
     if (wasAway) this.seen.clear();
@@ -74,7 +78,7 @@ export class Observer {
     for (const [member, beat] of beats) {
       const known = this.seen.get(member);
       if (known?.beat !== beat) this.seen.set(member, { beat, since: now });
-      else if (now - known.since >= this.times.lostMs) lost.push({ member, beat });
+      else if (askedAt - known.since >= this.times.lostMs) lost.push({ member, beat });
     }
     return lost;
   }

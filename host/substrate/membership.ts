@@ -10,7 +10,7 @@ import { Lease, observedBy, Observer, type Times, timesOf } from "./liveness.ts"
 import type { Registry } from "../store/registry.ts";
 import { encodeKey } from "./registry.ts";
 
-const PREFIX = "hosts/";
+export const HOSTS_PREFIX = "hosts/";
 /** How the entries are written; a cluster serves one format. */
 const FORMAT = 1;
 /** Time after which a host is lost, ms: if the first one says no other, and at least. */
@@ -60,6 +60,7 @@ export class Membership {
   private beat: number;
   private timer: NodeJS.Timeout | undefined;
   private turn: Promise<void> = Promise.resolve();
+  private observing: Promise<void> | undefined;
   private isOver = false;
   private wasHeld = true;
 
@@ -95,7 +96,7 @@ export class Membership {
       history: 1,
       replicas: cluster.replicas,
     });
-    const key = PREFIX + facts.name;
+    const key = HOSTS_PREFIX + facts.name;
     const there = entryOf(registry, key);
     const at = encodeKey(facts.name);
     if (there && there.value.folder !== facts.folder && there.value.state === "up") {
@@ -129,9 +130,7 @@ export class Membership {
 
   /** The hosts that are there or lost, by name. */
   get hosts(): HostEntry[] {
-    const { registry } = this.parts;
-    const all = registry.list(PREFIX).flatMap((key) => entryOf(registry, key)?.value ?? []);
-    return all.filter(({ state }) => state !== "left");
+    return hostsIn(this.parts.registry);
   }
 
   /** Gives the name back; its epoch is remembered. */
@@ -139,7 +138,8 @@ export class Membership {
     if (this.isOver) return;
     this.end();
     await this.turn;
-    await this.parts.registry.put(PREFIX + this.me.name, { ...this.me, state: "left" }, this.revision);
+    await this.observing;
+    await this.parts.registry.put(HOSTS_PREFIX + this.me.name, { ...this.me, state: "left" }, this.revision);
   }
 
   /** Beats no more, as a process that has ended. */
@@ -173,7 +173,13 @@ export class Membership {
 
   private async step(): Promise<void> {
     await this.sendBeat();
-    if (!this.isOver) await this.observe();
+    if (this.isOver) return;
+    // An answer that was lost with a connection is waited for longer than it takes to be lost, and must keep no beat back.
+    this.observing ??= this.observe()
+      .catch((error: unknown) => this.tell(messageOf(error)))
+      .finally(() => {
+        this.observing = undefined;
+      });
   }
 
   private async sendBeat(): Promise<void> {
@@ -201,22 +207,26 @@ export class Membership {
   private async observe(): Promise<void> {
     const { registry, note } = this.parts;
     const { name } = this.me;
-    const own = entryOf(registry, PREFIX + name);
+    const own = entryOf(registry, HOSTS_PREFIX + name);
     if (own && own.value.process !== this.me.process) return this.outdated("another process has its name");
     if (own?.value.state === "lost") await this.comeBack(own);
     const up = this.hosts.filter(({ state }) => state === "up").map((host) => host.name);
+    // As they are before the beats are read: a process that takes the name meanwhile has another entry, and beats of its own.
+    const entries = observedBy(name, up).map((member) => entryOf(registry, HOSTS_PREFIX + member)!);
     const beats = new Map<string, number>();
+    const askedAt = performance.now();
     await Promise.all(
-      observedBy(name, up).map(async (member) => {
+      entries.map(async ({ value: { name: member } }) => {
         const found = await this.beats.get(encodeKey(member));
         beats.set(member, found?.operation === "PUT" ? found.revision : 0);
       }),
     );
-    for (const { member } of this.observer.read(beats, performance.now())) {
-      const entry = entryOf(registry, PREFIX + member);
-      if (entry?.value.state !== "up") continue;
+    const lost = this.observer.read(beats, performance.now(), askedAt).map(({ member }) => member);
+    for (const { value, revision } of entries) {
+      const { name: member } = value;
+      if (!lost.includes(member)) continue;
       // Another may say so at the same time.
-      await registry.put(PREFIX + member, { ...entry.value, state: "lost" }, entry.revision).then(
+      await registry.put(HOSTS_PREFIX + member, { ...value, state: "lost" }, revision).then(
         () => note("warn", `host ${member} is lost: it was not heard of for ${this.times.lostMs / 1000} s`),
         (error: HallelujahError) => {
           if (error.code !== "revision-conflict") throw error;
@@ -228,10 +238,16 @@ export class Membership {
   /** Others took it for lost, and what it had may be theirs: it is there again, as of a new epoch. */
   private async comeBack({ value, revision }: { value: HostEntry; revision: number }): Promise<void> {
     const back: HostEntry = { ...value, epoch: value.epoch + 1, state: "up" };
-    this.revision = await this.parts.registry.put(PREFIX + back.name, back, revision);
+    this.revision = await this.parts.registry.put(HOSTS_PREFIX + back.name, back, revision);
     this.me = back;
     this.parts.note("warn", "others took this host for lost; it is in the cluster again");
   }
+}
+
+/** The hosts that are there or lost, by name. */
+export function hostsIn(registry: Registry): HostEntry[] {
+  const all = registry.list(HOSTS_PREFIX).flatMap((key) => entryOf(registry, key)?.value ?? []);
+  return all.filter(({ state }) => state !== "left");
 }
 
 /** The entry of a host; undefined if there is none, or what is there was edited by hand and is none any more. */

@@ -23,6 +23,8 @@ interface Kept {
   /** Undefined if it was removed. */
   text: string | undefined;
   revision: number;
+  /** What the text says, once it was asked for. */
+  read?: { value: unknown };
 }
 
 export class ClusterRegistry implements Registry {
@@ -32,6 +34,10 @@ export class ClusterRegistry implements Registry {
   private readonly entries = new Map<string, Kept>();
   /** All changes up to this revision were told. */
   private told = 0;
+  /** The latest revision that is known, as an answer to a write may tell of it first. */
+  private latest = 0;
+  /** Keys that are known to be removed, until all changes before were told. */
+  private readonly removed = new Set<string>();
   private stopWatching: () => void = () => {};
   private isClosed = false;
   private count = 0;
@@ -73,7 +79,12 @@ export class ClusterRegistry implements Registry {
   get(key: string): { value: unknown; revision: number } | undefined {
     const kept = this.entries.get(key);
     if (kept?.text === undefined) return undefined;
-    return { value: this.read(key, kept.text), revision: kept.revision };
+    kept.read ??= { value: this.read(key, kept.text) };
+    return { value: kept.read.value, revision: kept.revision };
+  }
+
+  get isWhole(): boolean {
+    return this.told >= this.latest;
   }
 
   list(prefix: string): string[] {
@@ -196,14 +207,20 @@ export class ClusterRegistry implements Registry {
       text: entry.operation === "PUT" ? entry.string() : undefined,
       revision: entry.revision,
     });
-    for (const [each, { text, revision }] of this.entries)
-      if (text === undefined && revision <= this.told) this.entries.delete(each);
+    for (const each of this.removed) {
+      const kept = this.entries.get(each);
+      if (kept?.text === undefined && kept && kept.revision > this.told) continue;
+      if (kept?.text === undefined) this.entries.delete(each);
+      this.removed.delete(each);
+    }
   }
 
   private learn(key: string, kept: Kept): void {
     const known = this.entries.get(key);
     if (known && known.revision >= kept.revision) return;
+    this.latest = Math.max(this.latest, kept.revision);
     this.entries.set(key, kept);
+    if (kept.text === undefined) this.removed.add(key);
     if (known?.text !== kept.text) this.watchers.tell(key);
   }
 

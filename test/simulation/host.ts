@@ -9,7 +9,6 @@ import { STOP_GRACE_MS } from "../../host/core/limits.ts";
 import { admit } from "../../host/hallelu/admission.ts";
 import { PARTITIONS } from "../../host/hallelu/dispatch.ts";
 import type { StreamRecord } from "../../host/hallelu/record.ts";
-import type { ReprocessingHost } from "../../host/hallelu/reprocesses.ts";
 import type { Running as Opened } from "../../host/hallelu/running.ts";
 import { Stream } from "../../host/hallelu/stream.ts";
 import type { StreamParts } from "../../host/hallelu/stream-parts.ts";

@@ -63,4 +63,32 @@ test("what was edited by hand is nobody's, and can be claimed", async () => {
   }
 });
 
+test("what is to be taken over is what a plan says, by entries and hosts of one moment, and is taken as it was planned", async () => {
+  const host = { url: "", cpus: 1, memoryBytes: 1, version: "1", process: "p", epoch: 1 };
+  for (const name of ["a", "b", "c"])
+    await registry.put(`hosts/${name}`, {
+      ...host,
+      name,
+      folder: `folder ${name}`,
+      state: name === "c" ? "lost" : "up",
+    });
+  const c = new Directory(registry, { host: "c", folder: "folder c" });
+  const [first, second] = [await c.create("s1", {}), await c.create("s2", {})];
+  await c.claim("alone");
+  assert.equal([[...a.orphans], [...b.orphans], [...c.orphans]], [[["s1", first]], [["s2", second]], []]);
+  const late = Object.assign(Object.create(registry) as MemoryRegistry, { isWhole: false });
+  assert.is(new Directory(late, { host: "a", folder: "folder a" }).orphans.size, 0);
+
+  assert.is(
+    new Directory(registry, { host: "a", folder: "folder z" }).orphans.size,
+    0,
+    "its name is another's",
+  );
+
+  assert.ok(await a.take("s1", first));
+  assert.equal(a.get("s1"), { ...first, host: "a", folder: "folder a", epoch: 2 });
+  assert.not.ok(await b.take("s1", first), "it is led by another one by now");
+  assert.equal([a.orphans.size, b.orphans.size], [0, 1]);
+});
+
 test.run();

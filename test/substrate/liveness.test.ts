@@ -41,6 +41,22 @@ test("a member is lost when its beat has been the same for long enough, and only
   assert.equal(read(8, 11_000), [{ member: "a", beat: 8 }]);
 });
 
+test("beats that took long to be read are as old as the question", () => {
+  const observer = new Observer(times);
+  const read = (beat: number, now: number, askedAt = now) =>
+    observer.read(new Map([["a", beat]]), now, askedAt);
+  for (let now = 0; now <= 1_600; now += 400) assert.equal(read(7, now), []);
+  assert.equal(read(7, 2_100, 1_950), [], "it may have been sent another since");
+  assert.equal(read(7, 2_500, 2_000), [{ member: "a", beat: 7 }]);
+  assert.equal(read(8, 2_900, 2_600), []);
+  for (let now = 3_300; now < 4_900; now += 400) assert.equal(read(8, now), []);
+  assert.equal(
+    read(8, 4_900),
+    [{ member: "a", beat: 8 }],
+    "it was there when it was read, not when it was asked for",
+  );
+});
+
 test("whoever is lost to an observer does not hold its lease any more, whatever its clock, pauses and the network", () => {
   // The holder's clock runs at its own speed; a beat is written some time after it was sent, or never, and its answer may come late.
   const step = fc.record({

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { StreamInfo } from "../client/live.ts";
 import { HallelujahError } from "../core/errors.ts";
+import { isRemote } from "../input/discover.ts";
 import { printable } from "../input/reasons.ts";
 import { type KeepPlan, planKeep } from "../run/keep.ts";
 import type { SourceFormat } from "../wire/jah.ts";
@@ -43,7 +44,7 @@ export async function loadCommand(name: string, inputs: string[], flags: LoadFla
     kernel,
     file: `${name}.ts`,
     // The host reads them.
-    source: files.map(({ path }) => resolve(path)),
+    source: files.map(({ path }) => (isRemote(path) ? path : resolve(path))),
     ...(inputFormat === undefined ? {} : { inputFormat }),
     ...(max === undefined ? {} : { max }),
     ...(retain === undefined ? {} : { retain }),

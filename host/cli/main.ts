@@ -54,7 +54,7 @@ program
     "[options] <kernel> <inputs...>\n       hallelujah run [options] --sql <query> <inputs...>\n       hallelujah run [options] <kernel> --from <stream>",
   )
   .argument("<kernel>", "the kernel: a .ts file, or a built .wasm; with --sql, the first input")
-  .argument("[inputs...]", "files, folders or globs; - is standard input")
+  .argument("[inputs...]", "files, folders, globs or URLs (http, https, s3); - is standard input")
   .option("--sql <query>", "a query instead of a kernel: 'SELECT ... FROM data', where the name is any")
   .option(
     "--types <list>",
@@ -274,7 +274,7 @@ pushing(
   .option("--max <n>", "Jahs that it may have; as many as there are CPUs if not given", whole)
   .option(
     "--source <input>",
-    "file, folder, glob or URL that the host reads; - pushes standard input, whose end closes all windows",
+    "file, folder, glob or URL (http, https, s3) that the host reads; - pushes standard input, whose end closes all windows",
     collect,
   )
   .option("--from <stream>", "take in the output of another stream, or its records if it has none")

@@ -119,6 +119,18 @@ export const SOURCES_MAX = 60_000;
 /** Time for which a deploy waits for the first of its sources to open, so that it can say what is wrong with it, ms. */
 export const SOURCE_OPEN_MS = 3_000;
 
+/** Tries of a request for an input on a server, where trying again may help, and the pauses between them, ms. */
+export const REMOTE_TRIES = 5;
+export const REMOTE_PAUSE_MS = 100;
+export const REMOTE_PAUSE_MS_MAX = 5_000;
+
+/** Bytes of a Parquet or Arrow file on a server: it is copied to a temporary file, as its reader goes to and fro. */
+export const REMOTE_COPY_BYTES_MAX = 4 * 1024 * MiB;
+
+/** Objects that one S3 prefix lists, whether they are read or not, and bytes of a page of that list, which has 1,000 of them. */
+export const S3_KEYS_MAX = 1_000_000;
+export const S3_PAGE_BYTES_MAX = 8 * MiB;
+
 /** Bytes of a segment of a log, after which the next one is begun. */
 export const SEGMENT_BYTES = 64 * MiB;
 

@@ -1,14 +1,15 @@
 /**
  * What `deploy --source` reads: files, folders, globs and URLs, as frames in one order. Plain files become references,
- * which Jahs follow themselves; compressed ones and URLs are read here and cut as a file would be.
+ * which Jahs follow themselves; compressed ones and URLs (http, https, s3) are read here and cut as a file would be.
  */
 import { resolve } from "node:path";
 import { Readable } from "node:stream";
 import type { KernelDescriptor } from "../compiler/descriptor.ts";
-import { HallelujahError, messageOf } from "../core/errors.ts";
+import { HallelujahError } from "../core/errors.ts";
 import { FRAME_BYTES, SOURCES_MAX } from "../core/limits.ts";
+import { findFiles, isRemote } from "../input/discover.ts";
 import { framesOf } from "../input/frames.ts";
-import { planSources, type Source } from "../input/plan.ts";
+import { planSource, planSources, type Source } from "../input/plan.ts";
 import type { SourceFormat } from "../wire/jah.ts";
 import type { StreamSource } from "./shapes.ts";
 
@@ -22,7 +23,7 @@ export type SourceEvent =
   | { type: "frame"; input: number; bytes: Uint8Array }
   | { type: "ended"; input: number };
 
-const URL_PATTERN = /^https?:\/\//;
+const OF_SERVERS = new Set(["input-unreadable", "input-changed", "input-too-many", "s3-config", "usage"]);
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 
 /** Whether a source is the same on every host. */
@@ -50,7 +51,7 @@ export async function* readSources(
 ): AsyncGenerator<SourceEvent> {
   const as = inputFormat === undefined ? {} : { inputFormat };
   const groups: Group[] = [];
-  for (const pattern of patterns) groups.push(await groupOf(pattern, kernel, as));
+  for (const pattern of patterns) groups.push(...(await groupsOf(pattern, kernel, as, signal)));
   const count = groups.reduce((sum, group) => sum + ("url" in group ? 1 : group.sources.length), 0);
   if (count > SOURCES_MAX) {
     const message = `--source comes to ${count} files; a stream reads ${SOURCES_MAX} at most: join them, or use several streams`;
@@ -61,14 +62,8 @@ export async function* readSources(
   for (const group of groups) {
     if ("url" in group) {
       if (input >= first) {
-        const stdin = await fetchBody(group.url, signal);
-        const [source] = await planSources(kernel, {
-          inputs: ["-"],
-          stdin,
-          stdinName: group.url,
-          ...as,
-        });
-        yield* readOne(source, group.url, input, signal);
+        const source = await openUrl(group.url, kernel, as, signal);
+        yield* readOne(source, source.name, input, signal);
       }
       input++;
       continue;
@@ -81,17 +76,21 @@ export async function* readSources(
   }
 }
 
-async function groupOf(
+async function groupsOf(
   pattern: string,
   kernel: KernelDescriptor,
   as: Pick<Inputs, "inputFormat">,
-): Promise<Group> {
-  if (URL_PATTERN.test(pattern)) return { url: pattern };
+  signal: AbortSignal,
+): Promise<Group[]> {
+  if (isRemote(pattern)) {
+    const files = await ofSource(() => findFiles([pattern], signal));
+    return files.map(({ path }) => ({ url: path }));
+  }
   if (SCHEME.test(pattern)) {
-    const message = `${pattern} cannot be read: a source is a file, folder or glob of the host, or an http(s) URL`;
+    const message = `${pattern} cannot be read: a source is a file, folder or glob of the host, or an http(s) or s3 URL`;
     throw new HallelujahError("source-unreadable", message);
   }
-  return { sources: await planSources(kernel, { inputs: [pattern], stdin: Readable.from([]), ...as }) };
+  return [{ sources: await planSources(kernel, { inputs: [pattern], stdin: Readable.from([]), ...as }) }];
 }
 
 async function* readOne(
@@ -129,13 +128,22 @@ function specOf(source: Source, name: string): StreamSource {
   };
 }
 
-async function fetchBody(url: string, signal: AbortSignal): Promise<Readable> {
+async function openUrl(
+  url: string,
+  kernel: KernelDescriptor,
+  as: Pick<Inputs, "inputFormat">,
+  signal: AbortSignal,
+): Promise<Source> {
+  const options = { stdin: Readable.from([]), signal, ...as };
+  return ofSource(() => planSource(kernel, { path: url, size: 0 }, options));
+}
+
+/** What cannot be read is the stream's source. */
+async function ofSource<T>(work: () => Promise<T>): Promise<T> {
   try {
-    const response = await fetch(url, { signal });
-    if (!response.ok || !response.body) throw new Error(`the server answered ${response.status}`);
-    return Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]);
+    return await work();
   } catch (cause) {
-    const message = `${url} cannot be read: ${messageOf((cause as Error).cause ?? cause)}`;
-    throw new HallelujahError("source-unreadable", message, { cause });
+    if (!(cause instanceof HallelujahError) || !OF_SERVERS.has(cause.code)) throw cause;
+    throw new HallelujahError("source-unreadable", cause.message, { cause });
   }
 }

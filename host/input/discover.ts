@@ -24,21 +24,35 @@ const EXTENSIONS: Record<string, SourceFormat> = {
 };
 
 export interface InputFile {
-  /** `-` is standard input. */
+  /** `-` is standard input; an http(s) or s3 URL is read from its server. */
   path: string;
-  /** Bytes on disk; 0 for standard input. */
+  /** Bytes on disk, or as a server lists them; 0 for standard input, and where that is not known. */
   size: number;
 }
 
 /** The files behind the arguments: in argument order, those of a folder or glob by the bytes of their paths. */
-export async function findFiles(inputs: string[]): Promise<InputFile[]> {
+export async function findFiles(inputs: string[], signal?: AbortSignal): Promise<InputFile[]> {
   const files: InputFile[] = [];
-  for (const input of inputs) files.push(...(await filesOf(input)));
+  for (const input of inputs) files.push(...(await filesOf(input, signal)));
   return files;
 }
 
-async function filesOf(input: string): Promise<InputFile[]> {
+/** Whether an input lies on a server. */
+export function isRemote(input: string): boolean {
+  return /^(https?|s3):\/\//i.test(input);
+}
+
+async function remoteFilesOf(url: string, signal?: AbortSignal): Promise<InputFile[]> {
+  if (!/^s3:/i.test(url)) return [{ path: url, size: 0 }];
+  const { isS3Prefix, s3List } = await import("./s3.ts");
+  if (!isS3Prefix(url)) return [{ path: url, size: 0 }];
+  const found = await s3List(url, (key) => formatOfName(key) !== undefined, signal);
+  return found.map(({ url: path, size }) => ({ path, size }));
+}
+
+async function filesOf(input: string, signal?: AbortSignal): Promise<InputFile[]> {
   if (input === "-") return [{ path: "-", size: 0 }];
+  if (isRemote(input)) return remoteFilesOf(input, signal);
   const stat = reading(input, () => statSync(input, { throwIfNoEntry: false }));
   if (stat?.isDirectory()) {
     const found = reading(input, () => walk(input))!.filter((path) => formatOfName(path) !== undefined);
@@ -90,7 +104,8 @@ function formatOfName(path: string): SourceFormat | undefined {
 }
 
 export function nameWithoutGz(path: string): string {
-  return basename(path).replace(/\.gz$/i, "");
+  const name = /^https?:\/\//i.test(path) ? path.replace(/[?#][^]*$/, "") : path;
+  return basename(name).replace(/\.gz$/i, "");
 }
 
 /** The first bytes of a file, at most HEAD_BYTES. */

@@ -10,10 +10,12 @@ import {
   formatOf,
   type InputFile,
   isGzip,
+  isRemote,
   nameWithoutGz,
   readHead,
   refuseBinary,
 } from "./discover.ts";
+import type { Copies } from "./copies.ts";
 import { ByteStream } from "./stream.ts";
 import type { FieldWish } from "../kernel/columns.ts";
 import type { VisitField } from "../kernel/rows.ts";
@@ -45,12 +47,16 @@ export interface InputOptions {
   stdin: Readable;
   /** What `-` is called in messages. */
   stdinName?: string;
+  /** Ends what is read from servers. */
+  signal?: AbortSignal;
+  /** Where Parquet and Arrow files of servers may be copied to; without it, they are refused. */
+  copies?: Copies;
 }
 
 export async function planSources(kernel: KernelDescriptor, options: InputOptions): Promise<Source[]> {
-  const files = await findFiles(options.inputs);
+  const files = await findFiles(options.inputs, options.signal);
   if (!files.length)
-    throw new HallelujahError("input-missing", "name at least one input: a file, a folder, or -");
+    throw new HallelujahError("input-missing", "name at least one input: a file, a folder, a URL, or -");
   const sources: Source[] = [];
   for (const file of files) sources.push(await planSource(kernel, file, options));
   return sources;
@@ -72,12 +78,17 @@ export function visitFieldsOf({ file, input, visits }: KernelDescriptor): VisitF
   return wishesOf(input.fields).map((wish, i) => ({ ...wish, written: input.fields[i].type }));
 }
 
-async function planSource(kernel: KernelDescriptor, file: InputFile, options: InputOptions): Promise<Source> {
+/** What one file is. */
+export async function planSource(
+  kernel: KernelDescriptor,
+  file: InputFile,
+  options: Omit<InputOptions, "inputs">,
+): Promise<Source> {
   const { fields } = kernel.input;
-  const fromPipe = file.path === "-" || file.size === 0;
+  const fromPipe = file.path === "-" || file.size === 0 || isRemote(file.path);
   const head = fromPipe ? undefined : readHead(file.path);
   if (head && !isGzip(head)) return planFile(fields, file, head, options);
-  const stream = await ByteStream.open(file.path, options.stdin, options.stdinName);
+  const stream = await ByteStream.open(file.path, options.stdin, options.stdinName, options.signal);
   const name = nameWithoutGz(file.path === "-" ? "" : file.path);
   const text = await stream.head();
   const format = formatOf(name, text, options.inputFormat, wantsLines(fields), stream.name);
@@ -85,6 +96,7 @@ async function planSource(kernel: KernelDescriptor, file: InputFile, options: In
     throw new HallelujahError("input-format", `${stream.name} is empty, so it is no ${format} file`);
   }
   if (format === "parquet" || format === "arrow") {
+    if (isRemote(file.path) && !stream.compressed) return planCopy(fields, stream, format, options);
     throw new HallelujahError(
       "input-format",
       `${stream.name}: ${format} is read from files that are not compressed`,
@@ -103,11 +115,34 @@ async function planSource(kernel: KernelDescriptor, file: InputFile, options: In
   return { ...base, ...(await shapeOf(format, stream.name, text, fields, options)) };
 }
 
+/** A columnar file of a server: its reader needs all places of it, so it is copied. */
+async function planCopy(
+  fields: RecordField[],
+  stream: ByteStream,
+  format: SourceFormat,
+  options: Omit<InputOptions, "inputs">,
+): Promise<Source> {
+  const { name } = stream;
+  if (!options.copies) {
+    stream.close();
+    const message = `${name}: ${format} is read from files of the host; copy it there, or have hallelujah run read it`;
+    throw new HallelujahError("input-format", message);
+  }
+  const { path, size } = await options.copies.add(stream);
+  const as = { ...options, inputFormat: format };
+  try {
+    return { ...(await planFile(fields, { path, size }, readHead(path), as)), name };
+  } catch (error) {
+    if (!(error instanceof HallelujahError)) throw error;
+    throw new HallelujahError(error.code, error.message.replaceAll(path, name), { cause: error });
+  }
+}
+
 async function planFile(
   fields: RecordField[],
   file: InputFile,
   head: Buffer,
-  options: InputOptions,
+  options: Omit<InputOptions, "inputs">,
 ): Promise<Source> {
   const { path, size } = file;
   const format = formatOf(path, head, options.inputFormat, wantsLines(fields));
@@ -133,7 +168,7 @@ async function shapeOf(
   name: string,
   head: Buffer,
   fields: RecordField[],
-  options: InputOptions,
+  options: Omit<InputOptions, "inputs">,
 ): Promise<Pick<Source, "delimiter" | "dataStart" | "plan" | "headerLines" | "columns">> {
   if (format === "lines" && !(fields.length === 1 && fields[0].type === "Text")) {
     const message = `${name} is read as lines, which a record of one Text field takes: @record class Line { line: Text }`;

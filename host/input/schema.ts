@@ -9,7 +9,15 @@ import type { Schema, SchemaColumn, SqlType } from "../sql/expression.ts";
 import { parseTime } from "../sql/values.ts";
 import type { SourceFormat } from "../wire/jah.ts";
 import { bomLength, csvRecord, DELIMITERS } from "./csv-header.ts";
-import { findFiles, formatOf, type InputFile, isGzip, nameWithoutGz, readHead } from "./discover.ts";
+import {
+  findFiles,
+  formatOf,
+  type InputFile,
+  isGzip,
+  isRemote,
+  nameWithoutGz,
+  readHead,
+} from "./discover.ts";
 import type { ColumnType, FileColumn } from "./file-column.ts";
 import type { ParquetFile } from "./parquet.ts";
 import type { InputOptions } from "./plan.ts";
@@ -28,7 +36,7 @@ export interface FoundSchema {
 
 /** The columns of an input: those of its first file that is not empty. Throws as `planSources` does. */
 export async function findSchema(options: InputOptions): Promise<FoundSchema> {
-  const files = await findFiles(options.inputs);
+  const files = await findFiles(options.inputs, options.signal);
   const file = files.find(({ path, size }) => size > 0 || path === "-") ?? files[0];
   if (!file) throw new HallelujahError("input-missing", "name at least one input: a file, a folder, or -");
   if (file.path === "-") {
@@ -63,8 +71,9 @@ type FileSchema = Pick<FoundSchema, "format" | "columns">;
 
 async function schemaOf(file: InputFile, files: InputFile[], options: InputOptions): Promise<FileSchema> {
   const { path, size } = file;
-  const head = size ? readHead(path) : Buffer.alloc(0);
-  if (size && !isGzip(head)) {
+  const onDisk = size > 0 && !isRemote(path);
+  const head = onDisk ? readHead(path) : Buffer.alloc(0);
+  if (onDisk && !isGzip(head)) {
     const format = formatOf(path, head, options.inputFormat, false);
     if (format === "parquet") return { format, columns: await parquetSchema(files, path) };
     if (format === "arrow") {
@@ -73,7 +82,7 @@ async function schemaOf(file: InputFile, files: InputFile[], options: InputOptio
     }
     return textSchema(path, head, path, options);
   }
-  const stream = await ByteStream.open(path, options.stdin);
+  const stream = await ByteStream.open(path, options.stdin, undefined, options.signal);
   try {
     return textSchema(nameWithoutGz(path), await stream.head(), stream.name, options);
   } finally {
@@ -121,6 +130,10 @@ function typeOf(type: ColumnType): SqlType {
 
 function textSchema(path: string, head: Buffer, shown: string, options: InputOptions): FileSchema {
   const format = formatOf(path, head, options.inputFormat, false, shown);
+  if (format === "parquet" || format === "arrow") {
+    const message = `${shown}: the columns of ${format} are found in files that are not compressed, on a disk`;
+    throw new HallelujahError("input-format", message);
+  }
   if (format === "lines") return { format, columns: [{ name: "line", type: "text", nullable: false }] };
   if (!head.length && !options.columns)
     throw new HallelujahError("input-empty", `${shown} is empty, so it has no columns`);

@@ -4,7 +4,7 @@ import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { HEAD_BYTES } from "../core/limits.ts";
-import { isGzip } from "./discover.ts";
+import { isGzip, isRemote } from "./discover.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 
@@ -13,6 +13,8 @@ export class ByteStream {
   readonly name: string;
   /** Bytes taken from the file or pipe so far, before decompression. */
   rawBytes = 0;
+  /** Whether they are decompressed on the way. */
+  compressed = false;
   /** The first bytes, once `head` was asked for. */
   seen: Buffer = Buffer.alloc(0);
   private readonly chunks: AsyncIterator<Buffer>;
@@ -25,13 +27,34 @@ export class ByteStream {
     this.closing = closing;
   }
 
-  /** Opens a file, or standard input for `-`; gzip is recognised by its first bytes. */
-  static async open(path: string, stdin: Readable, stdinName = "standard input"): Promise<ByteStream> {
-    const name = path === "-" ? stdinName : path;
-    const raw = path === "-" ? stdin : createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  /** Opens a file, an object of a server, or standard input for `-`; `signal` ends what a server sends. */
+  static async open(
+    path: string,
+    stdin: Readable,
+    stdinName = "standard input",
+    signal?: AbortSignal,
+  ): Promise<ByteStream> {
+    if (path === "-") return ByteStream.over(stdinName, stdin, () => {});
+    if (isRemote(path)) {
+      const { openRemote } = await import("./remote.ts");
+      const stop = new AbortController();
+      const any = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+      const { name, chunks } = openRemote(path, any);
+      return ByteStream.over(name, chunks, () => stop.abort());
+    }
+    const raw = createReadStream(path, { highWaterMark: CHUNK_BYTES });
+    return ByteStream.over(path, raw, () => raw.destroy());
+  }
+
+  /** Over chunks, of which gzip is recognised by the first bytes; `close` says that no more is read. */
+  private static async over(
+    name: string,
+    raw: AsyncIterable<Buffer | string>,
+    close: () => void,
+  ): Promise<ByteStream> {
     const counted: { stream?: ByteStream } = {};
     const source = (async function* () {
-      for await (const chunk of raw as AsyncIterable<Buffer | string>) {
+      for await (const chunk of raw) {
         const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
         if (counted.stream) counted.stream.rawBytes += bytes.length;
         yield bytes;
@@ -47,12 +70,11 @@ export class ByteStream {
       if (first.length) yield first;
       yield* source;
     })();
-    const chunks = isGzip(first) ? gunzip(whole) : whole;
-    const close = () => {
-      if (path !== "-") raw.destroy();
-    };
+    const compressed = isGzip(first);
+    const chunks = compressed ? gunzip(whole) : whole;
     counted.stream = new ByteStream(name, chunks[Symbol.asyncIterator]() as AsyncIterator<Buffer>, close);
     counted.stream.rawBytes = first.length;
+    counted.stream.compressed = compressed;
     return counted.stream;
   }
 
@@ -85,6 +107,7 @@ export class ByteStream {
       const { value, done } = await this.chunks.next();
       return done ? undefined : value;
     } catch (cause) {
+      if (cause instanceof HallelujahError) throw cause;
       const zlib = (cause as { code?: string }).code?.startsWith("Z_");
       const what = zlib ? "is broken gzip" : "cannot be read";
       throw new HallelujahError(

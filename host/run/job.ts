@@ -26,6 +26,7 @@ import type {
 } from "../wire/jah.ts";
 import { Chain } from "./chain.ts";
 import { explainFailure } from "./failure.ts";
+import { Copies } from "../input/copies.ts";
 import { framesOf } from "../input/frames.ts";
 import { keyColumns, type Order, orderColumns, parseOrder } from "../kernel/order.ts";
 import { gather } from "./gather.ts";
@@ -39,7 +40,7 @@ import { NO_SOURCE } from "../wire/batch.ts";
 export interface JobOptions {
   /** The kernel: a `.ts` file, which is built if need be, or a built `.wasm`. */
   kernel: string;
-  /** Files, folders, globs; `-` is standard input. */
+  /** Files, folders, globs, http(s) and s3 URLs; `-` is standard input. */
   inputs: string[];
   inputFormat?: SourceFormat;
   /** CSV: the byte between fields; found out if not given. */
@@ -120,6 +121,7 @@ class Job {
   private readonly jahs: Jahs;
   private kernel!: BuiltKernel;
   private sources: Source[] = [];
+  private readonly copies = new Copies();
   private readonly chain = new Chain();
   private assembler!: Assembler;
   /** Frames handed out, with what is needed to hand them out again. */
@@ -168,6 +170,7 @@ class Job {
     this.options.signal?.removeEventListener("abort", this.onAbort);
     this.jahs.stop();
     for (const source of this.sources) source.stream?.close();
+    this.copies.remove();
     // Whoever writes to it may take long: nothing waits for that.
     if (this.options.inputs.includes("-")) (this.options.stdin ?? process.stdin).destroy();
   }
@@ -192,7 +195,7 @@ class Job {
     this.assembler = new Assembler(0, () => descriptor.ordered);
     const tables = this.chooseTables();
     const stdin = options.stdin ?? process.stdin;
-    this.sources = await planSources(descriptor, { ...options, stdin });
+    this.sources = await planSources(descriptor, { ...options, stdin, copies: this.copies });
     this.jahs.start({
       kernel: this.kernel.path,
       sources: this.sources.map(specOf),

@@ -1,4 +1,5 @@
 /** What a stream reads over HTTP: redirects, compressed bodies, servers that refuse or break off, and hosts that start again. */
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
@@ -11,6 +12,7 @@ import * as assert from "uvu/assert";
 import { packageRoot } from "../../host/core/package-root.ts";
 import { HallelujahError } from "../../host/core/errors.ts";
 import { scratch, write } from "../run.ts";
+import { KEYS, s3Env, startS3 } from "../s3.ts";
 import { startHost, type TestHost, until } from "./host.ts";
 
 const test = suite("sources over HTTP");
@@ -139,6 +141,41 @@ test("a body that breaks off is said so; the next start reads it again, and no r
       assert.is(asked, before);
     },
   );
+});
+
+test("the objects of an S3 prefix are read in the order of their keys, each once, and no credential is kept", async () => {
+  const s3 = await startS3();
+  try {
+    const half = body.indexOf("\n", body.length >> 1) + 1;
+    s3.objects.set("weather/in/1.ndjson", body.subarray(0, half));
+    s3.objects.set("weather/in/2.ndjson.gz", gzipSync(body.subarray(half)));
+    s3.objects.set("weather/in/3.parquet", Buffer.from("PAR1 and so on"));
+    const data = join(scratch(), "from-s3");
+    const env = { ...s3Env(s3), AWS_REGION: "us-east-1" };
+    const host = await startHost({ cpus: 2, data, env });
+    hosts.push(host);
+    const { client } = host;
+    await client.deploy("weather", { kernel, source: "s3://weather/in/*.ndjson*" });
+    await until(client, "weather", ({ records }) => records === RECORDS);
+    const rows = await (await client.query<Row>("weather", "stations")).all();
+    assert.ok(rows.every(({ temperature }) => temperature.count === RECORDS / 40));
+    for (const [source, words] of [
+      ["s3://weather/in/none.csv", /there is no such object/],
+      ["s3://weather/in/3.parquet", /parquet is read from files of the host/],
+    ] as const) {
+      const error = await client.deploy("other", { kernel, source }).then(
+        () => assert.unreachable(source),
+        (refused: HallelujahError) => refused,
+      );
+      assert.match((error as HallelujahError).message, words);
+    }
+    await host.stop();
+    const kept = spawnSync("grep", ["-rlaF", KEYS.secret, data], { encoding: "utf8" });
+    assert.equal([kept.status, kept.stdout], [1, ""]);
+    assert.not.match(host.log(), KEYS.secret);
+  } finally {
+    s3.close();
+  }
 });
 
 test.run();

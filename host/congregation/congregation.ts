@@ -345,7 +345,6 @@ class Host {
 
   private async stopNow(): Promise<void> {
     this.keepSpare(false);
-    await this.leave();
     const { hallelu } = this;
     if (hallelu) {
       const ended = new Promise<void>((done) => hallelu.once("exit", () => done()));
@@ -363,6 +362,8 @@ class Host {
         }),
     );
     await Promise.all(left);
+    // Others take its streams over when nothing goes on here any more.
+    await this.leave();
     this.journal.info("stopped");
     this.unlock();
   }

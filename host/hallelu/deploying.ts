@@ -7,6 +7,7 @@ import type { KernelDescriptor } from "../compiler/descriptor.ts";
 import { HallelujahError } from "../core/errors.ts";
 import { STREAMS_MAX } from "../core/limits.ts";
 import { parseRetain, RETAIN_DEFAULT } from "../core/retain.ts";
+import { isRemote } from "../input/discover.ts";
 import { replaceFile } from "../store/durable.ts";
 import type { Journal } from "../store/journal.ts";
 import type { StreamLoad } from "../wire/congregation.ts";
@@ -25,7 +26,6 @@ import { streamFolder, type StreamRecord } from "./record.ts";
 import type { Roster } from "./roster.ts";
 import { misfitsOf } from "./shapes.ts";
 import { checkSink } from "./sinks.ts";
-import { isUrl } from "./sources.ts";
 import type { Stream } from "./stream.ts";
 import { infoOf } from "./stream-info.ts";
 
@@ -154,7 +154,7 @@ export class Deploying {
       await neighbours.claim(name);
       return localHome(name);
     }
-    const isBound = source.some((each) => !isUrl(each));
+    const isBound = source.some((each) => !isRemote(each));
     return neighbours.newHome(name, data, {
       ...(from === undefined ? {} : { from }),
       ...(isBound ? { isBound } : {}),

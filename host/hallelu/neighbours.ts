@@ -13,6 +13,7 @@ import {
   type LedEntry,
   STREAMS_PREFIX,
 } from "../substrate/directory.ts";
+import { HOSTS_PREFIX } from "../substrate/membership.ts";
 import { hostOfNew } from "../substrate/placement.ts";
 import { ClusterRegistry } from "../substrate/registry.ts";
 import type { ClusterHost, ClusterPlace } from "../wire/congregation.ts";
@@ -73,7 +74,8 @@ export class Neighbours {
         // Those that the cluster keeps may be known there under another name of this host.
         for (const name of new Set([...own(), ...directory.own])) await this.claimOwn(directory, name);
         this.directory = directory;
-        this.registry.watch(STREAMS_PREFIX, () => this.changed());
+        for (const prefix of [STREAMS_PREFIX, HOSTS_PREFIX])
+          this.registry.watch(prefix, () => this.changed());
         this.tidy();
         this.changed();
         break;

@@ -26,11 +26,6 @@ export type SourceEvent =
 const OF_SERVERS = new Set(["input-unreadable", "input-changed", "input-too-many", "s3-config", "usage"]);
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 
-/** Whether a source is the same on every host. */
-export function isUrl(source: string): boolean {
-  return URL_PATTERN.test(source);
-}
-
 /** What of one pattern is read; a URL is fetched when its turn comes. */
 type Group = { url: string } | { sources: Source[] };
 

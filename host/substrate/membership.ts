@@ -1,13 +1,14 @@
 /**
  * The hosts of a cluster. Each has an entry `hosts/NAME` in the registry, which says what it is and changes only when it comes, goes or is
- * lost; and a beat in a bucket of its own (liveness.ts). An entry has an epoch, which grows with each process that takes the name: what an
- * earlier one does is refused.
+ * lost; a beat in a bucket of its own, and a subject at which it answers (liveness.ts). An entry has an epoch, which grows with each process
+ * that takes the name: what an earlier one does is refused.
  */
 import { Kvm, type KV } from "@nats-io/kv";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
-import { Lease, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
+import { Lease, type Loss, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
 import type { Registry } from "../store/registry.ts";
+import { Presence } from "./presence.ts";
 import { encodeKey } from "./registry.ts";
 
 const PREFIX = "hosts/";
@@ -40,7 +41,7 @@ export type HostFacts = Omit<HostEntry, "process" | "epoch" | "state">;
 export interface MembershipParts {
   cluster: Cluster;
   registry: Registry;
-  /** The bucket of the beats. */
+  /** The bucket of the beats; subjects at which hosts answer begin with its name too. */
   bucket: string;
   /** Time after which a host is lost that is not heard of, ms: the first host's word holds for all. */
   lostMs?: number;
@@ -55,6 +56,7 @@ export class Membership {
   private readonly times: Times;
   private readonly lease: Lease;
   private readonly observer: Observer;
+  private readonly presence: Presence;
   private me: HostEntry;
   private revision: number;
   private beat: number;
@@ -79,6 +81,7 @@ export class Membership {
     this.beat = beat;
     this.lease = new Lease(times);
     this.observer = new Observer(times);
+    this.presence = new Presence(parts.cluster.connection, parts.bucket, me.process);
   }
 
   /**
@@ -144,7 +147,9 @@ export class Membership {
 
   /** Beats no more, as a process that has ended. */
   end(): void {
+    if (this.isOver) return;
     this.isOver = true;
+    this.presence.close();
     clearTimeout(this.timer);
   }
 
@@ -197,7 +202,7 @@ export class Membership {
     this.parts.onOutdated(why);
   }
 
-  /** Reads the beats of those that this host observes, and says who is lost. */
+  /** Reads the beats of those that this host observes, asks them whether they are there, and says who is lost. */
   private async observe(): Promise<void> {
     const { registry, note } = this.parts;
     const { name } = this.me;
@@ -205,24 +210,40 @@ export class Membership {
     if (own && own.value.process !== this.me.process) return this.outdated("another process has its name");
     if (own?.value.state === "lost") await this.comeBack(own);
     const up = this.hosts.filter(({ state }) => state === "up").map((host) => host.name);
-    const beats = new Map<string, number>();
-    await Promise.all(
-      observedBy(name, up).map(async (member) => {
-        const found = await this.beats.get(encodeKey(member));
-        beats.set(member, found?.operation === "PUT" ? found.revision : 0);
+    const members = new Map(
+      observedBy(name, up).flatMap((member) => {
+        const entry = entryOf(registry, PREFIX + member);
+        return entry ? [[member, entry]] : [];
       }),
     );
-    for (const { member } of this.observer.read(beats, performance.now())) {
-      const entry = entryOf(registry, PREFIX + member);
-      if (entry?.value.state !== "up") continue;
-      // Another may say so at the same time.
-      await registry.put(PREFIX + member, { ...entry.value, state: "lost" }, entry.revision).then(
-        () => note("warn", `host ${member} is lost: it was not heard of for ${this.times.lostMs / 1000} s`),
+    const processes = new Map([...members].map(([member, { value }]) => [member, value.process]));
+    const [beats, asked] = await Promise.all([
+      this.beatsOf(members.keys()),
+      this.presence.ask(processes, this.times.beatMs / 2),
+    ]);
+    for (const { member, why } of this.observer.read(beats, performance.now(), asked)) {
+      const { value, revision } = members.get(member)!;
+      // Another may say so at the same time, or another process have taken the name.
+      await registry.put(PREFIX + member, { ...value, state: "lost" }, revision).then(
+        () => note("warn", `host ${member} is lost: ${this.reasonOf(why)}`),
         (error: HallelujahError) => {
           if (error.code !== "revision-conflict") throw error;
         },
       );
     }
+  }
+
+  private async beatsOf(members: Iterable<string>): Promise<Map<string, number>> {
+    const all = [...members].map(async (member): Promise<[string, number]> => {
+      const found = await this.beats.get(encodeKey(member));
+      return [member, found?.operation === "PUT" ? found.revision : 0];
+    });
+    return new Map(await Promise.all(all));
+  }
+
+  private reasonOf(why: Loss["why"]): string {
+    if (why === "gone") return "its connection has ended, and it did not come back";
+    return `it was not heard of for ${this.times.lostMs / 1000} s`;
   }
 
   /** Others took it for lost, and what it had may be theirs: it is there again, as of a new epoch. */

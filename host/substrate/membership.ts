@@ -1,13 +1,14 @@
 /**
  * The hosts of a cluster. Each has an entry `hosts/NAME` in the registry, which says what it is and changes only when it comes, goes or is
- * lost; and a beat in a bucket of its own (liveness.ts). An entry has an epoch, which grows with each process that takes the name: what an
- * earlier one does is refused.
+ * lost; a beat in a bucket of its own, and a subject at which it answers (liveness.ts). An entry has an epoch, which grows with each process
+ * that takes the name: what an earlier one does is refused.
  */
 import { Kvm, type KV } from "@nats-io/kv";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
-import { Lease, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
+import { Lease, type Loss, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
 import type { Registry } from "../store/registry.ts";
+import { Presence } from "./presence.ts";
 import { encodeKey } from "./registry.ts";
 
 export const HOSTS_PREFIX = "hosts/";
@@ -40,7 +41,7 @@ export type HostFacts = Omit<HostEntry, "process" | "epoch" | "state">;
 export interface MembershipParts {
   cluster: Cluster;
   registry: Registry;
-  /** The bucket of the beats. */
+  /** The bucket of the beats; subjects at which hosts answer begin with its name too. */
   bucket: string;
   /** Time after which a host is lost that is not heard of, ms: the first host's word holds for all. */
   lostMs?: number;
@@ -55,6 +56,7 @@ export class Membership {
   private readonly times: Times;
   private readonly lease: Lease;
   private readonly observer: Observer;
+  private readonly presence: Presence;
   private me: HostEntry;
   private revision: number;
   private beat: number;
@@ -80,6 +82,7 @@ export class Membership {
     this.beat = beat;
     this.lease = new Lease(times);
     this.observer = new Observer(times);
+    this.presence = new Presence(parts.cluster.connection, parts.bucket, me.process);
   }
 
   /**
@@ -144,7 +147,9 @@ export class Membership {
 
   /** Beats no more, as a process that has ended. */
   end(): void {
+    if (this.isOver) return;
     this.isOver = true;
+    this.presence.close();
     clearTimeout(this.timer);
   }
 
@@ -203,7 +208,7 @@ export class Membership {
     this.parts.onOutdated(why);
   }
 
-  /** Reads the beats of those that this host observes, and says who is lost. */
+  /** Reads the beats of those that this host observes, asks them whether they are there, and says who is lost. */
   private async observe(): Promise<void> {
     const { registry, note } = this.parts;
     const { name } = this.me;
@@ -212,27 +217,41 @@ export class Membership {
     if (own?.value.state === "lost") await this.comeBack(own);
     const up = this.hosts.filter(({ state }) => state === "up").map((host) => host.name);
     // As they are before the beats are read: a process that takes the name meanwhile has another entry, and beats of its own.
-    const entries = observedBy(name, up).map((member) => entryOf(registry, HOSTS_PREFIX + member)!);
-    const beats = new Map<string, number>();
-    const askedAt = performance.now();
-    await Promise.all(
-      entries.map(async ({ value: { name: member } }) => {
-        const found = await this.beats.get(encodeKey(member));
-        beats.set(member, found?.operation === "PUT" ? found.revision : 0);
+    const members = new Map(
+      observedBy(name, up).flatMap((member) => {
+        const entry = entryOf(registry, HOSTS_PREFIX + member);
+        return entry ? [[member, entry]] : [];
       }),
     );
-    const lost = this.observer.read(beats, performance.now(), askedAt).map(({ member }) => member);
-    for (const { value, revision } of entries) {
-      const { name: member } = value;
-      if (!lost.includes(member)) continue;
-      // Another may say so at the same time.
+    const processes = new Map([...members].map(([member, { value }]) => [member, value.process]));
+    const askedAt = performance.now();
+    const [beats, asked] = await Promise.all([
+      this.beatsOf(members.keys()),
+      this.presence.ask(processes, this.times.beatMs / 2),
+    ]);
+    for (const { member, why } of this.observer.read(beats, performance.now(), { asked, askedAt })) {
+      const { value, revision } = members.get(member)!;
+      // Another may say so at the same time, or another process have taken the name.
       await registry.put(HOSTS_PREFIX + member, { ...value, state: "lost" }, revision).then(
-        () => note("warn", `host ${member} is lost: it was not heard of for ${this.times.lostMs / 1000} s`),
+        () => note("warn", `host ${member} is lost: ${this.reasonOf(why)}`),
         (error: HallelujahError) => {
           if (error.code !== "revision-conflict") throw error;
         },
       );
     }
+  }
+
+  private async beatsOf(members: Iterable<string>): Promise<Map<string, number>> {
+    const all = [...members].map(async (member): Promise<[string, number]> => {
+      const found = await this.beats.get(encodeKey(member));
+      return [member, found?.operation === "PUT" ? found.revision : 0];
+    });
+    return new Map(await Promise.all(all));
+  }
+
+  private reasonOf(why: Loss["why"]): string {
+    if (why === "gone") return "its connection has ended, and it did not come back";
+    return `it was not heard of for ${this.times.lostMs / 1000} s`;
   }
 
   /** Others took it for lost, and what it had may be theirs: it is there again, as of a new epoch. */

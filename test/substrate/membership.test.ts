@@ -6,6 +6,7 @@ import { type HostEntry, Membership } from "../../host/substrate/membership.ts";
 import { MemoryRegistry } from "../../host/store/registry.ts";
 import { ClusterRegistry } from "../../host/substrate/registry.ts";
 import { hasNatsServer, startNats } from "../nats.ts";
+import { Proxy } from "./proxy.ts";
 
 const test = suite("host/substrate/membership: hosts of a cluster over a nats-server");
 
@@ -28,21 +29,24 @@ test("a cluster of another format, or whose settings were edited by hand, is ref
 
 if (hasNatsServer) {
   const server = await startNats();
+  const proxy = await Proxy.to(server.port);
   const connections: Cluster[] = [];
   let clusters = 0;
 
   /** A cluster of its own, whose members take each other for lost after `lostMs`. */
   const clusterOf = (lostMs: number) => {
     const bucket = `cluster${++clusters}`;
-    const join = async (name: string, folder = name) => {
-      const cluster = await joinCluster({ url: server.url, name });
+    const join = async (name: string, folder = name, url = server.url) => {
+      const cluster = await joinCluster({ url, name });
       connections.push(cluster);
       const registry = await ClusterRegistry.open(cluster, bucket);
       const outdated: string[] = [];
-      const parts = { cluster, registry, bucket: `${bucket}-beats`, lostMs, note: () => {} };
+      const notes: string[] = [];
+      const note = (_: string, message: string) => notes.push(message);
+      const parts = { cluster, registry, bucket: `${bucket}-beats`, lostMs, note };
       const facts = { name, url: `http://${name}`, cpus: 2, memoryBytes: 2 ** 30, version: "1", folder };
       const member = await Membership.join({ ...parts, onOutdated: (why) => outdated.push(why) }, facts);
-      return { member, registry, outdated, cluster };
+      return { member, registry, outdated, notes, cluster };
     };
     return { join };
   };
@@ -77,6 +81,30 @@ if (hasNatsServer) {
     assert.is(again.member.epoch, 2);
     await until("that it is back", () => standing(a.member.hosts).includes("b 2 up"));
     await Promise.all([a.member.leave(), again.member.leave()]);
+  });
+
+  test("a host whose connection ends, and does not come back, is lost by that, and not by its beats; one that comes back is there again", async () => {
+    const { join } = clusterOf(20_000);
+    const a = await join("a");
+    const b = await join("b", "b", proxy.url);
+    await until("that a knows b", () => a.member.hosts.length === 2);
+    const { process } = a.registry.get("hosts/b")!.value as HostEntry;
+    let answered = false;
+    const spy = await joinCluster({ url: server.url, name: "spy" });
+    spy.connection.subscribe("_INBOX.>", {
+      // What is read of the bucket, which is the same, has headers.
+      callback: (_, message) => {
+        answered ||= message.string() === process && !message.headers;
+      },
+    });
+    await until("that b has answered", () => answered);
+    await spy.close();
+    proxy.shut(true);
+    await until("that b is lost", () => standing(a.member.hosts).includes("b 1 lost"));
+    assert.equal(a.notes, ["host b is lost: its connection has ended, and it did not come back"]);
+    proxy.shut(false);
+    await until("that b is back", () => standing(a.member.hosts).includes("b 2 up"));
+    await Promise.all([a.member.leave(), b.member.leave()]);
   });
 
   test("of two processes of one folder, only the later one goes on", async () => {
@@ -125,6 +153,7 @@ if (hasNatsServer) {
 
   test.after(async () => {
     await Promise.all(connections.map((each) => each.close()));
+    proxy.close();
     await server.kill();
   });
 }

@@ -132,6 +132,9 @@ function made<T>(all: Map<string, T>, name: string, make: () => T): T {
 /** The cluster as a process reaches it: all of it that the registry and membership ask for is its buckets. */
 export function clusterOf(servers: Servers, process: Process): Cluster {
   const connection = {
+    // Whether a process is connected is not simulated: those that do not beat are lost, in time.
+    subscribe: () => ({ unsubscribe: () => {} }),
+    request: () => Promise.reject(new Error("nothing was heard")),
     nc: true,
     bucket: (name: string, { description }: { description?: string }) =>
       new KvOfProcess(servers.bucket(name), process, description),

@@ -145,6 +145,9 @@ export const FLIGHT_MESSAGES = 1_024;
 export const FLIGHT_MS = 5_000;
 export const CLUSTER_ANSWER_MS = 2_000;
 export const CLUSTER_PATIENCE_MS = 10_000;
+/** Of a request for messages, ms: how long it holds, and how often JetStream says that it has it. One that was lost on the way is made again after two of these. */
+export const CLUSTER_PULL_MS = 2_000;
+export const CLUSTER_PULL_BEAT_MS = 500;
 
 /** Bytes of a blob in a cluster: with all that a server adds it fits a message of 1 MiB, several times over. */
 export const BLOB_BYTES_MAX = 512 * KiB;

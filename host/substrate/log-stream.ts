@@ -11,7 +11,14 @@ import {
 } from "@nats-io/jetstream";
 import { headers, type NatsConnection } from "@nats-io/transport-node";
 import { HallelujahError, messageOf } from "../core/errors.ts";
-import { CLUSTER_ANSWER_MS, CLUSTER_PATIENCE_MS, FLIGHT_MS, LOG_BATCH_BYTES } from "../core/limits.ts";
+import {
+  CLUSTER_ANSWER_MS,
+  CLUSTER_PATIENCE_MS,
+  CLUSTER_PULL_BEAT_MS,
+  CLUSTER_PULL_MS,
+  FLIGHT_MS,
+  LOG_BATCH_BYTES,
+} from "../core/limits.ts";
 import { type Cluster, jetStreamCode } from "./cluster.ts";
 import { Link } from "./link.ts";
 import { type Message, TERM_HEADER } from "./log-message.ts";
@@ -177,7 +184,11 @@ export class LogStream {
   async *messages(from: number, to: number): AsyncGenerator<Message> {
     if (from >= to) return;
     const consumer = await this.js.consumers.get(this.name, { opt_start_seq: from + 1 });
-    const messages = await consumer.consume({ max_bytes: LOG_BATCH_BYTES });
+    const messages = await consumer.consume({
+      max_bytes: LOG_BATCH_BYTES,
+      expires: CLUSTER_PULL_MS,
+      idle_heartbeat: CLUSTER_PULL_BEAT_MS,
+    });
     const giveUp = () => messages.stop(new Error(`nothing came for ${CLUSTER_PATIENCE_MS / 1000} s`));
     let timer = setTimeout(giveUp, CLUSTER_PATIENCE_MS);
     try {

@@ -9,6 +9,7 @@ import { type KV, Kvm, type KvWatchEntry } from "@nats-io/kv";
 import { HallelujahError, messageOf } from "../core/errors.ts";
 import { type Registry, revisionConflict, Watchers } from "../store/registry.ts";
 import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
+import { Link } from "./link.ts";
 
 /** What the bucket says of itself: by that, one is known that belongs to someone else. */
 const DESCRIPTION = "Hallelujah registry, version 1";
@@ -17,7 +18,9 @@ const VALUE_BYTES_MAX = 1_000_000;
 /** Time within which all values have to be there at the start, ms. */
 const FILL_MS = 10_000;
 /** Pause before changes are asked for again, ms. */
-const FILL_RETRY_MS = 1_000;
+const FILL_RETRY_MS = 200;
+/** How often it is asked how many changes there are, ms: what tells of them may have ended unnoticed, and says so after a minute only. */
+const LOOK_MS = 1_000;
 
 interface Kept {
   /** Undefined if it was removed. */
@@ -38,7 +41,11 @@ export class ClusterRegistry implements Registry {
   private latest = 0;
   /** Keys that are known to be removed, until all changes before were told. */
   private readonly removed = new Set<string>();
+  /** The last revision that was there when that was last asked. */
+  private there = 0;
+  private timer: NodeJS.Timeout | undefined;
   private stopWatching: () => void = () => {};
+  private stopListening: () => void = () => {};
   private isClosed = false;
   private count = 0;
   /** Makes the numbers of writes those of this process alone. */
@@ -73,6 +80,12 @@ export class ClusterRegistry implements Registry {
       registry.close();
       throw error;
     }
+    registry.lookLater();
+    const link = Link.of(connection);
+    // What told of changes over the connection before tells nothing over this one.
+    registry.stopListening = link.watch(() => {
+      if (link.isUp) registry.stopWatching();
+    });
     return registry;
   }
 
@@ -127,6 +140,8 @@ export class ClusterRegistry implements Registry {
 
   close(): void {
     this.isClosed = true;
+    clearTimeout(this.timer);
+    this.stopListening();
     this.stopWatching();
   }
 
@@ -157,9 +172,15 @@ export class ClusterRegistry implements Registry {
   private async fill(hasAny: boolean): Promise<void> {
     const watch = await this.kv.watch();
     this.stopWatching = () => watch.stop();
+    const { there } = this;
     let filled = () => {};
     const all = new Promise<void>((done) => {
-      filled = done;
+      filled = () => {
+        // What was removed by hand is not told.
+        this.told = Math.max(this.told, there);
+        filled = () => {};
+        done();
+      };
     });
     const follow = async () => {
       for await (const entry of watch) {
@@ -197,6 +218,23 @@ export class ClusterRegistry implements Registry {
         // The connection says why, and is made again.
       }
     }
+  }
+
+  private lookLater(): void {
+    this.timer = setTimeout(() => {
+      void this.look()
+        .catch(() => {}) // the connection says why, and is made again
+        .then(() => {
+          if (!this.isClosed) this.lookLater();
+        });
+    }, LOOK_MS).unref();
+  }
+
+  /** Has changes told anew if those are not told that were there the last time. */
+  private async look(): Promise<void> {
+    if (this.told < this.there) this.stopWatching();
+    const { streamInfo } = await this.kv.status();
+    this.there = Math.max(this.there, streamInfo.state.last_seq);
   }
 
   private hear(entry: KvWatchEntry): void {

@@ -1,19 +1,17 @@
 /** A disk that is full for a while: nothing fails for good, users see what waits, and all goes on when there is room. */
 import { once } from "node:events";
-import { closeSync, openSync, rmSync, writeSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { TableRow } from "../../host/client/rows.ts";
+import { Ballast } from "./ballast.ts";
 import { prints } from "./commands.ts";
 import { canMount, drained, startHost, type TestHost, until } from "./host.ts";
 
 const test = suite("flow/disk-full");
 const DISK_MIB = 256;
-const REFILL_MS = 10;
 /** So many that not all of them find room in what is given back at a time. */
 const MANY = 240_000;
 
@@ -37,37 +35,14 @@ const RECORDS = 8_000;
 const lines = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, i) => `{"n":${from + i},"word":"w${(from + i) % 7}"}\n`).join("");
 
-/** Writes to a file until there is no room for more. */
-function fill(path: string): void {
-  const fd = openSync(path, "a");
-  try {
-    // Small pieces at the end, so that nothing at all is left.
-    for (const bytes of [1 << 20, 4096]) {
-      const piece = Buffer.alloc(bytes, 1);
-      try {
-        while (writeSync(fd, piece) === bytes);
-      } catch (error) {
-        assert.is((error as NodeJS.ErrnoException).code, "ENOSPC");
-      }
-    }
-  } finally {
-    closeSync(fd);
-  }
-}
-
-let filling: NodeJS.Timeout | undefined;
+let ballast: Ballast | undefined;
 // A test that fails leaves it at work.
-test.after.each(() => clearInterval(filling));
+test.after.each(() => ballast?.leave());
 
-/** Leaves no room on the disk of a host, also where something gives some back; answers what makes room again. */
+/** Leaves no room on the disk of a host; answers what makes room again. */
 function keepFull({ data, process: child }: TestHost): () => void {
-  const path = join(data, "ballast");
-  fill(path);
-  filling = setInterval(() => child.exitCode === null && fill(path), REFILL_MS);
-  return () => {
-    clearInterval(filling);
-    rmSync(path);
-  };
+  const filling = (ballast = new Ballast(data, () => child.exitCode === null));
+  return () => filling.remove();
 }
 
 /** The table counts the first so many records, each once, and the output has them. */

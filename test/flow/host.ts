@@ -26,6 +26,8 @@ export interface TestHostOptions {
   cwd?: string;
   /** How many files each of its processes may have open. */
   openFiles?: number;
+  /** The command that runs it, such as `ip netns exec NAME`. */
+  prefix?: string[];
   /** Its data folder is a disk of its own with so many MiB. */
   diskMiB?: number;
 }
@@ -46,6 +48,7 @@ export async function startHost({
   cwd,
   openFiles,
   diskMiB,
+  prefix = [],
 }: TestHostOptions = {}): Promise<TestHost> {
   const folder = data ?? mkdtempSync(join(tmpdir(), "hallelujah-host-"));
   const up = [
@@ -61,7 +64,15 @@ export async function startHost({
   const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles}; `;
   const mount = diskMiB === undefined ? "" : `mount -t tmpfs -o size=${diskMiB}m none "${folder}" && `;
   const shell = mount ? ["unshare", "-Urm", "sh"] : ["sh"];
-  const command = [...shell, "-c", `${limit}${mount}exec "$0" "$@"`, process.execPath, ...up, ...args];
+  const command = [
+    ...prefix,
+    ...shell,
+    "-c",
+    `${limit}${mount}exec "$0" "$@"`,
+    process.execPath,
+    ...up,
+    ...args,
+  ];
   const child = spawn(command[0], command.slice(1), {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env },

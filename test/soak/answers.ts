@@ -4,25 +4,12 @@
  * own: these and no others must be in it.
  */
 import type { HallelujahError } from "../../host/core/errors.ts";
-import { ask } from "./asked.ts";
 import { type Counts, Differences, type Piece } from "./handled.ts";
-import type { Run } from "./run.ts";
+import type { Load } from "./load.ts";
 import { producersOf, type StreamSpec, type TableSpec } from "./streams.ts";
 
 /** Longest pause between two queries of a table, ms. */
 const ASK_MS = 400;
-/** What a query may be answered while processes are killed, and streams are stopped, moved and woken. */
-const REFUSALS = new Set([
-  "host-unreachable",
-  "connection-lost",
-  "no-capacity",
-  "shard-lost",
-  "jah-lost",
-  "visit-lost",
-  "stream-paused",
-  "stream-stopped",
-  "busy",
-]);
 
 export interface Answer {
   table: string;
@@ -35,11 +22,11 @@ export interface Answer {
 }
 
 export class Answers {
-  private readonly run: Run;
+  private readonly run: Load;
   private readonly stream: StreamSpec;
   private readonly answers: Answer[] = [];
 
-  constructor(run: Run, stream: StreamSpec) {
+  constructor(run: Load, stream: StreamSpec) {
     this.run = run;
     this.stream = stream;
   }
@@ -60,13 +47,13 @@ export class Answers {
 
   private async askFor(table: TableSpec): Promise<void> {
     const { run, stream, answers } = this;
-    const { over, abandoned, summary } = run;
+    const { over, summary } = run;
     const chance = run.chance(`ask ${stream.name} ${table.name}`);
     const label = `${stream.name}/${table.name}`;
     let least: Answer | undefined;
     while (!over.signal.aborted) {
       try {
-        const { frame, rows } = await ask(run.client, stream.name, table, { signal: abandoned.signal });
+        const { frame, rows } = await run.ask(stream, table);
         const counts = table.countsOf(rows);
         const sent = producersOf(stream, new Map(run.loaders.map((each) => [each.producer, each.sent])));
         const keys = table.keys && { counts: table.keys.of(rows), most: table.keys.most };
@@ -77,7 +64,7 @@ export class Answers {
         summary.answers[label] = (summary.answers[label] ?? 0) + 1;
       } catch (error) {
         const { code, message } = error as HallelujahError;
-        if (!code || !REFUSALS.has(code))
+        if (!code || !run.isRefusal(error as HallelujahError))
           throw new Error(`${stream.name} was asked for ${table.name}: ${code ?? ""} ${message}`, {
             cause: error,
           });

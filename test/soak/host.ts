@@ -12,18 +12,27 @@ const GONE_MS = 15_000;
 /** Bytes of frames after which a shard is saved: few, so that there are many checkpoints to be killed in. */
 const CHECKPOINT_BYTES = 500_000;
 
+/** How a host is started, where it is not alone on a machine. */
+export interface Launch {
+  /** The command that runs it, such as `ip netns exec NAME`. */
+  prefix?: string[];
+  args?: string[];
+}
+
 export class SoakHost {
   /** Holds its data, and the sinks of its streams. */
   readonly folder: string;
   starts = 0;
   private readonly cpus: number;
   private readonly onEnd: (error: Error) => void;
+  private readonly launch: Launch;
   private host: TestHost | undefined;
   /** Whether it is to be up. */
   private wanted = false;
 
   /** `onEnd` hears of a host that ended by itself. */
-  constructor(folder: string, cpus: number, onEnd: (error: Error) => void) {
+  constructor(folder: string, cpus: number, onEnd: (error: Error) => void, launch: Launch = {}) {
+    this.launch = launch;
     this.folder = folder;
     this.cpus = cpus;
     this.onEnd = onEnd;
@@ -43,14 +52,15 @@ export class SoakHost {
   }
 
   async start(): Promise<void> {
-    const args = this.host ? ["--listen", new URL(this.host.url).host] : [];
+    const { prefix = [], args: given = [] } = this.launch;
+    const args = [...(this.host ? ["--listen", new URL(this.host.url).host] : []), ...given];
     const late = sleep(START_MS, undefined, { ref: false }).then(() => {
       throw new Error(`the host was not up within ${START_MS / 1000} s`);
     });
     late.catch(() => {});
     // Sinks are named from its working folder, so that a copy of the folder has sinks of its own.
     const env = { HALLELUJAH_CHECKPOINT_BYTES: String(CHECKPOINT_BYTES) };
-    const started = startHost({ cpus: this.cpus, data: this.data, cwd: this.folder, args, env });
+    const started = startHost({ cpus: this.cpus, data: this.data, cwd: this.folder, args, env, prefix });
     const host = await Promise.race([started, late]);
     this.host = host;
     this.wanted = true;
@@ -81,6 +91,13 @@ export class SoakHost {
     return done;
   }
 
+  /** Kills all of its processes; resolves when they are gone. */
+  async crash(): Promise<void> {
+    const all = this.processes();
+    this.end();
+    await this.gone(all);
+  }
+
   private async gone(processes: Process[]): Promise<void> {
     const deadline = performance.now() + GONE_MS;
     while (processes.some(isAlive)) {
@@ -103,6 +120,16 @@ export class SoakHost {
 
   /** Does something while none of its processes gets on. */
   async frozen<T>(work: () => Promise<T>): Promise<T> {
+    const goOn = this.freeze();
+    try {
+      return await work();
+    } finally {
+      goOn();
+    }
+  }
+
+  /** Stops all of its processes; what it answers has them go on. */
+  freeze(): () => void {
     const stopped: Process[] = [];
     const stop = (processes: Process[]) => {
       for (const each of processes) if (signal(each, "SIGSTOP")) stopped.push(each);
@@ -111,11 +138,9 @@ export class SoakHost {
     for (const kind of ["Congregation", "Hallelu"] as const) stop(this.processes(kind));
     const known = new Set(stopped.map(({ pid }) => pid));
     stop(this.processes().filter(({ pid }) => !known.has(pid)));
-    try {
-      return await work();
-    } finally {
+    return () => {
       for (const each of stopped.toReversed()) signal(each, "SIGCONT");
-    }
+    };
   }
 
   /** Kills whatever is left of it. */

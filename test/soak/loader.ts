@@ -10,6 +10,9 @@ const AWAY = new Set(["host-unreachable", "connection-lost", "busy", "backlog-fu
 const BODY_RECORDS_MAX = 12_000;
 const PAUSE_MS = 50;
 
+/** Where bodies are sent to. */
+export type Pushing = Pick<Hallelujah, "push">;
+
 /** A body that was sent, and whose answer is not there. */
 export interface InFlight {
   sequence: number;
@@ -48,7 +51,7 @@ export class Loader {
    * reason of `abandoned`.
    */
   async run(
-    client: Hallelujah,
+    client: Pushing,
     allowed: () => number,
     over: AbortSignal,
     abandoned: AbortSignal,
@@ -80,7 +83,7 @@ export class Loader {
 
   /** Sends a body until it is acknowledged; resolves with where its records are. */
   async push(
-    client: Hallelujah,
+    client: Pushing,
     { sequence, body, pieces }: InFlight,
     abandoned: AbortSignal,
   ): Promise<Piece[]> {

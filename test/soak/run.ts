@@ -1,13 +1,11 @@
-/** What the parts of one soak have in common: its host, its clock, its random numbers, what was acknowledged, and how all of it ends. */
-import { setMaxListeners } from "node:events";
+/** What the parts of one soak have in common: its load, its host, and what is counted. */
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Hallelujah } from "../../host/client/live.ts";
-import { random } from "../run.ts";
-import { History, type Taken } from "./handled.ts";
+import type { HallelujahError } from "../../host/core/errors.ts";
+import { type Answered, ask } from "./asked.ts";
 import { SoakHost } from "./host.ts";
-import { Loader } from "./loader.ts";
-import { type StreamSpec, STREAMS } from "./streams.ts";
+import { Load } from "./load.ts";
+import { type StreamSpec, STREAMS, type TableSpec } from "./streams.ts";
 
 export interface SoakOptions {
   /** Time in which things happen; bringing everything to rest and comparing it comes on top. */
@@ -55,21 +53,23 @@ export interface SoakSummary {
   deadLetters: number;
 }
 
-/** Records are allowed in waves, so that they come at full rate and streams come to rest between them, ms. */
-const WAVE_MS = 4_000;
+/** What a query may be answered while processes are killed, and streams are stopped, moved and woken. */
+const REFUSALS = new Set([
+  "host-unreachable",
+  "connection-lost",
+  "no-capacity",
+  "shard-lost",
+  "jah-lost",
+  "visit-lost",
+  "stream-paused",
+  "stream-stopped",
+  "busy",
+]);
 
-export class Run {
+export class Run extends Load {
   readonly options: Required<SoakOptions>;
   readonly folder: string;
   readonly host: SoakHost;
-  readonly loaders: Loader[];
-  readonly histories = new Map(STREAMS.map(({ name }) => [name, new History()]));
-  /** When things began to happen. */
-  startedAt = performance.now();
-  /** The time is over: nothing new begins. */
-  readonly over = new AbortController();
-  /** Something went wrong: everything ends. */
-  readonly abandoned = new AbortController();
   readonly summary: SoakSummary = {
     kills: {},
     restarts: 0,
@@ -93,7 +93,7 @@ export class Run {
   };
 
   constructor(options: SoakOptions, folder: string) {
-    this.options = {
+    const full = {
       cpus: 2,
       recordsPerMinute: 1_500_000,
       killEverySeconds: 3,
@@ -101,58 +101,21 @@ export class Run {
       say: () => {},
       ...options,
     };
+    super(STREAMS, full);
+    this.options = full;
     this.folder = folder;
-    setMaxListeners(0, this.over.signal, this.abandoned.signal); // all that is asked at the same time waits for them
-    this.host = new SoakHost(join(folder, "host"), this.options.cpus, (error) => this.abandon(error));
-    this.loaders = STREAMS.flatMap((stream) =>
-      stream.producers.map((producer) => new Loader(stream, producer, this.chance(producer.id))),
-    );
+    this.host = new SoakHost(join(folder, "host"), full.cpus, (error) => this.abandon(error));
   }
 
   get client(): Hallelujah {
     return this.host.client;
   }
 
-  abandon(error: Error): void {
-    this.over.abort();
-    this.abandoned.abort(error);
+  ask({ name }: StreamSpec, table: TableSpec): Promise<Answered> {
+    return ask(this.client, name, table, { signal: this.abandoned.signal });
   }
 
-  /** The same work; if it fails, everything ends. */
-  watched(work: Promise<void>): Promise<void> {
-    return work.catch((error: Error) => this.abandon(error));
-  }
-
-  say(line: string): void {
-    const seconds = ((performance.now() - this.startedAt) / 1000).toFixed(1);
-    this.options.say(`${seconds.padStart(6)} s  ${line}`);
-  }
-
-  /** Random numbers of one part, which do not depend on how often the others draw. */
-  chance(part: string): () => number {
-    const { seed } = this.options;
-    return random([...part].reduce((sum, letter) => Math.imul(sum, 31) + letter.charCodeAt(0), seed));
-  }
-
-  /** Resolves after so long, or when the time is over. */
-  async pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.over.signal }).catch(() => {});
-  }
-
-  /** What is acknowledged by now, which does not change with what comes. */
-  get taken(): Taken {
-    const { loaders, histories } = this;
-    return {
-      counts: new Map(loaders.map(({ producer, acknowledged }) => [producer, acknowledged])),
-      pieces: new Map(loaders.map(({ producer, pieces }) => [producer, [...pieces]])),
-      histories: new Map([...histories].map(([name, history]) => [name, history.copy()])),
-    };
-  }
-
-  /** How many records a producer may have pushed by now. */
-  allowed({ share, steady }: StreamSpec): number {
-    const ms = performance.now() - this.startedAt;
-    const until = steady ? ms : Math.ceil(ms / WAVE_MS) * WAVE_MS;
-    return (until * share * this.options.recordsPerMinute) / 60_000;
+  isRefusal({ code }: HallelujahError): boolean {
+    return REFUSALS.has(code);
   }
 }

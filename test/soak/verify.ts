@@ -27,8 +27,12 @@ export interface Verified {
 }
 
 /** Gives all streams what they need, says that no more records come, and waits until everything is applied. */
-export async function settle(client: Hallelujah, abandoned: AbortSignal): Promise<void> {
-  for (const { name, ends } of STREAMS) {
+export async function settle(
+  client: Pick<Hallelujah, "change" | "push" | "streams">,
+  abandoned: AbortSignal,
+  specs: readonly StreamSpec[] = STREAMS,
+): Promise<void> {
+  for (const { name, ends } of specs) {
     await patiently(() => client.change(name, { min: 0, max: 2, shards: 0, paused: false }), abandoned);
     if (ends) await patiently(() => client.push(name, "", { end: true }), abandoned);
   }
@@ -38,7 +42,7 @@ export async function settle(client: Hallelujah, abandoned: AbortSignal): Promis
     const byName = new Map(streams.map((stream) => [stream.name, stream]));
     const failed = streams.find(({ state }) => state === "failed");
     if (failed) throw new Error(`${failed.name} failed: ${failed.error}`);
-    const settled = STREAMS.every(({ name, from, shares }) => {
+    const settled = specs.every(({ name, from, shares }) => {
       const stream = byName.get(name);
       const upstream = from === undefined || shares ? undefined : byName.get(from);
       return (
@@ -58,10 +62,10 @@ export async function verify(
   client: Hallelujah,
   folder: string,
   taken: Taken,
-  { outputs = true } = {},
+  { outputs = true, streams = STREAMS as readonly StreamSpec[] } = {},
 ): Promise<Verified> {
   const verified = { records: 0, outputs: 0, deadLetters: 0 };
-  for (const spec of STREAMS) {
+  for (const spec of streams) {
     const stream = await client.stream(spec.name);
     try {
       const history = taken.histories.get(spec.name)!;
@@ -187,8 +191,12 @@ export function endOutput(check: OutputCheck, spec: StreamSpec, taken: Taken): v
 /** Rows as they come, from the first on, without end. */
 async function* outputLines(url: string, stream: string): AsyncGenerator<string> {
   const stop = new AbortController();
+  const token = process.env.HALLELUJAH_TOKEN;
   const response = await fetch(`${url}/v1/streams/${stream}/output?from=0`, {
-    headers: { accept: "application/x-ndjson" },
+    headers: {
+      accept: "application/x-ndjson",
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
     signal: stop.signal,
   });
   if (!response.ok) throw new Error(`its output cannot be read: ${await response.text()}`);

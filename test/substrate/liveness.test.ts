@@ -47,12 +47,12 @@ test("beats that took long to be read are as old as the question", () => {
     observer.read(new Map([["a", beat]]), now, { askedAt });
   for (let now = 0; now <= 1_600; now += 400) assert.equal(read(7, now), []);
   assert.equal(read(7, 2_100, 1_950), [], "it may have been sent another since");
-  assert.equal(read(7, 2_500, 2_000), [{ member: "a", beat: 7 }]);
+  assert.equal(read(7, 2_500, 2_000), [{ member: "a", beat: 7, why: "silent" }]);
   assert.equal(read(8, 2_900, 2_600), []);
   for (let now = 3_300; now < 4_900; now += 400) assert.equal(read(8, now), []);
   assert.equal(
     read(8, 4_900),
-    [{ member: "a", beat: 8 }],
+    [{ member: "a", beat: 8, why: "silent" }],
     "it was there when it was read, not when it was asked for",
   );
 });

@@ -1,6 +1,7 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -126,6 +127,23 @@ if (server && cluster) {
     await heard;
     await Promise.all([away.close(), other.close()]);
     await own.kill();
+  });
+
+  test("JetStream: changes are told although what told of them has ended unnoticed", async () => {
+    const registry = await ClusterRegistry.open(cluster, "silent");
+    const first = new Promise<void>((done) => registry.watch("first", () => done()));
+    const kv = await new Kvm(cluster.connection).open("silent");
+    const write = (key: string) => kv.put(key, '{"hallelujah":1,"write":"other.1","value":1}');
+    await write("first");
+    await first;
+    const manager = await jetstreamManager(cluster.connection);
+    for await (const { name } of manager.consumers.list("KV_silent"))
+      await manager.consumers.delete("KV_silent", name);
+    await write("second");
+    // By itself it would notice after a minute.
+    for (const end = performance.now() + 20_000; !registry.get("second"); await sleep(20))
+      assert.ok(performance.now() < end, "the change is not told");
+    registry.close();
   });
 
   test("JetStream: a bucket of someone else is refused, and a value that was edited by hand is named", async () => {

@@ -11,6 +11,8 @@ export const DEFAULT_URL = "http://127.0.0.1:7747";
 /** Pauses between attempts, ms: doubled each time. */
 export const FIRST_PAUSE_MS = 50;
 export const PAUSE_MS_MAX = 5_000;
+/** A host that has not begun to answer is asked after so long, and again, whether it is there; and so long it has to answer that, ms. */
+const PROBE_MS = 3_000;
 /** Longest that a host is believed to want nothing, ms: timers take no more than 2^31. */
 const RETRY_AFTER_MS_MAX = 10 * 60_000;
 
@@ -67,6 +69,7 @@ export class Connection {
     { body, headers, signal }: Request,
   ): Promise<Response> {
     let response: Response;
+    const probing = new Probing(url);
     try {
       response = await fetch(url + path, {
         method,
@@ -75,11 +78,13 @@ export class Connection {
           ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
         },
         ...(body === undefined ? {} : { body: body as BodyInit }),
-        ...(signal ? { signal } : {}),
+        signal: signal ? AbortSignal.any([signal, probing.signal]) : probing.signal,
       });
     } catch (cause) {
       signal?.throwIfAborted();
       throw unreachable(url, cause);
+    } finally {
+      probing.end();
     }
     const error = response.ok
       ? undefined
@@ -135,6 +140,46 @@ export class Connection {
     signal?.throwIfAborted();
     const message = `the connection to ${this.url} was lost in the middle of an answer; try again`;
     return new HallelujahError("connection-lost", message, { cause });
+  }
+}
+
+/**
+ * Whether a host that takes long to answer is there at all: one that is stopped, or cut off, closes no connection. `signal` is aborted when it does
+ * not answer to anything.
+ */
+class Probing {
+  private readonly url: string;
+  private readonly stalled = new AbortController();
+  private timer: ReturnType<typeof setTimeout>;
+  private isOver = false;
+
+  constructor(url: string) {
+    this.url = url;
+    this.timer = this.next();
+  }
+
+  get signal(): AbortSignal {
+    return this.stalled.signal;
+  }
+
+  end(): void {
+    this.isOver = true;
+    clearTimeout(this.timer);
+  }
+
+  private next(): ReturnType<typeof setTimeout> {
+    return setTimeout(() => void this.probe(), PROBE_MS);
+  }
+
+  private async probe(): Promise<void> {
+    try {
+      const response = await fetch(`${this.url}/v1/host`, { signal: AbortSignal.timeout(PROBE_MS) });
+      await response.arrayBuffer();
+      if (!this.isOver) this.timer = this.next();
+    } catch (cause) {
+      const why = `it has not answered for ${(2 * PROBE_MS) / 1000} s`;
+      if (!this.isOver) this.stalled.abort(Object.assign(new Error(why, { cause }), { isStalled: true }));
+    }
   }
 }
 

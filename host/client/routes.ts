@@ -55,7 +55,10 @@ export class Routes {
    */
   failed(method: string, path: string, url: string, error: unknown): boolean {
     const stream = streamIn(path);
-    const { code, cause } = error as { code?: string; cause?: { cause?: ConnectionError } };
+    const { code, cause } = error as {
+      code?: string;
+      cause?: { cause?: ConnectionError; isStalled?: boolean };
+    };
     const wasStraight = this.straight.get(stream) === url;
     const isAway = code === "host-unreachable";
     const isOther = code === "host-unknown" && !this.named.includes(url);
@@ -63,7 +66,7 @@ export class Routes {
     if (code === "stream-unknown") return wasStraight;
     if (!isAway && !isOther) return false;
     const isConnected = !isNotConnected(cause?.cause);
-    if (isOther || !isConnected) this.avoid(url);
+    if (isOther || !isConnected || cause?.isStalled) this.avoid(url);
     return method === "GET" || !isConnected;
   }
 

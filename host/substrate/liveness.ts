@@ -120,7 +120,11 @@ export class Observer {
     return lost;
   }
 
-  private whyLost({ since, denials, undeniedAt }: Seen, now: number, askedAt: number): Loss["why"] | undefined {
+  private whyLost(
+    { since, denials, undeniedAt }: Seen,
+    now: number,
+    askedAt: number,
+  ): Loss["why"] | undefined {
     if (askedAt - since >= this.times.lostMs) return "silent";
     if (denials >= DENIALS_MIN && now - undeniedAt >= this.times.goneMs) return "gone";
     return undefined;

@@ -200,7 +200,9 @@ test("whoever is gone to an observer was denied each time for goneMs, and did no
         if (beats) beat++;
         const before = reads.findLastIndex((each) => each.word !== "nobody");
         const denied = reads.slice(before + 1);
-        const lost = observer.read(new Map([["a", beat]]), at, { asked: new Map([["a", { process: "p", word }]]) });
+        const lost = observer.read(new Map([["a", beat]]), at, {
+          asked: new Map([["a", { process: "p", word }]]),
+        });
         reads.push({ at, beat, word });
         if (lost[0]?.why !== "gone") continue;
         gone++;

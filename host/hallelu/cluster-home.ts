@@ -54,6 +54,12 @@ interface Written {
   record: StreamRecord;
 }
 
+/** A position, as it is kept: of a file of which host, and of whose leadership. */
+interface Kept extends Position {
+  folder: string;
+  epoch: number;
+}
+
 export class ClusterHome implements Home {
   readonly isShared = true;
   private readonly parts: ClusterHomeParts;
@@ -172,12 +178,24 @@ export class ClusterHome implements Home {
       await this.putFile(module, await readFile(join(this.parts.folder, module)));
       this.modules.add(module);
     }
-    try {
-      await this.put(record);
-    } catch (error) {
-      if ((error as HallelujahError).code !== "revision-conflict") throw error;
-      throw movedError(this.parts.name);
+    for (;;) {
+      try {
+        return await this.put(record);
+      } catch (error) {
+        if ((error as HallelujahError).code !== "revision-conflict") throw error;
+        await this.findOwn();
+      }
     }
+  }
+
+  /** Learns of a write of this leadership whose answer was lost. Rejects with `stream-moved` if another one has written since, or the record is gone. */
+  private async findOwn(): Promise<void> {
+    const { name, place, entry } = this.parts;
+    const found = await this.values.get(RECORD);
+    if (!found) throw movedError(name);
+    const { epoch, host } = this.parse(found.bytes);
+    if (epoch !== entry.epoch || host !== place.host) throw movedError(name, host, epoch);
+    this.revision = found.number;
   }
 
   private async put(record: StreamRecord): Promise<void> {
@@ -265,7 +283,7 @@ export class ClusterHome implements Home {
 
   positions(sink: number): Positions {
     const name = `sink.${sink}`;
-    const { name: stream, place } = this.parts;
+    const { name: stream, place, entry } = this.parts;
     let number = 0;
     return {
       read: async () => {
@@ -273,7 +291,7 @@ export class ClusterHome implements Home {
         number = found?.number ?? 0;
         if (!found) return undefined;
         try {
-          const { next, bytes, folder } = JSON.parse(found.bytes.toString()) as Position & { folder: string };
+          const { next, bytes, folder } = JSON.parse(found.bytes.toString()) as Kept;
           if (!isCount(next) || !isCount(bytes)) throw new Error("it is no position");
           // The file of another host: that of this one is gone on with at its end.
           return { next, bytes: folder === place.folder ? bytes : Number.MAX_SAFE_INTEGER };
@@ -282,12 +300,19 @@ export class ClusterHome implements Home {
         }
       },
       write: async ({ next, bytes }) => {
-        const text = JSON.stringify({ next, bytes, folder: place.folder, write: this.nextWrite() });
-        try {
-          number = await this.values.put(name, Buffer.from(text), number);
-        } catch (error) {
-          if ((error as HallelujahError).code !== "revision-conflict") throw error;
-          throw movedError(stream);
+        const { epoch } = entry;
+        const text = JSON.stringify({ next, bytes, folder: place.folder, epoch, write: this.nextWrite() });
+        for (;;) {
+          try {
+            number = await this.values.put(name, Buffer.from(text), number);
+            return;
+          } catch (error) {
+            if ((error as HallelujahError).code !== "revision-conflict") throw error;
+          }
+          const found = await this.values.get(name);
+          if (!found || (JSON.parse(found.bytes.toString()) as Kept).epoch !== epoch)
+            throw movedError(stream);
+          number = found.number;
         }
       },
     };

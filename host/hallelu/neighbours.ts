@@ -141,6 +141,21 @@ export class Neighbours {
     throw new HallelujahError("host-lost", message);
   }
 
+  /** Of a call that another host has passed on, as this one has the stream: throws `stream-moved` if it does not, or not any more. */
+  refuseUnlessOwn(name: string): void {
+    const entry = this.entryOf(name);
+    if (!this.directory || (entry && this.directory.isOwn(entry))) return;
+    const where = entry ? `host ${entry.host}` : "another host, or removed";
+    throw new HallelujahError("stream-moved", `${name} is led by ${where} now; ask again`);
+  }
+
+  /** Throws `cluster-unreachable` while this host may know less than others of who has which stream. */
+  refuseUnlessWhole(name: string): void {
+    if (!this.registry || this.registry.isWhole) return;
+    const message = `this host does not know yet what has changed in its cluster, and so cannot tell who has a stream ${name}; try again in a moment`;
+    throw new HallelujahError("cluster-unreachable", message);
+  }
+
   /** A host by its name; undefined for this one. Throws `host-lost`. */
   named(name: string): Neighbour | undefined {
     if (name === this.self) return undefined;

@@ -120,6 +120,11 @@ export class Observer {
     return lost;
   }
 
+  /** Nothing that was seen so far counts: the beats may be older than they seem. */
+  away(): void {
+    this.seen.clear();
+  }
+
   private whyLost(
     { since, denials, undeniedAt }: Seen,
     now: number,

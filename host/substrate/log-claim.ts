@@ -64,19 +64,20 @@ export class Claim {
 
   private async tryOnce(next: number | undefined): Promise<Term> {
     const { stream, epoch, host } = this.parts;
-    const there = await stream.extents();
-    if (next !== undefined && there.next < next)
-      throw new HallelujahError(
-        "cluster-lost",
-        `JetStream has lost the entries ${there.next} to ${next - 1} of ${stream.name}, which it had acknowledged: was one of its servers without power, or restored from a copy? Stop the stream and start it, and it goes on with what is there`,
-      );
+    const { first } = await stream.extents();
     const last = await this.last(next !== undefined);
     // Of a new name each time: whether an earlier attempt was kept may not be known.
     const term = `${this.writer}.${++this.count}`;
     const head: TermHead = { term, epoch, host, ...(next === undefined ? {} : { void: next }) };
     const entry = { kind: VOID_KIND, head: Buffer.from(JSON.stringify(head)), body: [], records: 0 };
     const number = await stream.sendTerm(last, term, payloadOf(entry, 0, 0, 0));
-    return { term, number, entry, first: there.first };
+    // By what it got, not by what is said to be there: a server that was cut off may say less.
+    if (next !== undefined && number < next)
+      throw new HallelujahError(
+        "cluster-lost",
+        `JetStream has lost the entries ${number} to ${next - 1} of ${stream.name}, which it had acknowledged: was one of its servers without power, or restored from a copy? Stop the stream and start it, and it goes on with what is there`,
+      );
+    return { term, number, entry, first };
   }
 
   /** The entry that began the last term: one of this process, or, before it has begun any, of whoever had the stream before. */

@@ -3,8 +3,9 @@
  * lost; a beat in a bucket of its own, and a subject at which it answers (liveness.ts). An entry has an epoch, which grows with each process
  * that takes the name: what an earlier one does is refused.
  */
-import { Kvm, type KV } from "@nats-io/kv";
+import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { within } from "../core/promises.ts";
 import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
 import { Lease, type Loss, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
 import type { Registry } from "../store/registry.ts";
@@ -195,7 +196,7 @@ export class Membership {
       this.lease.renewed(sentAt);
     } catch (error) {
       if (jetStreamCode(error) !== WRONG_LAST_SEQUENCE) throw error;
-      const found = await this.beats.get(at);
+      const found = await this.read(at);
       // The answer to one of its own was lost; it counts from the next one on.
       if (found?.operation === "PUT" && found.string() === this.me.process) this.beat = found.revision;
       else this.outdated(found?.operation === "PUT" ? "another process has its name" : "its beat is gone");
@@ -215,6 +216,8 @@ export class Membership {
     const own = entryOf(registry, HOSTS_PREFIX + name);
     if (own && own.value.process !== this.me.process) return this.outdated("another process has its name");
     if (own?.value.state === "lost") await this.comeBack(own);
+    // Who cannot write beats may read old ones: the others may be in the same case.
+    if (!this.isHeld) return this.observer.away();
     const up = this.hosts.filter(({ state }) => state === "up").map((host) => host.name);
     // As they are before the beats are read: a process that takes the name meanwhile has another entry, and beats of its own.
     const members = new Map(
@@ -243,10 +246,17 @@ export class Membership {
 
   private async beatsOf(members: Iterable<string>): Promise<Map<string, number>> {
     const all = [...members].map(async (member): Promise<[string, number]> => {
-      const found = await this.beats.get(encodeKey(member));
+      const found = await this.read(encodeKey(member));
       return [member, found?.operation === "PUT" ? found.revision : 0];
     });
     return new Map(await Promise.all(all));
+  }
+
+  /** An answer that was lost with a connection is not waited for. */
+  private async read(at: string): Promise<KvEntry | null> {
+    const found = await within(this.beats.get(at), this.times.beatMs);
+    if (found === undefined) throw new Error("no answer came in time");
+    return found;
   }
 
   private reasonOf(why: Loss["why"]): string {

@@ -41,6 +41,8 @@ export class ClusterRegistry implements Registry {
   private latest = 0;
   /** Keys that are known to be removed, until all changes before were told. */
   private readonly removed = new Set<string>();
+  /** How many changes are still to be told that are there: of keys that changed more than once, the last one is told alone, and its place with it. */
+  private pending = 0;
   /** The last revision that was there when that was last asked. */
   private there = 0;
   private timer: NodeJS.Timeout | undefined;
@@ -97,7 +99,7 @@ export class ClusterRegistry implements Registry {
   }
 
   get isWhole(): boolean {
-    return this.told >= this.latest;
+    return this.pending === 0 && this.told >= this.latest;
   }
 
   list(prefix: string): string[] {
@@ -170,9 +172,10 @@ export class ClusterRegistry implements Registry {
 
   /** Takes in all that is there, and goes on with what changes. */
   private async fill(hasAny: boolean): Promise<void> {
+    const { there } = this; // what the watch begins with has all of these
+    if (this.entries.size) this.pending = Infinity;
     const watch = await this.kv.watch();
     this.stopWatching = () => watch.stop();
-    const { there } = this;
     let filled = () => {};
     const all = new Promise<void>((done) => {
       filled = () => {
@@ -235,11 +238,13 @@ export class ClusterRegistry implements Registry {
     if (this.told < this.there) this.stopWatching();
     const { streamInfo } = await this.kv.status();
     this.there = Math.max(this.there, streamInfo.state.last_seq);
+    if (!streamInfo.state.messages) this.pending = 0;
   }
 
   private hear(entry: KvWatchEntry): void {
     if (this.isClosed) return;
     this.told = Math.max(this.told, entry.revision);
+    this.pending = entry.delta ?? 0;
     const key = decodeKey(entry.key);
     this.learn(key, {
       text: entry.operation === "PUT" ? entry.string() : undefined,

@@ -55,14 +55,20 @@ export class Forwarding {
     return this.neighbours.urls.slice(0, HOSTS_MAX).join(" ");
   }
 
-  /** The other host that a call is for, if it is for another one. Throws `host-lost`. */
+  /** The other host that a call is for, if it is for another one. Throws `host-lost`, `stream-moved` or `cluster-unreachable`. */
   target({ url, method, headers }: IncomingMessage): Neighbour | undefined {
     const [, encoded] = STREAM.exec(url!) ?? [];
-    if (encoded === undefined || headers[VIA] !== undefined) return undefined;
+    if (encoded === undefined) return undefined;
     const name = decoded(encoded);
     if (name === undefined || this.isHere(name)) return undefined;
+    const isNew = method === "PUT" && headers["if-match"] === undefined;
+    if (headers[VIA] !== undefined) {
+      if (!isNew) this.neighbours.refuseUnlessOwn(name);
+      return undefined;
+    }
     const there = this.neighbours.elsewhere(name);
-    return there || method !== "PUT" || headers["if-match"] !== undefined ? there : this.place(url!);
+    if (!there && !isNew) this.neighbours.refuseUnlessWhole(name);
+    return there || !isNew ? there : this.place(url!);
   }
 
   /** The other host that a new stream goes to: that of its user's choice, or of the streams that it needs, or that has the most room. */

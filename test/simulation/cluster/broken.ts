@@ -200,18 +200,30 @@ export const CLUSTER_MUTANTS: ClusterMutant[] = [
       ),
   },
   {
-    name: "no beat is sent while others are observed",
+    name: "no beat is sent while others are observed, however long that takes",
     kind: "outage",
-    breaks: () =>
-      replace(
-        Membership,
-        "step",
-        () =>
-          async function (this: Open) {
-            await this.sendBeat();
-            if (!this.isOver) await this.observe();
-          },
-      ),
+    breaks: () => {
+      const undo = [
+        replace(
+          Membership,
+          "step",
+          () =>
+            async function (this: Open) {
+              await this.sendBeat();
+              if (!this.isOver) await this.observe();
+            },
+        ),
+        replace(
+          Membership,
+          "read",
+          () =>
+            function (this: Open, at: string) {
+              return this.beats.get(at);
+            },
+        ),
+      ];
+      return () => undo.forEach((each) => each());
+    },
   },
   {
     name: "a lease lasts longer than it takes to be lost",

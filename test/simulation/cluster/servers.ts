@@ -24,7 +24,7 @@ interface Kept {
 /** A key-value bucket. */
 export class Bucket {
   readonly entries = new Map<string, Kept>();
-  private revision = 0;
+  revision = 0;
   private readonly watchers = new Set<(key: string, kept: Kept, delta: number) => void>();
   /** Hear of what a process asks for right when it is done. */
   onWrite: (key: string, text: string | undefined, by: Process) => void = () => {};
@@ -134,6 +134,8 @@ export function clusterOf(servers: Servers, process: Process): Cluster {
   const connection = {
     // Whether a process is connected is not simulated: those that do not beat are lost, in time.
     subscribe: () => ({ unsubscribe: () => {} }),
+    async *status() {},
+    closed: () => new Promise(() => {}),
     request: () => Promise.reject(new Error("nothing was heard")),
     nc: true,
     bucket: (name: string, { description }: { description?: string }) =>
@@ -177,7 +179,7 @@ class KvOfProcess {
   status() {
     return this.ask(() => ({
       streamInfo: {
-        state: { messages: this.bucket.entries.size },
+        state: { messages: this.bucket.entries.size, last_seq: this.bucket.revision },
         config: { description: this.description },
       },
     }));

@@ -165,6 +165,7 @@ class Host {
     return Seat.take(flags, this.place!, {
       url,
       cpus: cpus.length,
+      onHeld: (until) => tell(this.hallelu, { type: "held", until }),
       onHosts: (hosts) => {
         this.hosts = hosts;
         tell(this.hallelu, { type: "hosts", hosts });

@@ -29,6 +29,8 @@ export interface SeatParts {
   cpus: number;
   /** This host is in the cluster. */
   onSeated: () => void;
+  /** Nobody can have taken this host for lost before `until`, by the machine's clock, ms. */
+  onHeld: (until: number) => void;
   /** The hosts have changed. */
   onHosts: (hosts: ClusterHost[]) => void;
   /** This process must end: another has its name. */
@@ -52,7 +54,7 @@ export class Seat {
   static async take(
     { lostMs }: ClusterFlags,
     place: ClusterPlace,
-    { url, cpus, onSeated, onHosts, onOutdated, note }: SeatParts,
+    { url, cpus, onSeated, onHeld, onHosts, onOutdated, note }: SeatParts,
   ): Promise<Seat> {
     const { host: name, cluster: prefix, replicas, folder } = place;
     const cluster = await joinCluster({ url: place.url, name: `hallelujah ${name}`, replicas });
@@ -63,6 +65,7 @@ export class Seat {
           cluster,
           registry,
           bucket: `${prefix}-beats`,
+          onHeld,
           onOutdated,
           note,
           ...(lostMs === undefined ? {} : { lostMs }),

@@ -102,8 +102,7 @@ export class ClusterHome implements Home {
         [...found.stored, ...(found.reprocess?.stored ?? [])].map((each) => each.folder),
       );
       clear(folder, shards);
-      await this.restoreFiles();
-      for (const shard of shards) await this.hydrate(shard);
+      await Promise.all([this.restoreFiles(), ...[...shards].map((shard) => this.hydrate(shard))]);
       await this.mark();
     }
     for (const module of modulesOf(found)) this.modules.add(module);
@@ -156,6 +155,11 @@ export class ClusterHome implements Home {
   }
 
   // --- the record ------------------------------------------------------------------------------------------------
+
+  /** Resolves if this host leads the stream, which nobody else can write the record of. Rejects as `write` does. */
+  async confirm(): Promise<void> {
+    if (this.wanted) await this.write(this.wanted);
+  }
 
   /** One write at a time; those that are asked for meanwhile are one more. */
   write(record: StreamRecord): Promise<void> {

@@ -8,6 +8,7 @@ import type { ClusterHost, FromHallelu, ToHallelu } from "../wire/congregation.t
 import type { Forwarding } from "./api/forward.ts";
 import { serve } from "./api/server.ts";
 import { Jahs } from "./jahs.ts";
+import { Lease } from "./lease.ts";
 import type { Leading } from "./leading.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { Streams } from "./streams.ts";
@@ -28,6 +29,7 @@ let seated = async () => {};
 let stop = async () => {};
 let hosts: ClusterHost[] | undefined;
 let url = "";
+const lease = new Lease();
 
 /** For tests: how long a stream is kept without work, how long a frame may take, ms, and after how many bytes a shard is saved. */
 const { HALLELUJAH_PARK_AFTER_MS, HALLELUJAH_FRAME_TIMEOUT_MS, HALLELUJAH_CHECKPOINT_BYTES } = process.env;
@@ -79,7 +81,10 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     });
     neighbours = joining;
     leading = new Leading({ neighbours: joining, streams, journal });
-    forwarding = new Forwarding(joining, (name) => streams.has(name));
+    forwarding = new Forwarding(joining, {
+      has: (name) => streams.has(name),
+      doubt: (name) => (lease.isHeld ? undefined : streams.doubt(name, lease)),
+    });
     seated = async () => {
       await joining.open();
       tell({ type: "joined" });
@@ -113,6 +118,7 @@ process.on("message", (message: ToHallelu) => {
     });
   } else if (message.type === "stop") void stop();
   else if (message.type === "seated") void seated();
+  else if (message.type === "held") lease.held(message.until);
   else if (message.type === "hosts") {
     hosts = message.hosts;
     neighbours?.hear(hosts);

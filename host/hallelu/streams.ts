@@ -39,6 +39,7 @@ import type {
 import { type Home, LocalHome } from "./home.ts";
 import { aloneInfo, clusterHostInfo, hasProcess, jahInfo } from "./host-info.ts";
 import type { Jahs } from "./jahs.ts";
+import type { Lease } from "./lease.ts";
 import type { LedStreams } from "./leading.ts";
 import { readModule } from "./module.ts";
 import type { Neighbours } from "./neighbours.ts";
@@ -223,6 +224,18 @@ export class Streams implements Host, LedStreams {
 
   isChanging(name: string): boolean {
     return this.roster.isChanging(name);
+  }
+
+  /** See `Lease.doubted`; undefined of a stream that is this host's alone. */
+  doubt(name: string, lease: Lease): Promise<number> | undefined {
+    const home = this.roster.get(name)?.home;
+    if (!home?.isShared) return undefined;
+    return lease
+      .doubted(() => (home as ClusterHome).confirm())
+      .catch((error: unknown) => {
+        this.options.onMoved?.();
+        throw error;
+      });
   }
 
   awaited(name: string, why: string | undefined): void {

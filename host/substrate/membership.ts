@@ -5,6 +5,7 @@
  */
 import { Kvm, type KV, type KvEntry } from "@nats-io/kv";
 import { HallelujahError, messageOf } from "../core/errors.ts";
+import { machineMs } from "../core/machine-clock.ts";
 import { within } from "../core/promises.ts";
 import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
 import { Lease, type Loss, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
@@ -46,6 +47,8 @@ export interface MembershipParts {
   bucket: string;
   /** Time after which a host is lost that is not heard of, ms: the first host's word holds for all. */
   lostMs?: number;
+  /** Nobody can have taken this process for lost before `until`, by the machine's clock, ms. */
+  onHeld?: (until: number) => void;
   /** This process has lost its name to another, or its entry is gone: it must end. */
   onOutdated: (why: string) => void;
   note: (level: "info" | "warn", message: string) => void;
@@ -118,7 +121,7 @@ export class Membership {
     const sentAt = performance.now();
     const beat = await beats.put(at, me.process);
     const membership = new Membership(parts, times, beats, me, revision, beat);
-    membership.lease.renewed(sentAt);
+    membership.renewed(sentAt);
     membership.goOn();
     return membership;
   }
@@ -188,12 +191,18 @@ export class Membership {
       });
   }
 
+  /** A beat that was sent at `sentAt` is written. */
+  private renewed(sentAt: number): void {
+    this.lease.renewed(sentAt);
+    this.parts.onHeld?.(machineMs() - (performance.now() - sentAt) + this.times.holdMs);
+  }
+
   private async sendBeat(): Promise<void> {
     const sentAt = performance.now();
     const at = encodeKey(this.me.name);
     try {
       this.beat = await this.beats.update(at, this.me.process, this.beat, this.times.beatMs);
-      this.lease.renewed(sentAt);
+      this.renewed(sentAt);
     } catch (error) {
       if (jetStreamCode(error) !== WRONG_LAST_SEQUENCE) throw error;
       const found = await this.read(at);

@@ -83,6 +83,8 @@ export type ToHallelu =
   | { type: "reclaim"; jah: number }
   /** The hosts of the cluster; never said where there is none. */
   | { type: "hosts"; hosts: ClusterHost[] }
+  /** Nobody can have taken this host for lost before `until`, by the machine's clock, ms; said at each beat. */
+  | { type: "held"; until: number }
   /** This host is in its cluster, under its name. */
   | { type: "seated" }
   | { type: "stop"; graceMs: number };

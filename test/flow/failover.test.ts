@@ -125,7 +125,11 @@ if (hasNatsServer) {
       await until(async () => (await hostOf(atB, "words")) === "b");
       await atB.push("words", [{ key: "y" }]);
       signalAll(a, "SIGCONT");
-      // Asked itself, at once: it has not heard of anything yet. The library sends it until it is taken.
+      // Asked itself, at once: it has not heard of anything yet, and says nothing that was.
+      const answer = await fetch(`${a.url}/v1/streams/words/tables/totals`);
+      const text = await answer.text();
+      assert.ok(answer.status === 503 || text.includes('"y"'), `${answer.status} ${text}`);
+      // The library sends it until it is taken.
       await connect({ url: a.url }).push("words", [{ key: "z" }]);
       await until(async () => (await hostOf(connect({ url: a.url }), "words")) === "b");
       assert.equal(await rowsOf(connect({ url: a.url }), "words"), ["x 1", "y 1", "z 1"]);

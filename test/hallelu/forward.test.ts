@@ -67,7 +67,7 @@ async function between(there: Handler): Promise<Between> {
       { ...b, state, cpus: 1, memoryBytes: 1, version: "0", folder: "b", epoch: 1, isSelf: false },
     ]);
   hear("up");
-  forwarding = new Forwarding(neighbours, (name) => name === "here");
+  forwarding = new Forwarding(neighbours, { has: (name) => name === "here", doubt: () => undefined });
   const url = await serverOf((call, response) => {
     const to = forwarding.target(call);
     response.setHeader("hallelujah-hosts", forwarding.hosts);

@@ -29,18 +29,24 @@ const HOPS = new Set([
 ]);
 const STREAM = /^\/v1\/streams\/([^/?]+)/;
 
+/** The streams of this host. */
+export interface OwnStreams {
+  has: (name: string) => boolean;
+  /** See `Lease.doubted`; undefined where there is no doubt that this host leads a stream. */
+  doubt: (name: string) => Promise<number> | undefined;
+}
+
 export class Forwarding {
   private readonly neighbours: Neighbours;
-  /** Whether this host has a stream. */
-  private readonly isHere: (name: string) => boolean;
+  private readonly own: OwnStreams;
   /** The calls that go on, each with what ends it. */
   private readonly calls = new Map<AbortController, Neighbour>();
   // An answer may take as long as it takes: whoever asked leaves when it is too long, and it ends when the cluster loses the other host.
   private readonly agent = new Agent({ connect: { timeout: CONNECT_MS }, headersTimeout: 0, bodyTimeout: 0 });
 
-  constructor(neighbours: Neighbours, isHere: (name: string) => boolean) {
+  constructor(neighbours: Neighbours, own: OwnStreams) {
     this.neighbours = neighbours;
-    this.isHere = isHere;
+    this.own = own;
     neighbours.onChange(() => this.endLost());
   }
 
@@ -60,7 +66,7 @@ export class Forwarding {
     const [, encoded] = STREAM.exec(url!) ?? [];
     if (encoded === undefined) return undefined;
     const name = decoded(encoded);
-    if (name === undefined || this.isHere(name)) return undefined;
+    if (name === undefined || this.own.has(name)) return undefined;
     const isNew = method === "PUT" && headers["if-match"] === undefined;
     if (headers[VIA] !== undefined) {
       if (!isNew) this.neighbours.refuseUnlessOwn(name);
@@ -71,13 +77,31 @@ export class Forwarding {
     return there || !isNew ? there : this.place(url!);
   }
 
+  /**
+   * For a call that is served here, of a stream of which it is not sure that this host leads it: resolves with how old an answer may be, s; 0 if it is not. Rejects
+   * with `stream-moved`; and with `cluster-unreachable` for a call that changes something.
+   */
+  doubt({ url, method }: IncomingMessage): Promise<number> | undefined {
+    const name = decoded(STREAM.exec(url!)?.[1] ?? "");
+    const doubted = name ? this.own.doubt(name) : undefined;
+    const isRecords = /^\/v1\/streams\/[^/?]+\/records/.test(url!);
+    return doubted?.then((age) => {
+      if (age && isRecords && method === "POST")
+        throw new HallelujahError(
+          "cluster-unreachable",
+          `this host has not reached its cluster for ${age} s, and so takes no records of ${name}; send them again in a moment`,
+        );
+      return age;
+    });
+  }
+
   /** The other host that a new stream goes to: that of its user's choice, or of the streams that it needs, or that has the most room. */
   private place(url: string): Neighbour | undefined {
     const query = new URLSearchParams(url.split("?")[1]);
     const host = query.get("host");
     if (host !== null) return this.neighbours.named(host);
     const from = query.get("from");
-    if (from !== null) return this.isHere(from) ? undefined : this.neighbours.elsewhere(from);
+    if (from !== null) return this.own.has(from) ? undefined : this.neighbours.elsewhere(from);
     // Files of this host.
     return query.has("source") || query.has("sink") ? undefined : this.neighbours.roomiest;
   }

@@ -61,9 +61,20 @@ export async function serve(
         if (forwarding) response.setHeader(HOSTS, forwarding.hosts);
         const elsewhere = forwarding?.target(request);
         const refused = (error: unknown) => refuse(error, request, response, report);
+        const serve = async () => {
+          if (isPush(request)) await push(host, request, response);
+          else void routes(request, response);
+        };
+        const doubt = elsewhere ? undefined : forwarding?.doubt(request);
         if (elsewhere) forwarding!.forward(elsewhere, request, response).catch(refused);
-        else if (isPush(request)) push(host, request, response).catch(refused);
-        else void routes(request, response);
+        else if (!doubt) serve().catch(refused);
+        else
+          doubt
+            .then((age) => {
+              if (age) response.setHeader("age", age);
+              return serve();
+            })
+            .catch(refused);
       } catch (error) {
         refuse(error, request, response, report);
       }

@@ -83,7 +83,7 @@ async function start(message: ToHallelu & { type: "start" }): Promise<void> {
     leading = new Leading({ neighbours: joining, streams, journal });
     forwarding = new Forwarding(joining, {
       has: (name) => streams.has(name),
-      doubt: (name) => (lease.isHeld ? undefined : streams.doubt(name, lease)),
+      doubt: (name) => streams.doubt(name, lease),
     });
     seated = async () => {
       await joining.open();

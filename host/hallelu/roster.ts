@@ -9,6 +9,8 @@ export class Roster {
   private readonly changing = new Set<string>();
   /** Names whose streams are about to be opened here, and why they are not yet. */
   private readonly awaited = new Map<string, string>();
+  /** Names of streams that other hosts have taken over from this one. */
+  private readonly moved = new Set<string>();
   private readonly changed: () => void;
 
   /** `changed` hears of streams that came or went. */
@@ -33,7 +35,7 @@ export class Roster {
     return this.running.get(name);
   }
 
-  /** Throws `stream-unknown`, or `stream-opening` if it is about to be opened. */
+  /** Throws `stream-unknown`, `stream-opening` if it is about to be opened, or `stream-moved` if it just was here. */
   find(name: string): Running {
     const found = this.running.get(name);
     if (found) return found;
@@ -43,6 +45,8 @@ export class Roster {
         "stream-opening",
         `${name} is about to be opened here: ${why}; try again in a moment`,
       );
+    if (this.moved.has(name))
+      throw new HallelujahError("stream-moved", `another host has taken ${name} over; ask again`);
     const meant = nearest(name, this.running.keys());
     const hint = meant ? `; did you mean ${meant}?` : "; hallelujah ps lists them";
     throw new HallelujahError(
@@ -73,7 +77,14 @@ export class Roster {
 
   add(running: Running): void {
     this.running.set(running.stream.record.name, running);
+    this.moved.delete(running.stream.record.name);
     this.changed();
+  }
+
+  /** Another host has taken a stream over. */
+  letGo(name: string): void {
+    this.moved.add(name);
+    this.delete(name);
   }
 
   delete(name: string): void {

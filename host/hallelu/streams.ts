@@ -229,13 +229,10 @@ export class Streams implements Host, LedStreams {
   /** See `Lease.doubted`; undefined of a stream that is this host's alone. */
   doubt(name: string, lease: Lease): Promise<number> | undefined {
     const home = this.roster.get(name)?.home;
-    if (!home?.isShared) return undefined;
-    return lease
-      .doubted(() => (home as ClusterHome).confirm())
-      .catch((error: unknown) => {
-        this.options.onMoved?.();
-        throw error;
-      });
+    if (!home?.isShared || lease.isSureOf(home)) return undefined;
+    const doubted = lease.doubted(home, () => (home as ClusterHome).confirm());
+    doubted.catch(() => this.options.onMoved?.());
+    return doubted;
   }
 
   awaited(name: string, why: string | undefined): void {
@@ -266,6 +263,7 @@ export class Streams implements Host, LedStreams {
   async letGo(name: string): Promise<void> {
     const running = this.roster.find(name);
     this.options.journal.warn({ stream: name }, "another host leads it now");
+    this.roster.letGo(name);
     await this.end(running);
     (running.home as ClusterHome).close();
   }

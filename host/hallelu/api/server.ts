@@ -59,15 +59,15 @@ export async function serve(
       try {
         if (request.url !== "/healthz" && !PAGES.has(request.url!)) guard.check(request);
         if (forwarding) response.setHeader(HOSTS, forwarding.hosts);
-        const elsewhere = forwarding?.target(request);
         const refused = (error: unknown) => refuse(error, request, response, report);
         const serve = async () => {
-          if (isPush(request)) await push(host, request, response);
+          const elsewhere = forwarding?.target(request);
+          if (elsewhere) await forwarding!.forward(elsewhere, request, response);
+          else if (isPush(request)) await push(host, request, response);
           else void routes(request, response);
         };
-        const doubt = elsewhere ? undefined : forwarding?.doubt(request);
-        if (elsewhere) forwarding!.forward(elsewhere, request, response).catch(refused);
-        else if (!doubt) serve().catch(refused);
+        const doubt = forwarding?.doubt(request);
+        if (!doubt) serve().catch(refused);
         else
           doubt
             .then((age) => {

@@ -105,4 +105,4 @@ const diskFull: Fault = {
 
 export const FAULTS = [hostKilled, linkCut, serverKilled, hostPaused, linkBad, diskFull, machineKilled];
 /** Of the short form. */
-export const SHORT = [hostKilled, linkCut];
+export const SHORT = [hostKilled];

@@ -270,6 +270,7 @@ export class Frames {
     const isHere = (kind: number) => kind !== TIME_KIND && shapes.sources[kind]?.kind === "slice";
     const isTold = (kind: number) => {
       // Heard of in order, as the ends of sources are; the heads of these say nothing more.
+      if (kind === VOID_KIND) return false; // also of a log that was a cluster's, and is a copy now
       if (kind !== TIME_KIND && this.isNews(kind)) this.time.goesOn(this.clockOf(kind), Date.now());
       return !isHere(kind);
     };

@@ -39,11 +39,11 @@ export class Opening {
   async open(home: Home, record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
     const folder = streamFolder(this.host.data, record.name);
     const own = record.shares ? undefined : new Tally();
-    const [outputs, lateOutputs, log] = await Promise.all([
-      home.openOutputs("output"),
-      home.openOutputs("late"),
-      own && home.openLog(own),
-    ]);
+    const opening = [home.openOutputs("output"), home.openOutputs("late"), own && home.openLog(own)] as const;
+    const [outputs, lateOutputs, log] = await Promise.all(opening).catch(async (error: unknown) => {
+      await closeOpened(opening);
+      throw error;
+    });
     // Nothing is waited for from here on: a reprocess may take its place at any time.
     const owner = record.shares ? this.host.roster.find(record.from!).stream : undefined;
     if (owner) record.sources = owner.record.sources; // one list, which grows with it
@@ -90,6 +90,14 @@ export class Opening {
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
     };
   }
+}
+
+/** Closes what could be opened, where something else could not. */
+async function closeOpened(
+  opening: readonly (Promise<{ close(): Promise<void> }> | undefined)[],
+): Promise<void> {
+  for (const each of await Promise.allSettled(opening))
+    if (each.status === "fulfilled") await each.value?.close();
 }
 
 /** Where what is decoded of a stream's log lies; what the process before left there is of no use. */

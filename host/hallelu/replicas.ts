@@ -1,35 +1,23 @@
 /** How far the state of one stream's shards is kept in its cluster, beside their folders. */
-import { HallelujahError } from "../core/errors.ts";
+import { basename } from "node:path";
 import type { FromLiveJah } from "../wire/live.ts";
 import type { StoredShard } from "./record.ts";
 
-interface Replicated {
-  /** The lowest frame that is not in the newest snapshot, and in the one before. */
-  frame: number;
-  before?: number;
-}
-
-interface Waiter {
-  folder: string;
-  frame: number;
-  done: () => void;
-  fail: (error: unknown) => void;
-}
+type Replicated = Extract<FromLiveJah, { type: "replicated" }>;
 
 export class Replicas {
   /** Whether there is a cluster. */
   private readonly isShared: boolean;
+  /** The newest snapshot of each folder. */
   private readonly known = new Map<string, Replicated>();
-  private readonly waiters = new Set<Waiter>();
 
   constructor(isShared: boolean) {
     this.isShared = isShared;
   }
 
-  /** A snapshot of the shard in a folder is there. */
-  made(folder: string, { frame, before }: Extract<FromLiveJah, { type: "replicated" }>): void {
-    this.known.set(folder, { frame, ...(before === undefined ? {} : { before }) });
-    for (const waiter of this.waiters) if (waiter.folder === folder && waiter.frame <= frame) waiter.done();
+  /** A snapshot is there. */
+  made(snapshot: Replicated): void {
+    this.known.set(basename(snapshot.store), snapshot);
   }
 
   /** The lowest frame that the log has to have, so that a shard can be brought back on another host; Infinity if that is no matter. */
@@ -40,29 +28,13 @@ export class Replicas {
     return known?.before ?? (known && start ? known.frame : 0);
   }
 
-  /** Resolves when the frames below `frame` are in a snapshot. Rejects with `jah-lost` if the Jah that was to make it is gone. */
-  reached(folder: string, frame: number): Promise<void> {
-    if (!this.isShared || (this.known.get(folder)?.frame ?? -1) >= frame) return Promise.resolve();
-    return new Promise<void>((done, fail) => {
-      const waiter: Waiter = {
-        folder,
-        frame,
-        done: () => {
-          this.waiters.delete(waiter);
-          done();
-        },
-        fail,
-      };
-      this.waiters.add(waiter);
-    });
-  }
-
-  /** The Jah that has a folder open is gone. */
-  left(folder: string | undefined): void {
-    for (const waiter of this.waiters) {
-      if (waiter.folder !== folder) continue;
-      this.waiters.delete(waiter);
-      waiter.fail(new HallelujahError("jah-lost", `the Jah that keeps ${folder} is gone`));
-    }
+  /**
+   * Whether another host could bring partitions [from, to) back from a folder's newest snapshot, with the frames below `frame`. One of the same frame from before
+   * they came to that folder lacks them.
+   */
+  has(folder: string, frame: number, { from, to }: { from: number; to: number }): boolean {
+    if (!this.isShared) return true;
+    const known = this.known.get(folder);
+    return known !== undefined && known.frame >= frame && known.from <= from && known.to >= to;
   }
 }

@@ -23,6 +23,8 @@ import type { Versions } from "./versions.ts";
 const RECORD_MS = 5_000;
 /** Pause before state that moved is saved again, where that failed, ms. */
 const SAVE_RETRY_MS = 1_000;
+/** How often it is looked whether what was saved is in the cluster, ms. */
+const REPLICA_MS = 20;
 /** How often it is looked whether a save waits for what is on trial, ms. */
 const LOOK_MS = 100;
 
@@ -179,10 +181,16 @@ export class Saving {
     await new Promise((done) => setTimeout(done, SAVE_RETRY_MS));
   }
 
-  /** The registry may say that a Jah has state when another host could bring it back, too. */
+  /** The registry may say that a Jah has state when another host could bring it back, too. Rejects if the Jah goes. */
   private async replicated(jah: Jah, frame: number): Promise<void> {
-    const folder = this.stream.shards.folderOf(jah);
-    if (folder !== undefined) await this.parts.replicas.reached(folder, frame);
+    const { shards } = this.stream;
+    for (;;) {
+      const folder = shards.folderOf(jah);
+      const owned = shards.ownedBy(jah);
+      if (folder === undefined || !owned || this.parts.replicas.has(folder, frame, owned)) return;
+      if (jah.state !== "working") throw new Error(`Jah ${jah.id} is gone`);
+      await new Promise((done) => setTimeout(done, REPLICA_MS));
+    }
   }
 
   private dropShard(folder: string): void {

@@ -233,6 +233,11 @@ export class Shards {
     return this.folders.get(jah.id);
   }
 
+  /** The partitions that a Jah owns from the next frame on. */
+  ownedBy(jah: Jah): Range | undefined {
+    return this.dispatch.routing.targets.find((target) => target.jah === jah.id);
+  }
+
   /** The folders of the registry that can be had, and the Jah that has each open, if one is there. */
   get keepers(): { stored: StoredShard; jah: Jah | undefined }[] {
     return this.record.stored
@@ -274,7 +279,7 @@ export class Shards {
 
   /** The state that moved is saved by its receiver: the registry is to say so. `frame` is the lowest not in its checkpoint. */
   moved(receiver: Jah, frame: number): void {
-    const own = this.dispatch.routing.targets.find(({ jah }) => jah === receiver.id);
+    const own = this.ownedBy(receiver);
     const folder = this.folders.get(receiver.id);
     if (!own || folder === undefined) return;
     const { from, to } = own;

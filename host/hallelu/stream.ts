@@ -577,7 +577,6 @@ export class Stream implements JahOwner {
   }
 
   lost(jah: Jah, reason: string): void {
-    this.replicas.left(this.shards.folderOf(jah));
     this.recovery.lost(jah, reason);
   }
 
@@ -615,7 +614,8 @@ export class Stream implements JahOwner {
         this.checkpoints.failed(jah, message.failure.message);
         break;
       case "replicated":
-        this.replicated(jah, message);
+        this.replicas.made(message);
+        this.saving.trim();
         break;
       case "unreplicated":
         this.unreplicated(jah, message);
@@ -637,13 +637,6 @@ export class Stream implements JahOwner {
         this.recovery.failed(jah, message);
         break;
     }
-  }
-
-  private replicated(jah: Jah, message: Extract<FromLiveJah, { type: "replicated" }>): void {
-    const folder = this.shards.folderOf(jah);
-    if (folder === undefined) return;
-    this.replicas.made(folder, message);
-    this.saving.trim();
   }
 
   private unreplicated(

@@ -162,8 +162,10 @@ export class LiveJah {
         },
         wake: () => this.wake(),
       });
-    const replica = start.replicas?.[own?.told.store ?? start.store ?? ""];
-    if (replica) store?.replicate?.(replica.module, replica.target, (event) => channel.send(toldOf(event)));
+    const folder = own?.told.store ?? start.store ?? "";
+    const replica = start.replicas?.[folder];
+    if (replica)
+      store?.replicate?.(replica.module, replica.target, (event) => channel.send(toldOf(folder, event)));
     this.timer = setInterval(() => {
       this.tellDone(); // large frames would be told of all at once
       this.tellWork();
@@ -573,10 +575,20 @@ function changed(
   return rest.from < rest.to ? rest : undefined;
 }
 
-function toldOf(event: ReplicaEvent): FromLiveJah {
+function toldOf(store: string, event: ReplicaEvent): FromLiveJah {
   if (event.kind === "replicated") {
-    const { frame, before, bytes, ms } = event;
-    return { type: "replicated", frame, bytes, ms, ...(before === undefined ? {} : { before }) };
+    const { frame, before, bytes, ms, meta } = event;
+    const { from, to } = meta as Meta;
+    return {
+      type: "replicated",
+      store,
+      from,
+      to,
+      frame,
+      bytes,
+      ms,
+      ...(before === undefined ? {} : { before }),
+    };
   }
   const { code, message, isOver } = event;
   return { type: "unreplicated", code, message, isOver };

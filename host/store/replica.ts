@@ -31,7 +31,15 @@ export interface Pinnable {
 /** What a replica tells. */
 export type ReplicaEvent =
   /** The checkpoint of this frame is durable elsewhere, and so is the one of frame `before`; so many bytes had to travel, and it took so long. */
-  | { kind: "replicated"; frame: number; before: number | undefined; bytes: number; ms: number }
+  | {
+      kind: "replicated";
+      frame: number;
+      before: number | undefined;
+      bytes: number;
+      ms: number;
+      /** What the checkpoint says. */
+      meta: unknown;
+    }
   /** It does not get on; unless `isOver`, it tries again. */
   | { kind: "failed"; code: string; message: string; isOver: boolean };
 

@@ -120,7 +120,8 @@ export class Replicator implements Replica {
     this.taken = pin.number;
     const bytes = snapshots.blobs.sentBytes - sentBefore;
     const before = snapshots.standing[1]?.entry.frame;
-    this.parts.tell({ kind: "replicated", frame, before, bytes, ms: performance.now() - startedAt });
+    const ms = performance.now() - startedAt;
+    this.parts.tell({ kind: "replicated", frame, before, bytes, ms, meta: pin.meta });
   }
 
   /** Stores the pages that are not there yet. All that was begun has ended when it resolves, or rejects. */

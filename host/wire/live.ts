@@ -174,8 +174,17 @@ export type FromLiveJah =
   | { type: "prepared"; frame: number }
   /** It is durable; the one before it, if any, is kept as well. */
   | { type: "saved"; frame: number; before?: number; bytes: number; ms: number }
-  /** The checkpoint of this frame is kept elsewhere, too, and so is the one of frame `before`. */
-  | { type: "replicated"; frame: number; before?: number; bytes: number; ms: number }
+  /** The checkpoint of this frame, of partitions [from, to) in `store`, is kept elsewhere, too, and so is the one of frame `before`. */
+  | {
+      type: "replicated";
+      store: string;
+      from: number;
+      to: number;
+      frame: number;
+      before?: number;
+      bytes: number;
+      ms: number;
+    }
   /** It does not get there; unless `isOver`, it is tried again. */
   | { type: "unreplicated"; code: string; message: string; isOver: boolean }
   /** It could not be made, and is tried again; nothing is lost. */

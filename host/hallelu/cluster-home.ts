@@ -3,7 +3,8 @@
  * stream of its own:
  *
  *   record           JSON: what the registry of a single host has, with the epoch of the leader that wrote it
- *   file.NAME.PART   what is kept of its folder and never changes: modules, records that were set aside
+ *   module.NAME.CRC.PART, file.NAME.PART
+ *                    what is kept of its folder and never changes: modules; records that were set aside
  *   sink.N           how far a sink has got
  *   SHARD.           the snapshots of a shard (substrate/snapshots.ts)
  *
@@ -51,7 +52,10 @@ export interface ClusterHomeParts {
 interface Written {
   epoch: number;
   host: string;
-  record: StreamRecord;
+  /** Of this write alone: who wrote it, and his how many. */
+  write: string;
+  /** Left out of a stream that is removed, or was never deployed whole. */
+  record?: StreamRecord;
 }
 
 /** A position, as it is kept: of a file of which host, and of whose leadership. */
@@ -68,12 +72,16 @@ export class ClusterHome implements Home {
   private writes = 0;
   /** The number of the record that this process wrote last; 0 before it has. */
   private revision = 0;
-  /** The record that is to be written, the write that is under way or was last, and the one behind it. */
+  /** The record as it was written last, and as it is to be written. */
+  private written: StreamRecord | undefined;
   private wanted: StreamRecord | undefined;
+  /** The write that is under way or was last, and the one behind it. */
   private current: Promise<void> = Promise.resolve();
   private next: Promise<void> | undefined;
-  /** Modules that are kept. */
-  private readonly modules = new Set<string>();
+  /** Modules that are kept, and their CRC-32. */
+  private readonly modules = new Map<string, number>();
+
+  private isForgotten = false;
 
   private constructor(parts: ClusterHomeParts, values: ClusterValues) {
     this.parts = parts;
@@ -102,11 +110,11 @@ export class ClusterHome implements Home {
         [...found.stored, ...(found.reprocess?.stored ?? [])].map((each) => each.folder),
       );
       clear(folder, shards);
-      await Promise.all([this.restoreFiles(), ...[...shards].map((shard) => this.hydrate(shard))]);
+      await Promise.all([this.restoreFiles(found), ...[...shards].map((shard) => this.hydrate(shard))]);
       await this.mark();
     }
-    for (const module of modulesOf(found)) this.modules.add(module);
-    return located(found, data, name);
+    for (const [module, sum] of modulesOf(found)) this.modules.set(module, sum);
+    return located(structuredClone(found), data, name);
   }
 
   /** The folder is of this leadership from now on. */
@@ -115,18 +123,17 @@ export class ClusterHome implements Home {
     await replaceFile(join(folder, MARK), seal({ format: 1, identity: entry.identity, epoch: entry.epoch }));
   }
 
+  /** Writes the record with this leadership's epoch: also that there is none, so that whoever was about to deploy the stream writes none. */
   private async claim(): Promise<StreamRecord | undefined> {
     const { name, entry } = this.parts;
     for (;;) {
       const found = await this.values.get(RECORD);
-      if (!found) return undefined;
-      const { epoch, host, record } = this.parse(found.bytes);
-      if (epoch > entry.epoch) throw movedError(name, host, epoch);
-      this.revision = found.number;
+      const there = found && this.parse(found.bytes);
+      if (there && there.epoch > entry.epoch) throw movedError(name, there.host, there.epoch);
+      this.revision = found?.number ?? 0;
       try {
-        await this.put(record);
-        this.wanted = record;
-        return record;
+        await this.put(there?.record);
+        return there?.record;
       } catch (error) {
         if ((error as HallelujahError).code !== "revision-conflict") throw error;
       }
@@ -136,9 +143,10 @@ export class ClusterHome implements Home {
   private parse(bytes: Buffer): Written {
     const { name } = this.parts;
     try {
-      const { epoch, host, record } = JSON.parse(bytes.toString()) as Partial<Written>;
-      if (isCount(epoch) && typeof host === "string" && isRecordOf(name, record))
-        return { epoch, host, record };
+      const { epoch, host, write, record } = JSON.parse(bytes.toString()) as Partial<Written>;
+      const isWhole = record === undefined || isRecordOf(name, record);
+      if (isCount(epoch) && typeof host === "string" && typeof write === "string" && isWhole)
+        return { epoch, host, write, ...(record ? { record } : {}) };
     } catch {}
     throw new HallelujahError(
       "registry-damaged",
@@ -156,32 +164,44 @@ export class ClusterHome implements Home {
 
   // --- the record ------------------------------------------------------------------------------------------------
 
-  /** Resolves if this host leads the stream, which nobody else can write the record of. Rejects as `write` does. */
-  async confirm(): Promise<void> {
-    if (this.wanted) await this.write(this.wanted);
+  /** Resolves if this host leads the stream: it writes what it wrote last. Rejects as `write` does. */
+  confirm(): Promise<void> {
+    return this.enqueue();
+  }
+
+  write(record: StreamRecord): Promise<void> {
+    this.wanted = structuredClone(record);
+    return this.enqueue();
   }
 
   /** One write at a time; those that are asked for meanwhile are one more. */
-  write(record: StreamRecord): Promise<void> {
-    this.wanted = structuredClone(record);
+  private enqueue(): Promise<void> {
     this.next ??= this.current
       .catch(() => {})
       .then(() => {
         this.next = undefined;
-        this.current = this.writeWanted();
+        this.current = this.writeNext();
         return this.current;
       });
     return this.next;
   }
 
-  private async writeWanted(): Promise<void> {
-    const record = this.wanted!;
+  private async writeNext(): Promise<void> {
+    const record = this.wanted ?? this.written;
+    this.wanted = undefined;
+    if (!record) return;
+    if (this.isForgotten) throw new HallelujahError("stream-unknown", `${this.parts.name} is being removed`);
     if (!this.revision) await this.mark(); // it is new
-    for (const module of modulesOf(record)) {
-      if (this.modules.has(module)) continue;
-      await this.putFile(module, await readFile(join(this.parts.folder, module)));
-      this.modules.add(module);
+    for (const [module, sum] of modulesOf(record)) {
+      if (this.modules.get(module) === sum) continue;
+      const bytes = await readFile(join(this.parts.folder, module));
+      await this.putParts(moduleName(module, sum), bytes);
+      this.modules.set(module, sum);
     }
+    await this.insist(record);
+  }
+
+  private async insist(record: StreamRecord | undefined): Promise<void> {
     for (;;) {
       try {
         return await this.put(record);
@@ -192,26 +212,28 @@ export class ClusterHome implements Home {
     }
   }
 
-  /** Learns of a write of this leadership whose answer was lost. Rejects with `stream-moved` if another one has written since, or the record is gone. */
+  /** Learns of a write of this process whose answer was lost. Rejects with `stream-moved` if another one has written since. */
   private async findOwn(): Promise<void> {
-    const { name, place, entry } = this.parts;
+    const { name } = this.parts;
     const found = await this.values.get(RECORD);
     if (!found) throw movedError(name);
-    const { epoch, host } = this.parse(found.bytes);
-    if (epoch !== entry.epoch || host !== place.host) throw movedError(name, host, epoch);
+    const { epoch, host, write } = this.parse(found.bytes);
+    if (!write.startsWith(`${this.writer}.`)) throw movedError(name, host, epoch);
     this.revision = found.number;
   }
 
-  private async put(record: StreamRecord): Promise<void> {
+  private async put(record: StreamRecord | undefined): Promise<void> {
     const { name, place, entry } = this.parts;
     const write = this.nextWrite();
-    const bytes = Buffer.from(JSON.stringify({ epoch: entry.epoch, host: place.host, write, record }));
+    const written: Written = { epoch: entry.epoch, host: place.host, write, ...(record ? { record } : {}) };
+    const bytes = Buffer.from(JSON.stringify(written));
     if (bytes.length > this.values.bytesMax)
       throw new HallelujahError(
         "registry-too-large",
         `the record of ${name} takes ${bytes.length} bytes, and the servers of the cluster take ${this.values.bytesMax}; drop dead letters, or let nats-server take more (max_payload)`,
       );
     this.revision = await this.values.put(RECORD, bytes, this.revision);
+    this.written = record;
   }
 
   /** Makes what is written differ each time, so that a write whose answer was lost is known again. */
@@ -248,7 +270,7 @@ export class ClusterHome implements Home {
 
   async keep(file: string, bytes: Uint8Array): Promise<void> {
     await keepFile(this.parts.folder, file, bytes);
-    await this.putFile(file, bytes);
+    await this.putParts(fileName(file), bytes);
   }
 
   read(file: string): Promise<Buffer> {
@@ -257,30 +279,31 @@ export class ClusterHome implements Home {
 
   async drop(file: string): Promise<void> {
     await rm(join(this.parts.folder, file), { force: true });
-    await this.values.removeAll(`${fileName(file)}.`);
+    const sum = this.modules.get(file);
+    this.modules.delete(file);
+    await this.values.removeAll(`${sum === undefined ? fileName(file) : moduleName(file, sum)}.`);
   }
 
-  private async putFile(file: string, bytes: Uint8Array): Promise<void> {
+  private async putParts(name: string, bytes: Uint8Array): Promise<void> {
     const count = Math.max(1, Math.ceil(bytes.length / FRAME_BYTES));
     for (let i = 0; i < count; i++)
-      await this.values.put(`${fileName(file)}.${i}`, bytes.subarray(i * FRAME_BYTES, (i + 1) * FRAME_BYTES));
+      await this.values.put(`${name}.${i}`, bytes.subarray(i * FRAME_BYTES, (i + 1) * FRAME_BYTES));
   }
 
-  /** Brings all that is kept to the folder. */
-  private async restoreFiles(): Promise<void> {
-    const parts = new Map<string, string[]>();
-    for (const name of await this.values.list("file.")) {
-      const [, file, part] = name.split(".");
-      const names = parts.get(file) ?? [];
-      names[Number(part)] = name;
-      parts.set(file, names);
-    }
-    for (const [file, names] of parts) {
-      const found = await Promise.all(names.map((name) => this.values.get(name)));
-      // What is not whole is found when it is read: each file has a checksum in the record.
-      const bytes = Buffer.concat(found.map((each) => each?.bytes ?? Buffer.alloc(0)));
-      await keepFile(this.parts.folder, Buffer.from(file, "base64url").toString(), bytes);
-    }
+  /** Brings the modules of a record, and all else that is kept, to the folder. What is not whole is found when it is read: the record has a checksum of each. */
+  private async restoreFiles(record: StreamRecord): Promise<void> {
+    const { folder } = this.parts;
+    for (const [module, sum] of modulesOf(record))
+      await keepFile(folder, module, await this.getParts(moduleName(module, sum)));
+    const files = (await this.values.list("file.")).map((name) => name.split(".")[1]);
+    for (const file of new Set(files))
+      await keepFile(folder, Buffer.from(file, "base64url").toString(), await this.getParts(`file.${file}`));
+  }
+
+  private async getParts(name: string): Promise<Buffer> {
+    const parts = await this.values.list(`${name}.`);
+    const found = await Promise.all(parts.map((_, i) => this.values.get(`${name}.${i}`)));
+    return Buffer.concat(found.map((each) => each?.bytes ?? Buffer.alloc(0)));
   }
 
   // --- sinks and shards ------------------------------------------------------------------------------------------
@@ -332,16 +355,25 @@ export class ClusterHome implements Home {
 
   async dropShard(shard: string): Promise<void> {
     // A removal names no revision: whoever does not lead the stream any more removes nothing.
-    if (this.wanted) await this.write(this.wanted);
+    await this.confirm();
     await rm(join(this.parts.folder, shard), { recursive: true, force: true });
     await removeSnapshots({ values: this.values, shard });
   }
 
   // --- its end ---------------------------------------------------------------------------------------------------
 
+  /** Writes that there is no such stream: whoever does not lead it any more cannot. */
   async forget(): Promise<void> {
-    await this.current.catch(() => {});
-    await this.values.remove(RECORD, Infinity);
+    if (this.isForgotten) return;
+    this.isForgotten = true;
+    try {
+      await this.current.catch(() => {});
+      await this.insist(undefined);
+    } catch (error) {
+      if ((error as HallelujahError).code === "cluster-lost") return; // all of it is gone
+      this.isForgotten = false;
+      throw error;
+    }
   }
 
   async remove(keepsFolder = false): Promise<void> {
@@ -363,8 +395,9 @@ function namesOf({ place, name, entry }: ClusterHomeParts): StateNames {
   return { cluster: place.cluster, stream: name, identity: entry.identity };
 }
 
-function modulesOf({ moduleSums, reprocess }: StreamRecord): string[] {
-  return [...Object.keys(moduleSums ?? {}), ...Object.keys(reprocess?.moduleSums ?? {})];
+/** Names of the modules that a record needs, and their CRC-32. */
+function modulesOf({ moduleSums, reprocess }: StreamRecord): [string, number][] {
+  return [...Object.entries(moduleSums ?? {}), ...Object.entries(reprocess?.moduleSums ?? {})];
 }
 
 /** Whether a folder is as this leadership left it, or nobody else has led the stream since. */
@@ -388,6 +421,11 @@ function clear(folder: string, shards: ReadonlySet<string>): void {
 /** A letter of NATS for each that a path may have. */
 function fileName(file: string): string {
   return `file.${Buffer.from(file).toString("base64url")}`;
+}
+
+/** Names of modules are used again where a version did not come about. */
+function moduleName(module: string, sum: number): string {
+  return `module.${Buffer.from(module).toString("base64url")}.${sum}`;
 }
 
 function movedError(stream: string, host?: string, epoch?: number): HallelujahError {

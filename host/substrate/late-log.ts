@@ -14,10 +14,10 @@ export class LateLog implements StreamLog {
     this.parts = parts;
   }
 
-  /** Opens it if it is there. Rejects as `ClusterLog.open` does. */
+  /** Opens it if it is there, or an earlier leader may be about to make it. Rejects as `ClusterLog.open` does. */
   static async open(parts: ClusterLogParts): Promise<LateLog> {
     const late = new LateLog(parts);
-    if (await ClusterLog.isThere(parts.connection, parts)) await late.opened();
+    if (parts.epoch > 1 || (await ClusterLog.isThere(parts.connection, parts))) await late.opened();
     return late;
   }
 

@@ -39,6 +39,8 @@ export class Leading {
   private isClosed = false;
   /** Why streams could not be opened, as it was last told. */
   private readonly failures = new Map<string, string>();
+  /** Streams that callers were told of. */
+  private readonly announced = new Set<string>();
 
   constructor(parts: LeadingParts) {
     this.parts = parts;
@@ -104,16 +106,22 @@ export class Leading {
     return missing;
   }
 
-  /** Callers are told of those, from when this host has them on. */
+  /** Callers are told of those, from when this host has them until it has opened them, or another one has them. */
   private announce(directory: Directory): void {
     for (const [name] of this.missing(directory))
-      this.parts.streams.awaited(name, this.failures.get(name) ?? "this host has just become its leader");
-    for (const name of this.failures.keys()) {
+      this.await(name, this.failures.get(name) ?? "this host has just become its leader");
+    for (const name of this.announced) {
       const entry = directory.get(name);
-      if (entry && directory.isOwn(entry)) continue;
-      this.failures.delete(name);
-      this.parts.streams.awaited(name, undefined);
+      if (!entry || !directory.isOwn(entry)) this.await(name, undefined);
     }
+  }
+
+  private await(name: string, why: string | undefined): void {
+    if (why === undefined) {
+      this.failures.delete(name);
+      this.announced.delete(name);
+    } else this.announced.add(name);
+    this.parts.streams.awaited(name, why);
   }
 
   private async open(missing: Map<string, LedEntry>): Promise<void> {
@@ -124,13 +132,9 @@ export class Leading {
       failed.add(name);
       if (this.failures.get(name) !== why) journal.error({ stream: name }, `it cannot be opened: ${why}`);
       this.failures.set(name, why);
-      streams.awaited(name, why);
+      this.await(name, why);
     });
-    for (const name of missing.keys()) {
-      if (failed.has(name)) continue;
-      this.failures.delete(name);
-      streams.awaited(name, undefined);
-    }
+    for (const name of missing.keys()) if (!failed.has(name)) this.await(name, undefined);
   }
 
   async close(): Promise<void> {

@@ -143,8 +143,8 @@ export class Neighbours {
 
   /** Of a call that another host has passed on, as this one has the stream: throws `stream-moved` if it does not, or not any more. */
   refuseUnlessOwn(name: string): void {
+    if (!this.directory || this.leads(name)) return;
     const entry = this.entryOf(name);
-    if (!this.directory || (entry && this.directory.isOwn(entry))) return;
     const where = entry ? `host ${entry.host}` : "another host, or removed";
     throw new HallelujahError("stream-moved", `${name} is led by ${where} now; ask again`);
   }
@@ -219,6 +219,12 @@ export class Neighbours {
       name,
       entry,
     });
+  }
+
+  /** Whether this host leads a stream, as the cluster says. */
+  leads(name: string): boolean {
+    const entry = this.entryOf(name);
+    return entry !== undefined && this.directory!.isOwn(entry);
   }
 
   private known(name: string): Directory {

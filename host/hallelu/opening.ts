@@ -38,6 +38,7 @@ export class Opening {
   /** From then on it is in the roster. Rejects if its folder, or the stream whose records it shares, cannot be read. */
   async open(home: Home, record: StreamRecord, kernel: KernelDescriptor): Promise<Running> {
     const folder = streamFolder(this.host.data, record.name);
+    if (record.shares) this.host.roster.find(record.from!);
     const own = record.shares ? undefined : new Tally();
     const opening = [home.openOutputs("output"), home.openOutputs("late"), own && home.openLog(own)] as const;
     const [outputs, lateOutputs, log] = await Promise.all(opening).catch(async (error: unknown) => {

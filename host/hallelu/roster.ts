@@ -3,14 +3,17 @@ import { HallelujahError, nearest } from "../core/errors.ts";
 import type { Running } from "./running.ts";
 import type { Stream } from "./stream.ts";
 
+/** Time for which it is said of a stream that it has moved, ms: all know by then where to. */
+const MOVED_MS = 10_000;
+
 export class Roster {
   private readonly running = new Map<string, Running>();
   /** Names that are being deployed or removed. */
   private readonly changing = new Set<string>();
   /** Names whose streams are about to be opened here, and why they are not yet. */
   private readonly awaited = new Map<string, string>();
-  /** Names of streams that other hosts have taken over from this one. */
-  private readonly moved = new Set<string>();
+  /** Names of streams that other hosts have taken over from this one, and when, ms: who was on the way here asks again. */
+  private readonly moved = new Map<string, number>();
   private readonly changed: () => void;
 
   /** `changed` hears of streams that came or went. */
@@ -39,13 +42,8 @@ export class Roster {
   find(name: string): Running {
     const found = this.running.get(name);
     if (found) return found;
-    const why = this.awaited.get(name);
-    if (why !== undefined)
-      throw new HallelujahError(
-        "stream-opening",
-        `${name} is about to be opened here: ${why}; try again in a moment`,
-      );
-    if (this.moved.has(name))
+    this.refuseIfAwaited(name);
+    if (performance.now() - (this.moved.get(name) ?? -Infinity) < MOVED_MS)
       throw new HallelujahError("stream-moved", `another host has taken ${name} over; ask again`);
     const meant = nearest(name, this.running.keys());
     const hint = meant ? `; did you mean ${meant}?` : "; hallelujah ps lists them";
@@ -83,7 +81,7 @@ export class Roster {
 
   /** Another host has taken a stream over. */
   letGo(name: string): void {
-    this.moved.add(name);
+    this.moved.set(name, performance.now());
     this.delete(name);
   }
 
@@ -96,6 +94,14 @@ export class Roster {
   await(name: string, why: string | undefined): void {
     if (why === undefined) this.awaited.delete(name);
     else this.awaited.set(name, why);
+  }
+
+  /** Throws `stream-opening`. */
+  refuseIfAwaited(name: string): void {
+    const why = this.awaited.get(name);
+    if (why === undefined) return;
+    const message = `${name} is about to be opened here: ${why}; try again in a moment`;
+    throw new HallelujahError("stream-opening", message);
   }
 
   isChanging(name: string): boolean {

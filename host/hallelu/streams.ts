@@ -96,6 +96,8 @@ export class Streams implements Host, LedStreams {
   private readonly backups: Backups;
   private readonly builder = new Builder();
   private readonly startedAt = new Date();
+  /** What lets a log be trimmed that streams need which are not open. */
+  private readonly holds = new Map<string, () => void>();
   private timer: NodeJS.Timeout | undefined;
   private ticks = 0;
   private isClosed = false;
@@ -182,23 +184,37 @@ export class Streams implements Host, LedStreams {
 
   /** Opens streams and has them go on, each after the one that it depends on. */
   private async openAll(all: Homed[], failed: (name: string, error: unknown) => void): Promise<void> {
-    const holds = new Map<string, () => void>();
+    const { holds } = this;
     for (const rank of ranksOf(all))
       await Promise.all(
         rank.map(async ({ record, home }) => {
           try {
+            this.refuseUnlessNeededIsOpen(home, record);
             const running = await this.opening.open(home, record, readModule(record));
             // One that cannot be opened needs the log for ever.
             for (const other of all)
-              if (other.record.shares && other.record.from === record.name)
+              if (!home.isShared && other.record.shares && other.record.from === record.name)
                 holds.set(other.record.name, running.stream.frames.hold());
-            holds.get(record.name)?.();
+            if (home.isShared) this.holdFor(running);
+            this.letTrim(record.name);
             await this.goOn(running);
           } catch (error) {
             failed(record.name, error);
           }
         }),
       );
+  }
+
+  /** A stream that was not open needs no more of another one's log than it says itself. */
+  private letTrim(name: string): void {
+    this.holds.get(name)?.();
+    this.holds.delete(name);
+  }
+
+  /** One of the cluster is tried again when what it takes in is open. Throws `stream-opening`. */
+  private refuseUnlessNeededIsOpen(home: Home, { from }: StreamRecord): void {
+    if (!home.isShared || from === undefined || this.roster.get(from)) return;
+    throw new HallelujahError("stream-opening", `${from}, which it takes in, is not open yet`);
   }
 
   /** A stream that was just opened goes on where it was. */
@@ -251,6 +267,7 @@ export class Streams implements Host, LedStreams {
           else {
             await home.remove();
             await neighbours.release(name);
+            this.letTrim(name);
           }
         } catch (error) {
           failed(name, messageOf(error));
@@ -258,6 +275,13 @@ export class Streams implements Host, LedStreams {
       }),
     );
     await this.openAll(homed, (name, error) => failed(name, messageOf(error)));
+  }
+
+  /** What takes in a stream of the cluster, and is not open yet, needs the log of that: it may be opened long after it. */
+  private holdFor({ stream }: Running): void {
+    const { name, frames } = stream;
+    for (const [other, { from }] of this.options.neighbours?.()?.seat?.directory.all ?? [])
+      if (from === name && !this.roster.get(other)) this.holds.set(other, frames.hold());
   }
 
   async letGo(name: string): Promise<void> {
@@ -348,6 +372,7 @@ export class Streams implements Host, LedStreams {
   async deploy(name: string, request: DeployRequest): Promise<{ created: boolean; stream: StreamInfo }> {
     checkName(name);
     this.roster.refuseIfChanging(name);
+    this.roster.refuseIfAwaited(name);
     const there = this.roster.get(name);
     return there
       ? { created: false, stream: await this.swapping.swap(there, request) }

@@ -8,6 +8,7 @@ import { HallelujahError, messageOf } from "../core/errors.ts";
 import { machineMs } from "../core/machine-clock.ts";
 import { within } from "../core/promises.ts";
 import { type Cluster, jetStreamCode, WRONG_LAST_SEQUENCE } from "./cluster.ts";
+import { Link } from "./link.ts";
 import { Lease, type Loss, observedBy, Observer, type Times, timesOf } from "./liveness.ts";
 import type { Registry } from "../store/registry.ts";
 import { Presence } from "./presence.ts";
@@ -61,6 +62,7 @@ export class Membership {
   private readonly lease: Lease;
   private readonly observer: Observer;
   private readonly presence: Presence;
+  private readonly unwatch: () => void;
   private me: HostEntry;
   private revision: number;
   private beat: number;
@@ -86,7 +88,13 @@ export class Membership {
     this.beat = beat;
     this.lease = new Lease(times);
     this.observer = new Observer(times);
-    this.presence = new Presence(parts.cluster.connection, parts.bucket, me.process);
+    const { connection } = parts.cluster;
+    this.presence = new Presence(connection, parts.bucket, me.process);
+    // Who is not connected may be taken for gone before its lease is over.
+    const link = Link.of(connection);
+    this.unwatch = link.watch(() => {
+      if (!link.isUp) parts.onHeld?.(machineMs());
+    });
   }
 
   /**
@@ -154,6 +162,7 @@ export class Membership {
     if (this.isOver) return;
     this.isOver = true;
     this.presence.close();
+    this.unwatch();
     clearTimeout(this.timer);
   }
 

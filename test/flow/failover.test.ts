@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { connect, type Hallelujah } from "../../host/client/live.ts";
+import { KERNEL, rowsOf } from "./words.ts";
 import { hasNatsServer, startNats } from "../nats.ts";
 import { scratch } from "../run.ts";
 import { drained, startHost, type TestHost, until as untilStream } from "./host.ts";
@@ -14,26 +15,10 @@ const test = suite("streams of a host that is gone go on at another");
 
 const PATIENCE_MS = 30_000;
 
-const KERNEL = `import { Count, Table, Text, out } from "hallelujah";
-@record class Row { key: Text }
-@record class Seen { key: Text }
-@state class Total { rows: Count }
-const totals = new Table<Text, Total>("totals");
-export function each(row: Row): void {
-  totals.at(row.key).rows.add();
-  const seen = new Seen();
-  seen.key = row.key;
-  out.emit(seen);
-}`;
-
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   for (const end = performance.now() + PATIENCE_MS; !(await isSo().catch(() => false)); await sleep(50))
     if (performance.now() > end) throw new Error("it did not come to that");
 }
-const rowsOf = async (client: Hallelujah, stream: string) => {
-  const rows = await (await client.query<{ key: string; rows: number }>(stream, "totals")).all();
-  return rows.map(({ key, rows }) => `${key} ${rows}`).toSorted();
-};
 const hostOf = async (client: Hallelujah, stream: string) =>
   (await client.streams()).find(({ name }) => name === stream)?.host;
 

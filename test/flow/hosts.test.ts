@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { packageRoot } from "../../host/core/package-root.ts";
+import { KERNEL, rowsOf } from "./words.ts";
 import { hasNatsServer, startNats } from "../nats.ts";
 import { scratch } from "../run.ts";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -65,18 +66,6 @@ test("what cannot be a cluster is refused with a sentence, and leaves nothing be
   }
 });
 
-const KERNEL = `import { Count, Table, Text, out } from "hallelujah";
-@record class Row { key: Text }
-@record class Seen { key: Text }
-@state class Total { rows: Count }
-const totals = new Table<Text, Total>("totals");
-export function each(row: Row): void {
-  totals.at(row.key).rows.add();
-  const seen = new Seen();
-  seen.key = row.key;
-  out.emit(seen);
-}`;
-
 const codeOf = (work: Promise<unknown>) =>
   work.then(
     () => "none",
@@ -90,10 +79,6 @@ async function killed({ process }: TestHost): Promise<void> {
 const drainedAt = (client: Hallelujah, stream: string) => untilStream(client, stream, drained);
 const streamsOf = async ({ client }: TestHost) =>
   (await client.streams()).map(({ name, host }) => `${name} ${host}`).join(", ");
-const rowsOf = async (client: Hallelujah, stream: string) => {
-  const rows = await (await client.query<{ key: string; rows: number }>(stream, "totals")).all();
-  return rows.map(({ key, rows }) => `${key} ${rows}`).toSorted();
-};
 
 if (hasNatsServer) {
   test("any host answers for the streams of all", async () => {

@@ -74,7 +74,7 @@ export class Forwarding {
     }
     const there = this.neighbours.elsewhere(name);
     if (!there && !isNew) this.neighbours.refuseUnlessWhole(name);
-    return there || !isNew ? there : this.place(url!);
+    return there || !isNew || this.neighbours.leads(name) ? there : this.place(url!);
   }
 
   /**
